@@ -1,0 +1,214 @@
+"""Every way a job can fail, with its stable code, and whether trying again can help.
+
+    FastprocError
+    ├ JobError       the producer's fault        INVALID_JOB · BUCKET_NOT_ALLOWED · OBJECT_NOT_FOUND · SOURCE_TOO_LARGE
+    ├ ImageError     the picture's fault         UNSUPPORTED_FORMAT · MIME_MISMATCH · FILE_CORRUPTED · IMAGE_TOO_SMALL
+    │                                            IMAGE_TOO_LARGE · IMAGE_TOO_COMPLEX · POISON_PHOTO
+    ├ WorkerError    ours                        WORKER_CRASHED · WORKER_TIMEOUT · WORKER_OUT_OF_MEMORY · PROCESSING_ERROR
+    ├ ServiceError   a neighbour's               STORAGE_UNAVAILABLE · DATABASE_UNAVAILABLE
+    ├ QueueUnavailable                           Redis did not answer: nothing is said about the job
+    ├ LockLost       nobody's                    the job is no longer ours: stop, say nothing
+    └ ConfigError    the operator's              named exit code, every problem at once
+
+The code is at once the metric label, the prefix of `failedReason`, the wire value and the log field.
+Drivers' exceptions are translated at the edge, in the backend, nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class FastprocError(Exception):
+    """Something went wrong in fastproc."""
+
+
+class TaskError(FastprocError):
+    """A job's attempt failed; `code` says how, `retryable` whether another attempt can succeed.
+
+    Leaves are told apart by `code`, so an error can cross a process boundary as (code, message) and come back
+    by `from_code` as the same leaf.
+    """
+
+    code: ClassVar[str] = "PROCESSING_ERROR"
+    retryable: ClassVar[bool] = True
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+    @property
+    def reason(self) -> str:
+        """`CODE: message`, the text of `failedReason`."""
+        return f"{self.code}: {self.message}"
+
+
+class JobError(TaskError):
+    """The job itself is wrong."""
+
+    retryable = False
+
+
+class InvalidJob(JobError):
+    """The job's data is not what the contract asks for."""
+
+    code = "INVALID_JOB"
+
+
+class BucketNotAllowed(JobError):
+    """The job names a bucket that is not in ALLOWED_BUCKETS."""
+
+    code = "BUCKET_NOT_ALLOWED"
+
+
+class ObjectNotFound(JobError):
+    """The photo is not in the object store."""
+
+    code = "OBJECT_NOT_FOUND"
+
+
+class SourceTooLarge(JobError):
+    """The photo has more bytes than MAX_SOURCE_BYTES."""
+
+    code = "SOURCE_TOO_LARGE"
+
+
+class ImageError(TaskError):
+    """The picture cannot be processed, now or later."""
+
+    retryable = False
+
+
+class UnsupportedFormat(ImageError):
+    """The file is not in a format of ALLOWED_FORMATS."""
+
+    code = "UNSUPPORTED_FORMAT"
+
+
+class MimeMismatch(ImageError):
+    """The object's content type names another format than its content has."""
+
+    code = "MIME_MISMATCH"
+
+
+class FileCorrupted(ImageError):
+    """The file is damaged or cut short."""
+
+    code = "FILE_CORRUPTED"
+
+
+class ImageTooSmall(ImageError):
+    """A side is shorter than MIN_SIDE_PX."""
+
+    code = "IMAGE_TOO_SMALL"
+
+
+class ImageTooLarge(ImageError):
+    """The picture has more pixels than the limits allow."""
+
+    code = "IMAGE_TOO_LARGE"
+
+
+class ImageTooComplex(ImageError):
+    """The picture has more scans, frames or metadata than the limits allow."""
+
+    code = "IMAGE_TOO_COMPLEX"
+
+
+class PoisonPhoto(ImageError):
+    """The photo killed or hung its worker twice."""
+
+    code = "POISON_PHOTO"
+
+
+class WorkerError(TaskError):
+    """The worker process did not bring the task to an end."""
+
+
+class WorkerCrashed(WorkerError):
+    """The worker process died during the task."""
+
+    code = "WORKER_CRASHED"
+
+
+class WorkerTimeout(WorkerError):
+    """The task ran past its deadline and its worker was killed."""
+
+    code = "WORKER_TIMEOUT"
+
+
+class WorkerOutOfMemory(WorkerError):
+    """The task needed more memory than a worker may use."""
+
+    code = "WORKER_OUT_OF_MEMORY"
+
+
+class ProcessingError(WorkerError):
+    """The pipeline failed in a way that has no code of its own."""
+
+    code = "PROCESSING_ERROR"
+
+
+class ServiceError(TaskError):
+    """A server that the job needs did not do its part."""
+
+
+class StorageUnavailable(ServiceError):
+    """The object store did not answer as it should."""
+
+    code = "STORAGE_UNAVAILABLE"
+
+
+class DatabaseUnavailable(ServiceError):
+    """The metadata database did not answer as it should."""
+
+    code = "DATABASE_UNAVAILABLE"
+
+
+class QueueUnavailable(FastprocError):
+    """Redis did not answer: the outcome of the call is unknown."""
+
+
+class LockLost(FastprocError):
+    """The job's lock is gone or somebody else's: the job is no longer ours."""
+
+
+class ConfigError(FastprocError):
+    """The configuration is wrong. `problems` lists all of them, each beginning with its variable's name."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Unreachable(FastprocError):
+    """A server was not reachable at start. The message names the variable to look at."""
+
+
+class FleetHalted(FastprocError):
+    """Workers die before they are ready: the deployment is broken, no job is to blame."""
+
+
+def _leaves(root: type[TaskError]) -> dict[str, type[TaskError]]:
+    found: dict[str, type[TaskError]] = {}
+    for child in root.__subclasses__():
+        found |= _leaves(child)
+        if "code" in vars(child):
+            found[child.code] = child
+    return found
+
+
+#: code -> class, for every code of the contract.
+BY_CODE: dict[str, type[TaskError]] = _leaves(TaskError)
+
+#: A worker that dies with one of these took a photo with it: the second time the photo is the suspect.
+DEADLY = frozenset({WorkerCrashed.code, WorkerTimeout.code, WorkerOutOfMemory.code})
+
+
+def from_code(code: str, message: str) -> TaskError:
+    """Return the leaf named by `code`; an unknown code becomes PROCESSING_ERROR with the code in its text."""
+    leaf = BY_CODE.get(code)
+    return leaf(message) if leaf else ProcessingError(f"{code}: {message}")

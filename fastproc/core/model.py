@@ -1,0 +1,162 @@
+"""The nouns that two rooms or more share: job, options, header, rendition, report.
+
+Rule 1: frozen values; a method computes a view of the value and nothing else.
+Rule 2: sizes in bytes end in `_bytes` or are called `size`; sides in pixels end in `_px` or are `width`/`height`
+        as displayed; `*_at_ms` is wall clock.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+#: A JSON value: what facts are made of. (msgspec has no recursive aliases, so it cannot be said more exactly.)
+Json = Any
+
+
+class Backoff(Struct, frozen=True):
+    """A job's own backoff: kind `fixed` or `exponential`, delay in ms, jitter in [0, 1]."""
+
+    kind: str = "fixed"
+    delay_ms: float = 0.0
+    jitter: float = 0.0
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """One job of the queue, as taken: what to do with which photo, and the rules for trying again.
+
+    `attempt` is 1-based; `deaths` counts earlier attempts that ended with their worker's death; `trace` holds the
+    stack entries of earlier attempts, oldest first; `keep_completed` and `keep_failed` are BullMQ's keepJobs maps.
+    """
+
+    id: str
+    name: str
+    token: str
+    photo_id: str
+    s3_key: str
+    bucket: str
+    client_id: str | None = None
+    session_id: str | None = None
+    timestamp_ms: int
+    attempt: int = 1
+    attempts: int = 1
+    backoff: Backoff | None = None
+    deaths: int = 0
+
+
+class ThumbnailSpec(Struct, frozen=True):
+    """One entry of THUMBNAILS: fits a square of `side_px`, JPEG quality `quality`."""
+
+    name: str
+    side_px: int
+    quality: int
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What a photo may ask of a worker, judged from its header. Defaults and meanings: README, environment."""
+
+    formats: tuple[str, ...] = ("jpeg", "png", "webp", "heic", "avif")
+    min_side_px: int = 100
+    max_side_px: int = 10_000
+    max_pixels: int = 100_000_000
+    max_source_bytes: int = 64 << 20
+    max_decoded_bytes: int = 1_500_000_000
+    max_scans: int = 64
+    max_frames: int = 5_000
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """What the pipeline makes of a photo. The same for every job of a service; given to a worker when it starts."""
+
+    stages: tuple[str, ...] = ("validation", "metadata", "thumbnails", "optimization")
+    thumbnails: tuple[ThumbnailSpec, ...] = (
+        ThumbnailSpec("thumb_sm", 150, 75),
+        ThumbnailSpec("thumb_md", 300, 80),
+        ThumbnailSpec("thumb_lg", 600, 85),
+    )
+    optimize_threshold_bytes: int = 2 << 20
+    optimize_quality: int = 85
+    optimize_min_saving_percent: float = 10.0
+    limits: Limits = field(default_factory=Limits)
+
+
+class Header(Struct, frozen=True, kw_only=True):
+    """What the gate read from a file's header, before any decoding.
+
+    `width` and `height` are as stored, not as displayed; `decoded_bytes` estimates what a decoder will hold.
+    """
+
+    format: str
+    width: int
+    height: int
+    frames: int = 1
+    scans: int = 1
+    decoded_bytes: int = 0
+    progressive: bool = False
+
+
+class Rendition(Struct, frozen=True, kw_only=True):
+    """A picture that a stage made: where its bytes lie in the output blob, and what they are."""
+
+    stage: str
+    name: str
+    width: int
+    height: int
+    offset: int
+    size: int
+    content_type: str = "image/jpeg"
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """What a worker found and made: facts by stage, renditions, and what it cost.
+
+    `timings_ms` is wall time by stage; `cpu_ms` is the process time of the whole task; `decodes` counts how often
+    pixels were decoded from the source; `warnings` are findings that did not fail the photo.
+    """
+
+    width: int
+    height: int
+    format: str
+    facts: dict[str, dict[str, Json]]
+    renditions: tuple[Rendition, ...] = ()
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    cpu_ms: float = 0.0
+    decodes: int = 0
+    peak_rss_bytes: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+class Stored(Struct, frozen=True, kw_only=True):
+    """A rendition that lies in the object store."""
+
+    rendition: Rendition
+    key: str
+    url: str
+
+
+class Retry(Struct, frozen=True):
+    """Try again after `delay_ms`; 0 means at once."""
+
+    delay_ms: int
+
+
+class GiveUp(Struct, frozen=True):
+    """No further attempt."""
+
+    why: str
+
+
+Decision = Retry | GiveUp
+
+#: The four types of event, in the order of a job's life.
+EventType = Literal["started", "progress", "completed", "failed"]
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """One message for an event sink. Encodes to the contract's JSON as it stands."""
+
+    id: str
+    type: str
+    timestamp: str
+    data: dict[str, Json]

@@ -1,0 +1,1 @@
+"""The guided run: embedded servers, pictures made on the spot, real jobs."""

@@ -1,0 +1,1 @@
+"""What crosses the process boundary: five messages, recycled shared memory, one socket."""

@@ -1,0 +1,1 @@
+"""The supervisor process: all I/O, no pixels."""

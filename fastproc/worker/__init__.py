@@ -1,0 +1,1 @@
+"""The worker process: CPU only. It holds one socket and no credentials."""
