@@ -1,0 +1,96 @@
+"""How a variable's text becomes a value, and how a value is shown: pure text work for `config`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from fastproc.core.model import ThumbnailSpec
+
+#: Formats that the worker has a loader for.
+FORMATS = ("jpeg", "png", "webp", "heic", "avif", "gif")
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Split at commas; spaces around and empty parts do not count."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def formats(text: str) -> tuple[str, ...]:
+    """Raises ValueError for an unknown format, or none at all."""
+    given = names(text.lower())
+    wrong = [name for name in given if name not in FORMATS]
+    if wrong or not given:
+        raise ValueError(f"expected some of {', '.join(FORMATS)}")
+    return given
+
+
+def thumbnails(text: str) -> tuple[ThumbnailSpec, ...]:
+    """Parse `name:side:quality,...`. Raises ValueError for anything else and for names used twice."""
+    specs = []
+    for part in names(text):
+        found = re.fullmatch(r"([A-Za-z0-9_-]{1,64}):(\d{1,5}):(\d{1,3})", part)
+        if not found:
+            raise ValueError(f"expected name:side:quality, not {part!r}")
+        side, quality = int(found[2]), int(found[3])
+        if not 1 <= side <= 10_000 or not 1 <= quality <= 100:
+            raise ValueError(f"expected a side of 1..10000 px and a quality of 1..100, not {part!r}")
+        specs.append(ThumbnailSpec(found[1], side, quality))
+    if len({spec.name for spec in specs}) != len(specs):
+        raise ValueError("two thumbnails have the same name")
+    return tuple(specs)
+
+
+def host(text: str) -> str:
+    """A host name, an IPv4 address, or an IPv6 address in brackets. Raises ValueError for a URL or a port."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", text):
+        raise ValueError("expected a host name or address without scheme, path or port")
+    return text
+
+
+def url(*schemes: str) -> Callable[[str], str]:
+    """Return a parser that takes URLs of these schemes. It raises ValueError for others, and for a port that is none."""
+    wanted = " or ".join(f"{scheme}://" for scheme in schemes)
+
+    def parse(text: str) -> str:
+        parts = urlsplit(text)
+        if parts.scheme not in schemes:
+            raise ValueError(f"expected a URL that begins with {wanted}")
+        if parts.scheme != "unix" and (not parts.hostname or parts.port == 0):
+            raise ValueError("the URL names no host, or no possible port")
+        return text
+
+    return parse
+
+
+def queue_name(text: str) -> str:
+    """Raises ValueError for a name that BullMQ refuses."""
+    if ":" in text:
+        raise ValueError("a BullMQ queue name has no ':' in it")
+    return text
+
+
+def text_of(value: Any) -> str:
+    """A value as its variable would be written."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, ThumbnailSpec):
+        return f"{value.name}:{value.side_px}:{value.quality}"
+    if isinstance(value, tuple):
+        return ",".join(text_of(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def masked(text: str, *, secret: bool) -> str:
+    """The text with its secret hidden: all of a secret variable, the password of a URL."""
+    if secret:
+        return "********" if text else ""
+    parts = urlsplit(text) if "://" in text else None
+    if parts is None or not parts.password:
+        return text
+    user, _, where = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:********@{where}"))

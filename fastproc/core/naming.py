@@ -1,0 +1,69 @@
+"""Every string that the outside world sees: object keys, event types, progress marks, reasons.
+
+Contract: design.md, Objects, Events, Job. Redis key names are BullMQ's and live in `bullmq.protocol`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from fastproc.core.model import Rendition
+
+#: A photo's id, a bucket's name: safe as part of an object key and of a file name.
+SAFE_NAME: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,128}")
+
+STARTED: Final = "photo.processing.started"
+PROGRESS: Final = "photo.processing.progress"
+COMPLETED: Final = "photo.processing.completed"
+FAILED: Final = "photo.processing.failed"
+
+#: Progress percentages of the steps that are not stages.
+ACCEPTED_PERCENT: Final = 10
+FETCHED_PERCENT: Final = 25
+PROCESSED_PERCENT: Final = 90
+RECORDED_PERCENT: Final = 95
+DONE_PERCENT: Final = 100
+
+#: Progress percentages of the contract, by stage. A pipeline with other stages spreads evenly (stage_percent).
+STAGE_PERCENT: Final = {"validation": 35, "metadata": 45, "thumbnails": 75, "optimization": 90}
+
+_SUFFIX: Final = {"image/jpeg": "jpg", "image/webp": "webp", "image/avif": "avif", "image/png": "png"}
+
+
+def stage_percent(stages: tuple[str, ...], stage: str) -> int:
+    """Return the progress after `stage`: the contract's mark, or an even share of 25..90 for a stage of one's own.
+
+    Never falls from stage to stage, whatever the order.
+    """
+    done = stages.index(stage) + 1
+    marks = [STAGE_PERCENT[name] for name in stages[:done] if name in STAGE_PERCENT]
+    if stage not in STAGE_PERCENT:
+        span = PROCESSED_PERCENT - FETCHED_PERCENT
+        ceiling = min(
+            (STAGE_PERCENT[name] for name in stages[done:] if name in STAGE_PERCENT),
+            default=PROCESSED_PERCENT,
+        )
+        marks.append(min(FETCHED_PERCENT + span * done // len(stages), ceiling))
+    return max(marks)
+
+
+def object_key(rendition: Rendition, photo_id: str, timestamp_ms: int) -> str:
+    """Return the rendition's key. `timestamp_ms` is the job's own, so that a retry overwrites and leaves no orphan."""
+    suffix = _SUFFIX.get(rendition.content_type, "bin")
+    if rendition.stage == "thumbnails":
+        return f"thumbnails/{photo_id}/{rendition.name}_{timestamp_ms}.{suffix}"
+    if rendition.stage == "optimization":
+        return f"photos/optimized/{photo_id}_optimized.{suffix}"
+    return f"photos/{rendition.stage}/{photo_id}/{rendition.name}_{timestamp_ms}.{suffix}"
+
+
+def event_id(job_id: str, type_: str, attempt: int, mark: int | None = None) -> str:
+    """Return an id that is the same whenever the same thing is said again, so that a listener can drop doubles.
+
+    A completed event has no attempt in it: the job completes once. `mark` is the percentage of a progress event.
+    """
+    short = type_.rpartition(".")[2]
+    if type_ == COMPLETED:
+        return f"{job_id}:{short}"
+    return f"{job_id}:{short}:{attempt}" + ("" if mark is None else f":{mark}")
