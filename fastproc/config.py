@@ -328,10 +328,8 @@ def _conflicts(config: Config) -> list[str]:
             f"MAX_INFLIGHT_BYTES: {pool.max_inflight_bytes} is less than MAX_SOURCE_BYTES"
             f" ({pipeline.max_source_bytes}): a photo of that size could never be fetched"
         )
-    if pool.prefetch is not None and pool.prefetch > 4 * pool.workers:
-        found.append(
-            f"PREFETCH: expected at most 4 for each of {pool.workers} workers (it is {pool.prefetch})"
-        )
+    if pool.prefetch is not None and not 0 <= pool.prefetch <= 4 * pool.workers:
+        found.append(f"PREFETCH: expected 0 to 4 for each of {pool.workers} workers (it is {pool.prefetch})")
     if pipeline.stages[:1] != ("validation",):
         found.append("PIPELINE: the first stage must be validation, it guards the others")
     source = "ALLOWED_BUCKETS" if s3.allowed_buckets else "MINIO_BUCKET"

@@ -51,7 +51,7 @@ def host(text: str) -> str:
 
 
 def url(*schemes: str) -> Callable[[str], str]:
-    """Return a parser that takes URLs of these schemes. It raises ValueError for others, and for a port that is none."""
+    """Return a parser that takes URLs of these schemes. Others raise ValueError, and so does an impossible port."""
     wanted = " or ".join(f"{scheme}://" for scheme in schemes)
 
     def parse(text: str) -> str:

@@ -4,7 +4,8 @@
     ├ JobError       the producer's fault        INVALID_JOB · BUCKET_NOT_ALLOWED · OBJECT_NOT_FOUND · SOURCE_TOO_LARGE
     ├ ImageError     the picture's fault         UNSUPPORTED_FORMAT · MIME_MISMATCH · FILE_CORRUPTED · IMAGE_TOO_SMALL
     │                                            IMAGE_TOO_LARGE · IMAGE_TOO_COMPLEX · POISON_PHOTO
-    ├ WorkerError    ours                        WORKER_CRASHED · WORKER_TIMEOUT · WORKER_OUT_OF_MEMORY · PROCESSING_ERROR
+    ├ WorkerError    ours                        WORKER_CRASHED · WORKER_TIMEOUT · WORKER_OUT_OF_MEMORY
+    │                                            PROCESSING_ERROR
     ├ ServiceError   a neighbour's               STORAGE_UNAVAILABLE · DATABASE_UNAVAILABLE
     ├ QueueUnavailable                           Redis did not answer: nothing is said about the job
     ├ LockLost       nobody's                    the job is no longer ours: stop, say nothing

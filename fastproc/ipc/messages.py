@@ -42,7 +42,7 @@ class Task(Struct, frozen=True, kw_only=True, tag="task"):
 
 
 class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
-    """The worker has warmed up and waits for its first task. `encoders` maps purpose to encoder; both are for people."""
+    """The worker has warmed up and waits for its first task. `encoders`: purpose to encoder, for people."""
 
     encoders: dict[str, str]
     versions: dict[str, str]

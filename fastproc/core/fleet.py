@@ -1,0 +1,244 @@
+"""The worker pool as a table: facts come in, orders go out. No process, no signal, no clock.
+
+Rule 1: everything that decides about workers lives here; `supervisor.pool` only obeys.
+Rule 2: a fact comes in through one method each; `tick(now)` is the only source of time; `due()` says when it is needed.
+Rule 3: a death while STARTING, or of an idle worker that is hardly older than its boot, is charged to the deployment:
+        back off, then halt. A death while BUSY is charged to the task, never to the fleet: a poison photo must not
+        stop the service.
+Rule 4: a worker that is told to die stays where it is in the table until its process is seen to have ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+
+from msgspec import Struct
+
+
+class State(Enum):
+    """Where a slot's worker is in its life."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    RETIRING = "retiring"
+    GONE = "gone"
+
+
+#: state -> {event: next state}; anything else is a bug in the caller.
+TRANSITIONS: dict[State, dict[str, State]] = {
+    State.GONE: {"spawned": State.STARTING},
+    State.STARTING: {"ready": State.IDLE, "exited": State.GONE},
+    State.IDLE: {"assigned": State.BUSY, "retired": State.RETIRING, "exited": State.GONE},
+    State.BUSY: {"finished": State.IDLE, "exited": State.GONE},
+    State.RETIRING: {"exited": State.GONE},
+}
+
+
+class Spawn(Struct, frozen=True):
+    """Start a process for the slot."""
+
+    slot: int
+
+
+class Stop(Struct, frozen=True):
+    """Close the slot's channel: the worker sees the end and exits."""
+
+    slot: int
+
+
+class Kill(Struct, frozen=True):
+    """SIGKILL the slot's process. `why` is for the log and comes back in Lost."""
+
+    slot: int
+    why: str
+
+
+class Lost(Struct, frozen=True):
+    """The worker died holding this task."""
+
+    slot: int
+    task: int
+    why: str
+
+
+class Halt(Struct, frozen=True):
+    """Workers do not survive their start: give up on the deployment."""
+
+    why: str
+
+
+Order = Spawn | Stop | Kill | Lost | Halt
+
+#: Why the fleet itself kills a worker.
+DEADLINE = "deadline"
+BOOT_TIMEOUT = "did not get ready in time"
+WOULD_NOT_STOP = "did not stop in time"
+DRAINED = "not needed any more"
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """The fleet's numbers: seconds to get ready, seconds to stop, failed boots in a row before the halt."""
+
+    boot_s: float = 30.0
+    stop_s: float = 5.0
+    boot_failures: int = 5
+    boot_backoff_s: float = 0.1
+    boot_backoff_max_s: float = 10.0
+
+
+class Slot(Struct):
+    """One worker's place: what its process is doing, since when, and with which task (0 = none)."""
+
+    state: State = State.GONE
+    since: float = 0.0
+    born: float = 0.0
+    task: int = 0
+    deadline: float = 0.0
+    doomed: str = ""
+    failed_boots: int = 0
+    spawn_at: float = 0.0
+
+
+class Fleet:
+    """`size` slots, filled by processes that somebody else starts and ends."""
+
+    def __init__(self, size: int, rules: Rules) -> None:
+        self.slots = [Slot() for _ in range(size)]
+        self.rules = rules
+        self.draining = False
+
+    # --- questions
+
+    def idle(self) -> list[int]:
+        """Slots that can take a task, the one idle longest first."""
+        if self.draining:
+            return []
+        free = [i for i, s in enumerate(self.slots) if s.state is State.IDLE and not s.doomed]
+        return sorted(free, key=lambda i: self.slots[i].since)
+
+    def count(self, state: State) -> int:
+        """How many slots are in this state."""
+        return sum(s.state is state for s in self.slots)
+
+    def pick(self, homes: Sequence[int]) -> tuple[int, int] | None:
+        """Return (index of the waiting task, slot) to start next, or None. `homes`: their home slots, oldest first.
+
+        A task goes home when it can; else the oldest one moves to the slot that is idle longest, so that no worker
+        waits while there is work.
+        """
+        idle = self.idle()
+        if not idle or not homes:
+            return None
+        for index, home in enumerate(homes):
+            if home in idle:
+                return index, home
+        return 0, idle[0]
+
+    def home(self, lent: Sequence[int]) -> int:
+        """Return the slot that should host a new task; `lent` counts the tasks that each slot hosts now."""
+        alive = (State.IDLE, State.BUSY)
+        return min(range(len(self.slots)), key=lambda i: (lent[i], self.slots[i].state not in alive, i))
+
+    def due(self) -> float | None:
+        """Return when `tick` has something to do, or None if nothing depends on time."""
+        times = [self._due(slot) for slot in self.slots]
+        return min((at for at in times if at is not None), default=None)
+
+    # --- facts
+
+    def ready(self, i: int, now: float) -> list[Order]:
+        """The worker has warmed up."""
+        self._go(i, "ready", now)
+        return self._retire(i, now) if self.draining else []
+
+    def assign(self, i: int, task: int, deadline: float, now: float) -> None:
+        """The worker is given a task (any number but 0) that it must finish by `deadline`."""
+        slot = self._go(i, "assigned", now)
+        slot.task, slot.deadline, slot.failed_boots = task, deadline, 0
+
+    def finished(self, i: int, now: float) -> list[Order]:
+        """The worker has answered its task, well or not."""
+        slot = self._go(i, "finished", now)
+        slot.task = 0
+        return self._retire(i, now) if self.draining else []
+
+    def condemn(self, i: int, why: str) -> list[Order]:
+        """The worker must die: it broke the protocol, or nobody wants its task any more."""
+        slot = self.slots[i]
+        if slot.state is State.GONE or slot.doomed:
+            return []
+        slot.doomed = why
+        return [Kill(i, why)]
+
+    def exited(self, i: int, how: str, now: float) -> list[Order]:
+        """The worker's process has ended; `how` is used where nobody here had condemned it."""
+        slot = self.slots[i]
+        task, why, was = slot.task, slot.doomed or how, slot.state
+        self._go(i, "exited", now)
+        slot.task, slot.doomed, slot.spawn_at = 0, "", now
+        if task:
+            return [Lost(i, task, why)]
+        young = was is State.STARTING or (was is State.IDLE and now - slot.born <= self.rules.boot_s)
+        slot.failed_boots = slot.failed_boots + 1 if young and not self.draining else 0
+        if slot.failed_boots >= self.rules.boot_failures:
+            return [Halt(f"worker {i} did not survive its start {slot.failed_boots} times in a row: {why}")]
+        if slot.failed_boots:
+            pause = self.rules.boot_backoff_s * 2.0**slot.failed_boots
+            slot.spawn_at = now + min(self.rules.boot_backoff_max_s, pause)
+        return []
+
+    def tick(self, now: float) -> list[Order]:
+        """Return what time asks for: spawn the missing, kill the overdue."""
+        orders: list[Order] = []
+        for i, slot in enumerate(self.slots):
+            at = self._due(slot)
+            if at is None or now < at:
+                continue
+            if slot.state is State.GONE:
+                self._go(i, "spawned", now)
+                slot.born = now
+                orders.append(Spawn(i))
+            else:
+                why = {State.STARTING: BOOT_TIMEOUT, State.BUSY: DEADLINE}.get(slot.state, WOULD_NOT_STOP)
+                orders += self.condemn(i, why)
+        return orders
+
+    def drain(self, now: float) -> list[Order]:
+        """Take no more tasks: stop the idle, let the busy finish, kill what is still starting."""
+        self.draining = True
+        orders: list[Order] = []
+        for i, slot in enumerate(self.slots):
+            if slot.state is State.IDLE:
+                orders += self._retire(i, now)
+            elif slot.state is State.STARTING:
+                orders += self.condemn(i, DRAINED)
+        return orders
+
+    def _retire(self, i: int, now: float) -> list[Order]:
+        self._go(i, "retired", now)
+        return [Stop(i)]
+
+    def _due(self, slot: Slot) -> float | None:
+        if slot.doomed:
+            return None
+        match slot.state:
+            case State.GONE:
+                return None if self.draining else slot.spawn_at
+            case State.STARTING:
+                return slot.since + self.rules.boot_s
+            case State.BUSY:
+                return slot.deadline
+            case State.RETIRING:
+                return slot.since + self.rules.stop_s
+            case State.IDLE:
+                return None
+
+    def _go(self, i: int, event: str, now: float) -> Slot:
+        slot = self.slots[i]
+        following = TRANSITIONS[slot.state].get(event)
+        if following is None:
+            raise AssertionError(f"worker {i}: {event} while {slot.state.value}")
+        slot.state, slot.since = following, now
+        return slot

@@ -1,0 +1,38 @@
+"""The token bucket that limits how many jobs start. Pure: the caller brings the clock."""
+
+from __future__ import annotations
+
+
+class TokenBucket:
+    """Admit `max` starts at once and `max` per `duration_s` in the long run.
+
+    Units: `now` is seconds on a monotonic clock that never matters but by its differences.
+    Source: RFC 2697 section 3, one rate and one colour, refilled lazily.
+    """
+
+    __slots__ = ("_at", "_tokens", "max", "per_s")
+
+    def __init__(self, max: int, duration_s: float, now: float) -> None:
+        self.max = float(max)
+        self.per_s = max / duration_s
+        self._tokens = self.max
+        self._at = now
+
+    def take(self, now: float) -> float:
+        """Take one token and return 0.0, or take none and return the seconds until one is there."""
+        self._refill(now)
+        # A wait that was slept to the end must not miss by rounding: 1e-9 of a token is no rate.
+        if self._tokens >= 1.0 - 1e-9:
+            self._tokens = max(0.0, self._tokens - 1.0)
+            return 0.0
+        return (1.0 - self._tokens) / self.per_s
+
+    def give_back(self, now: float) -> None:
+        """Return a token that started nothing."""
+        self._refill(now)
+        self._tokens = min(self.max, self._tokens + 1.0)
+
+    def _refill(self, now: float) -> None:
+        if now > self._at:
+            self._tokens = min(self.max, self._tokens + (now - self._at) * self.per_s)
+            self._at = now

@@ -1,0 +1,123 @@
+"""One packet in, one packet out, descriptors, end: the two faces of a worker's socket.
+
+Rule 1: AF_UNIX SOCK_SEQPACKET: the kernel keeps packets whole and shows the other side's death as the end.
+Rule 2: the worker's face blocks and uses recvmsg and sendmsg alone, which is all that its jail leaves.
+Rule 3: the supervisor's face trusts nothing: a packet too long, not decodable, or with descriptors is a ProtocolError.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+
+from fastproc.ipc.messages import (
+    MAX_MESSAGE_BYTES,
+    FromWorker,
+    Task,
+    decode_from_worker,
+    decode_to_worker,
+    encode,
+)
+
+#: Descriptors in one packet at most: an output lane and a few source lanes. Linux itself allows 253.
+MAX_DESCRIPTORS = 8
+
+
+class ProtocolError(Exception):
+    """The other side sent something that no sound worker sends."""
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Return the two ends, supervisor's first. Neither is inherited unless asked for."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    # A message must fit into the buffers whole; the system's default is 208 KiB, but it can be set lower.
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MAX_MESSAGE_BYTES)
+    return ours, theirs
+
+
+class WorkerChannel:
+    """The worker's end: blocking."""
+
+    def __init__(self, fd: int) -> None:
+        self._socket = socket.socket(fileno=fd)
+
+    def receive(self) -> tuple[Task, list[int]] | None:
+        """Return the next task with its descriptors, or None when the supervisor has closed the channel."""
+        space = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
+        packet, ancillary, _flags, _ = self._socket.recvmsg(MAX_MESSAGE_BYTES, space, socket.MSG_CMSG_CLOEXEC)
+        if not packet:
+            return None
+        fds = array.array("i")
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+        return decode_to_worker(packet), list(fds)
+
+    def send(self, message: FromWorker) -> None:
+        """Raises ValueError for a message over MAX_MESSAGE_BYTES; OSError when the supervisor is gone."""
+        self._socket.sendmsg([encode(message)])
+
+
+class SupervisorChannel:
+    """The supervisor's end of one worker: calls back from the running event loop."""
+
+    def __init__(self, end: socket.socket) -> None:
+        end.setblocking(False)
+        self._socket = end
+        self._closed = False
+
+    def listen(self, on_message: Callable[[FromWorker], None], on_end: Callable[[str], None]) -> None:
+        """Call `on_message` for each message, then `on_end` once: with "" at the end, or with what was wrong."""
+        self._on_message, self._on_end = on_message, on_end
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._readable)
+
+    def send(self, task: Task, fds: Sequence[int]) -> None:
+        """Send a task. Raises OSError when the worker is gone or does not read."""
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        self._socket.sendmsg([encode(task)], rights)
+
+    def drain(self) -> None:
+        """Read what a dead worker has left behind. Call it before `close`, so that its last word counts."""
+        while not self._closed:
+            self._readable()
+
+    def close(self) -> None:
+        """Close without a further call back: a living worker sees the end. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+
+    def _readable(self) -> None:
+        try:
+            message = self._receive()
+        except BlockingIOError:
+            return
+        except (ProtocolError, OSError) as error:
+            self._finish(str(error))
+            return
+        if message is None:
+            self._finish("")
+        else:
+            self._on_message(message)
+
+    def _receive(self) -> FromWorker | None:
+        packet, _, flags, _ = self._socket.recvmsg(MAX_MESSAGE_BYTES)
+        if flags & socket.MSG_CTRUNC:
+            # No room was given for descriptors, so the kernel has closed what came.
+            raise ProtocolError("it sent descriptors")
+        if flags & socket.MSG_TRUNC:
+            raise ProtocolError(f"it sent a message over {MAX_MESSAGE_BYTES} bytes")
+        if not packet:
+            return None
+        try:
+            return decode_from_worker(packet)
+        except (ValueError, RecursionError) as error:
+            raise ProtocolError(f"it sent a message that cannot be read: {error}") from None
+
+    def _finish(self, wrong: str) -> None:
+        self.close()
+        self._on_end(wrong)
