@@ -23,11 +23,28 @@ class Backoff(Struct, frozen=True):
     jitter: float = 0.0
 
 
-class Job(Struct, frozen=True, kw_only=True):
-    """One job of the queue, as taken: what to do with which photo, and the rules for trying again.
+class Keep(Struct, frozen=True, kw_only=True):
+    """How many finished jobs the queue keeps: the newest `count` (-1 all, 0 none), none older than `age` seconds."""
 
-    `attempt` is 1-based; `deaths` counts earlier attempts that ended with their worker's death; `trace` holds the
-    stack entries of earlier attempts, oldest first; `keep_completed` and `keep_failed` are BullMQ's keepJobs maps.
+    count: int | None = None
+    age: int | None = None
+    limit: int | None = None
+
+
+class Fault(Struct, frozen=True):
+    """Why a job that was taken cannot be run at all; `reason` is its `failedReason`, word by word."""
+
+    code: str
+    reason: str
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """One job of the queue, as taken: which photo, and the queue's rules for the job.
+
+    `token` is its lock's; `attempt` is 1-based; `deaths` counts earlier attempts that ended with their worker's death;
+    `trace` holds the stack entries of earlier attempts, oldest first, of which `trace_limit` are kept; `retry_first`
+    puts a job that is retried at once at the head of the queue. A job with a `fault` must be failed, not run; its
+    photo may be unknown ("").
     """
 
     id: str
@@ -36,13 +53,20 @@ class Job(Struct, frozen=True, kw_only=True):
     photo_id: str
     s3_key: str
     bucket: str
-    client_id: str | None = None
-    session_id: str | None = None
-    timestamp_ms: int
+    client_id: str | int | None = None
+    session_id: str | int | None = None
+    timestamp_ms: int = 0
     attempt: int = 1
     attempts: int = 1
     backoff: Backoff | None = None
     deaths: int = 0
+    retry_first: bool = False
+    trace: tuple[str, ...] = ()
+    trace_limit: int | None = None
+    keep_logs: int | None = None
+    keep_completed: Keep = Keep(count=-1)
+    keep_failed: Keep = Keep(count=-1)
+    fault: Fault | None = None
 
 
 class ThumbnailSpec(Struct, frozen=True):

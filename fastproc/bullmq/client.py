@@ -1,0 +1,123 @@
+"""One method a script: builds the call, sends it, reads the reply. No policy.
+
+Rule 1: a negative reply is a typed error: LockLost where the job is not ours any more, else Refused.
+Rule 2: scripts are loaded when a connection is made and called by hash; NOSCRIPT means that nothing ran, so the script
+        is loaded and the call is sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fastproc.bullmq import protocol
+from fastproc.bullmq.connection import Pipe, ReplyError
+from fastproc.bullmq.protocol import Arg, Fetch, Fetched, Keys, Outcome
+from fastproc.bullmq.scripts import Script
+from fastproc.core.errors import FastprocError, LockLost
+
+
+class Refused(FastprocError):
+    """A script refused to move the job, which is still ours; `code` is its reply."""
+
+    def __init__(self, job_id: str, code: int, script: str) -> None:
+        super().__init__(f"job {job_id}: {protocol.ERRORS.get(code, 'refused')} ({script} {code})")
+        self.code = code
+
+
+class Client:
+    """BullMQ's scripts for one queue, over one pipe. `clock_ms` is the wall clock."""
+
+    def __init__(
+        self, pipe: Pipe, keys: Keys, scripts: Mapping[str, Script], clock_ms: Callable[[], int]
+    ) -> None:
+        self._pipe, self._keys, self._scripts, self._clock_ms = pipe, keys, scripts, clock_ms
+
+    async def move_to_active(self, fetch: Fetch) -> Fetched:
+        """Take the next job, or learn when to ask again."""
+        args = protocol.move_to_active(self._keys, self._clock_ms(), fetch)
+        return protocol.fetched(await self._run("moveToActive", args))
+
+    async def move_to_finished(
+        self, job_id: str, fetch: Fetch, outcome: Outcome, *, fetch_next: bool
+    ) -> Fetched:
+        """Finish a job and, with `fetch_next`, take the next one in the same step."""
+        args = protocol.move_to_finished(
+            self._keys, self._clock_ms(), fetch, job_id=job_id, outcome=outcome, fetch_next=fetch_next
+        )
+        reply = await self._run("moveToFinished", args, job_id, outcome.target)
+        return protocol.fetched(_accepted(reply, job_id, "moveToFinished"))
+
+    async def move_to_delayed(
+        self, job_id: str, fetch: Fetch, delay_ms: int, fields: Mapping[str, str], *, fetch_next: bool
+    ) -> Fetched:
+        """Put a failed job aside for `delay_ms`; counts the attempt."""
+        args = protocol.move_to_delayed(
+            self._keys,
+            self._clock_ms(),
+            fetch,
+            job_id=job_id,
+            delay_ms=delay_ms,
+            fields=fields,
+            fetch_next=fetch_next,
+        )
+        return protocol.fetched(
+            _accepted(await self._run("moveToDelayed", args, job_id), job_id, "moveToDelayed")
+        )
+
+    async def retry_job(self, job_id: str, token: str, fields: Mapping[str, str], *, first: bool) -> None:
+        """Put a failed job back to wait at once; counts the attempt."""
+        args = protocol.retry_job(
+            self._keys, self._clock_ms(), job_id=job_id, token=token, first=first, fields=fields
+        )
+        _accepted(await self._run("retryJob", args, job_id), job_id, "retryJob")
+
+    async def move_to_wait(self, job_id: str, token: str) -> None:
+        """Give an active job back, to the head of the queue; counts no attempt."""
+        reply = await self._run("moveJobFromActiveToWait", [job_id, token, self._keys(job_id)])
+        _accepted(reply, job_id, "moveJobFromActiveToWait")
+
+    async def extend_locks(
+        self, tokens: Sequence[str], job_ids: Sequence[str], duration_ms: int
+    ) -> list[str]:
+        """Renew locks; return the ids of those that are gone or somebody else's."""
+        args = protocol.extend_locks(self._keys, tokens, job_ids, duration_ms)
+        return [protocol.text(job_id) for job_id in await self._run("extendLocks", args)]
+
+    async def move_stalled_to_wait(self, max_stalled: int, interval_ms: int) -> list[str]:
+        """Sweep for jobs whose worker is gone; return the ids that were moved. Does nothing twice per interval."""
+        args: list[Arg] = [max_stalled, self._keys.base, self._clock_ms(), interval_ms]
+        return [protocol.text(job_id) for job_id in await self._run("moveStalledJobsToWait", args)]
+
+    async def update_progress(self, job_id: str, progress: str) -> None:
+        """Set the job's progress, JSON text. A job that is gone is no error."""
+        await self._run("updateProgress", [job_id, progress], job_id)
+
+    async def add_log(self, job_id: str, row: str, keep: int | None) -> None:
+        """Append a row to the job's log. A job that is gone is no error."""
+        await self._run("addLog", [job_id, protocol.clean(row), "" if keep is None else keep], job_id)
+
+    async def _run(self, name: str, args: Sequence[Arg], job_id: str = "", target: str = "") -> Any:
+        script = self._scripts[name]
+        keys = self._keys.of_script(name, script.arity, job_id, target)
+        command: list[Arg] = ["EVALSHA", script.sha1, len(keys), *keys, *args]
+        try:
+            return await self._pipe.call(*command)
+        except ReplyError as error:
+            if not str(error).startswith("NOSCRIPT"):
+                raise
+        await self._pipe.call("SCRIPT", "LOAD", script.source)
+        return await self._pipe.call(*command)
+
+
+def greeting(scripts: Mapping[str, Script]) -> list[list[Arg]]:
+    """The commands that load the scripts, for every new connection."""
+    return [["SCRIPT", "LOAD", script.source] for script in scripts.values()]
+
+
+def _accepted(reply: Any, job_id: str, script: str) -> Any:
+    if not isinstance(reply, int) or reply >= 0:
+        return reply
+    if reply in protocol.NOT_OURS:
+        raise LockLost(f"job {job_id}: {protocol.ERRORS[reply]} ({script} {reply})")
+    raise Refused(job_id, reply, script)

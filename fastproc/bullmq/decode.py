@@ -1,0 +1,199 @@
+"""From a job's hash to a Job: total, whatever the hash holds.
+
+Rule 1: nothing here raises. What is wrong with the data becomes the job's fault, and the rest is still read, so that
+        the job can be failed by its own rules: Node's and Python's workers loop for ever on a hash they cannot parse.
+Rule 2: a deferred failure (`defa`) comes before everything: the job must fail with that text, unread.
+Rule 3: options that make no sense count as not given.
+Contract: design.md, Job. Fields and options of the hash: BullMQ src/classes/job.ts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from fastproc.bullmq.protocol import text
+from fastproc.core.errors import DEADLY, BucketNotAllowed, InvalidJob, TaskError
+from fastproc.core.model import Backoff, Fault, Job, Keep
+from fastproc.core.naming import SAFE_NAME
+
+#: A contract's data has some 200 bytes; what is larger is not parsed, so that nobody can make the supervisor work.
+MAX_DATA_BYTES: Final = 64 << 10
+#: S3's own limit.
+MAX_KEY_BYTES: Final = 1024
+MAX_ECHO_CHARS: Final = 256
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+class Defaults(Struct, frozen=True, kw_only=True):
+    """What a job gets that does not say so itself. The two `keep` are those of the reference deployment."""
+
+    bucket: str
+    buckets: tuple[str, ...]
+    attempts: int
+    keep_completed: Keep = Keep(age=24 * 3600, count=1000)
+    keep_failed: Keep = Keep(age=7 * 24 * 3600)
+
+
+class _Data(Struct, kw_only=True, rename="camel"):
+    photo_id: str
+    s3_key: str
+    bucket: str | None = None
+    client_id: str | int | None = None
+    session_id: str | int | None = None
+
+
+_data_decoder = msgspec.json.Decoder(_Data)
+
+
+def job(job_id: str, token: str, fields: Mapping[str, bytes], defaults: Defaults) -> Job:
+    """Return the job of a hash as it is after activation; see `Job.fault` for whether it can be run."""
+    data, fault = _data(fields, defaults)
+    options, options_fault = _options(fields)
+    deferred = fields.get("defa")
+    if deferred is not None:
+        fault = Fault("PROCESSING_ERROR", text(deferred))
+    made = max(_count(fields.get("attemptsMade")), _count(fields.get("atm")))
+    trace = _trace(fields.get("stacktrace"))
+    return Job(
+        id=job_id,
+        name=text(fields.get("name", b"")),
+        token=token,
+        photo_id=data.photo_id,
+        s3_key=data.s3_key,
+        bucket=data.bucket or defaults.bucket,
+        client_id=data.client_id,
+        session_id=data.session_id,
+        timestamp_ms=_count(fields.get("timestamp")),
+        attempt=made + 1,
+        attempts=_whole(options.get("attempts")) or defaults.attempts,
+        backoff=_backoff(options.get("backoff")),
+        deaths=_deaths(trace, fields.get("failedReason")),
+        retry_first=options.get("lifo") is True,
+        trace=trace,
+        trace_limit=_limit(options.get("stackTraceLimit")),
+        keep_logs=_limit(options.get("kl")),
+        keep_completed=_keep(options.get("removeOnComplete"), defaults.keep_completed),
+        keep_failed=_keep(options.get("removeOnFail"), defaults.keep_failed),
+        fault=fault or options_fault,
+    )
+
+
+def _data(fields: Mapping[str, bytes], defaults: Defaults) -> tuple[_Data, Fault | None]:
+    unknown = _Data(photo_id="", s3_key="")
+    raw = fields.get("data")
+    if raw is None or "timestamp" not in fields:
+        return unknown, _fault(InvalidJob("the job's hash has no data: it was removed, or never written"))
+    if len(raw) > MAX_DATA_BYTES:
+        return unknown, _fault(InvalidJob(f"the data has {len(raw)} bytes, more than {MAX_DATA_BYTES}"))
+    try:
+        data = _data_decoder.decode(raw)
+    except (ValueError, RecursionError) as error:
+        return unknown, _fault(
+            InvalidJob(f"the data is not what the contract asks for: {_one_line(str(error))}")
+        )
+    if not SAFE_NAME.fullmatch(data.photo_id):
+        return unknown, _fault(InvalidJob("photoId must be 1 to 128 of A-Z a-z 0-9 . _ -"))
+    wrong = _wrong_key(data.s3_key) or _wrong_echo(data)
+    if wrong:
+        return data, _fault(InvalidJob(wrong))
+    if data.bucket is not None and data.bucket not in defaults.buckets:
+        return data, _fault(BucketNotAllowed(f"bucket {_one_line(data.bucket)!r} is not in ALLOWED_BUCKETS"))
+    return data, None
+
+
+def _wrong_key(key: str) -> str:
+    if not key or len(key.encode("utf-8", "replace")) > MAX_KEY_BYTES:
+        return f"s3Key must have 1 to {MAX_KEY_BYTES} bytes"
+    if _CONTROL.search(key):
+        return "s3Key has control characters in it"
+    if any(part in (".", "..") for part in re.split(r"[/\\]", key)):
+        return "s3Key has a path step of '.' or '..' in it"
+    return ""
+
+
+def _wrong_echo(data: _Data) -> str:
+    for name, value in (("clientId", data.client_id), ("sessionId", data.session_id)):
+        if isinstance(value, str) and (len(value) > MAX_ECHO_CHARS or _CONTROL.search(value)):
+            return f"{name} must be at most {MAX_ECHO_CHARS} printable characters"
+    return ""
+
+
+def _options(fields: Mapping[str, bytes]) -> tuple[dict[str, Any], Fault | None]:
+    raw = fields.get("opts", b"{}")
+    try:
+        options = msgspec.json.decode(raw[: MAX_DATA_BYTES + 1])
+    except (ValueError, RecursionError) as error:
+        return {}, _fault(InvalidJob(f"the options are not JSON: {_one_line(str(error))}"))
+    return (
+        (options, None)
+        if isinstance(options, dict)
+        else ({}, _fault(InvalidJob("the options are no object")))
+    )
+
+
+def _backoff(value: Any) -> Backoff | None:
+    if isinstance(value, dict):
+        delay, jitter, kind = value.get("delay"), value.get("jitter"), value.get("type")
+        return Backoff(kind if isinstance(kind, str) else "fixed", _number(delay), _number(jitter))
+    return Backoff("fixed", _number(value)) if _number(value) else None
+
+
+def _keep(value: Any, default: Keep) -> Keep:
+    """Source: BullMQ Scripts.getKeepJobs; `age` and `count` must be whole, or the script fails half-way."""
+    if value is None:
+        return default
+    if isinstance(value, bool):
+        return Keep(count=0 if value else -1)
+    if isinstance(value, dict):
+        found = {name: _limit(value.get(name)) for name in ("count", "age", "limit")}
+        return Keep(**found) if found["count"] is not None or found["age"] is not None else Keep(count=-1)
+    return Keep(count=int(value)) if isinstance(value, int | float) and value == value else default
+
+
+def _trace(raw: bytes | None) -> tuple[str, ...]:
+    try:
+        value = msgspec.json.decode(raw or b"[]")
+    except (ValueError, RecursionError):
+        return ()
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+def _deaths(trace: tuple[str, ...], failed_reason: bytes | None) -> int:
+    """Count the attempts that killed their worker; with no trace kept, the last one is still told by its reason."""
+
+    def deadly(line: str) -> bool:
+        return line.partition(":")[0] in DEADLY
+
+    return max(sum(map(deadly, trace)), int(deadly(text(failed_reason or b""))))
+
+
+def _count(raw: bytes | None) -> int:
+    try:
+        return max(0, int(raw or 0))
+    except ValueError:
+        return 0
+
+
+def _whole(value: Any) -> int:
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _limit(value: Any) -> int | None:
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+
+
+def _fault(error: TaskError) -> Fault:
+    return Fault(error.code, error.reason)
+
+
+def _one_line(words: str) -> str:
+    return _CONTROL.sub("?", words)[:200]

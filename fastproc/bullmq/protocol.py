@@ -1,0 +1,211 @@
+"""BullMQ's wire, pure: key names, the order of keys and arguments of each script, replies, error codes.
+
+Rule 1: what a script is given is a value made here; who sends it is `client`.
+Rule 2: the number of a script's keys comes from its file name, and picks the layout: 12 keys of moveToDelayed are
+        the v5 scripts', 11 the v6 ones'.
+Rule 3: times are integer ms of the caller's wall clock. Blobs are msgpack of str, int, map, array: never bytes,
+        which Redis' cmsgpack refuses, and never nil inside an array.
+Source: the scripts' own headers, as shipped in the PyPI package `bullmq`.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgpack
+from msgspec import Struct
+
+from fastproc.core.model import Keep
+
+Arg = str | bytes | int
+
+#: Negative replies. Source: BullMQ src/enums/error-code.ts.
+ERRORS: Final = {
+    -1: "the job's key is missing",
+    -2: "the job's lock is missing",
+    -3: "the job is not active",
+    -4: "the job has pending children",
+    -5: "the parent job is missing",
+    -6: "the job's lock is somebody else's",
+    -9: "the job has failed children",
+}
+#: Replies that say that the job is not ours any more.
+NOT_OURS: Final = frozenset({-1, -2, -3, -6})
+
+_LAYOUTS: Final[dict[tuple[str, int], tuple[str, ...]]] = {
+    ("moveToActive", 11): (
+        "wait", "active", "prioritized", "events", "stalled", "limiter", "delayed", "paused", "meta", "pc", "marker",
+    ),
+    ("moveToFinished", 14): (
+        "wait", "active", "prioritized", "events", "stalled", "limiter", "delayed", "paused", "meta", "pc",
+        "{target}", "{job}", "metrics:{target}", "marker",
+    ),
+    ("moveToDelayed", 12): (
+        "marker", "active", "prioritized", "delayed", "{job}", "events", "meta", "stalled", "wait", "limiter",
+        "paused", "pc",
+    ),
+    ("moveToDelayed", 11): (
+        "marker", "active", "prioritized", "delayed", "{job}", "events", "meta", "stalled", "wait", "limiter", "pc",
+    ),
+    ("retryJob", 11): (
+        "active", "wait", "paused", "{job}", "meta", "events", "delayed", "prioritized", "pc", "marker", "stalled",
+    ),
+    ("moveJobFromActiveToWait", 9): (
+        "active", "wait", "stalled", "paused", "meta", "limiter", "prioritized", "marker", "events",
+    ),
+    ("moveStalledJobsToWait", 9): (
+        "stalled", "wait", "active", "stalled-check", "meta", "paused", "marker", "events", "repeat",
+    ),
+    ("extendLocks", 1): ("stalled",),
+    ("updateProgress", 3): ("{job}", "events", "meta"),
+    ("addLog", 2): ("{job}", "{job}:logs"),
+}  # fmt: skip
+
+#: The scripts that this consumer calls.
+SCRIPTS: Final = tuple(sorted({name for name, _ in _LAYOUTS}))
+
+
+class Keys:
+    """A queue's keys: `<prefix>:<queue>:<suffix>`."""
+
+    def __init__(self, prefix: str, queue: str) -> None:
+        self.base = f"{prefix}:{queue}:"
+        #: What Queue.getWorkers() of BullMQ looks for among the clients' names.
+        self.client_name = f"{prefix}:{base64.b64encode(queue.encode()).decode()}"
+
+    def __call__(self, suffix: str) -> str:
+        return self.base + suffix
+
+    def of_script(self, name: str, arity: int, job_id: str = "", target: str = "") -> list[str]:
+        """Return the script's keys in their order. Raises KeyError for a layout that is not known."""
+        return [self.base + key.format(job=job_id, target=target) for key in _LAYOUTS[name, arity]]
+
+
+def knows(name: str, arity: int) -> bool:
+    """Whether the layout of this script is known."""
+    return (name, arity) in _LAYOUTS
+
+
+class Fetched(Struct, frozen=True, kw_only=True):
+    """What a fetch brought: a job's hash, or when it is worth to ask again.
+
+    `limit_ms` is relative: do not fetch for so long. `next_at_ms` is absolute: when the next delayed job is due.
+    """
+
+    job_id: str | None = None
+    fields: Mapping[str, bytes] = {}
+    limit_ms: int = 0
+    next_at_ms: int = 0
+
+
+def fetched(reply: Any) -> Fetched:
+    """Read the reply of moveToActive, or of moveToFinished and moveToDelayed with fetch-next.
+
+    Shapes: `[flat, id, 0, 0]` a job, `[0, 0, ttl, 0]` rate limited, `[0, 0, 0, ts]` nothing due before `ts`,
+    `[0, 0, 0, 0]` or `0` nothing.
+    """
+    if not isinstance(reply, list) or not reply:
+        return Fetched()
+    flat = reply[0]
+    if isinstance(flat, list):
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        fields = {text(name): value for name, value in pairs}
+        return Fetched(job_id=text(reply[1]), fields=fields)
+    return Fetched(limit_ms=max(0, int(reply[2])), next_at_ms=max(0, int(reply[3])))
+
+
+def text(value: bytes | str) -> str:
+    """Bytes of a reply as text; what is not UTF-8 is replaced, so that it can be shown and never raises."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def pack(value: Any) -> bytes:
+    """Return the msgpack blob of an argument; entries of a map that are None are left out, as absent."""
+    if isinstance(value, Mapping):
+        value = {name: item for name, item in value.items() if item is not None}
+    blob: bytes = msgpack.packb(value, use_bin_type=True)
+    return blob
+
+
+def keep_map(keep: Keep) -> dict[str, int]:
+    """Return the keepJobs map: without it a script fails with the lock already gone."""
+    found = {"count": keep.count, "age": keep.age, "limit": keep.limit}
+    return {name: value for name, value in found.items() if value is not None} or {"count": -1}
+
+
+def clean(message: str) -> str:
+    """Return the text without lone surrogates, which neither msgpack nor Redis takes."""
+    return message.encode("utf-8", "replace").decode()
+
+
+class Fetch(Struct, frozen=True, kw_only=True):
+    """What every fetch says about the fetcher. `name` is what `processedBy` shows."""
+
+    token: str
+    lock_duration_ms: int
+    name: str
+
+    def options(self) -> dict[str, Any]:
+        return {"token": self.token, "lockDuration": self.lock_duration_ms, "name": self.name}
+
+
+def move_to_active(keys: Keys, now_ms: int, fetch: Fetch) -> list[Arg]:
+    return [keys.base, now_ms, pack(fetch.options())]
+
+
+def move_to_finished(
+    keys: Keys, now_ms: int, fetch: Fetch, *, job_id: str, outcome: Outcome, fetch_next: bool
+) -> list[Arg]:
+    """`outcome` says where to and with what; `fetch` goes on with the job's own token, as Node does."""
+    options = fetch.options() | {
+        "keepJobs": keep_map(outcome.keep),
+        "attempts": outcome.attempts,
+        # "" switches metrics off; absent makes later calls fail half-way.
+        "maxMetricsSize": "",
+    }
+    field = "returnvalue" if outcome.target == "completed" else "failedReason"
+    args: list[Arg] = [job_id, now_ms, field, clean(outcome.value), outcome.target]
+    args += [1 if fetch_next else 0, keys.base, pack(options)]
+    return [*args, flat_fields(outcome.fields)] if outcome.fields else args
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """How a job ends: target `completed` or `failed`, its value (JSON or plain text), what is kept, hash fields."""
+
+    target: str
+    value: str
+    keep: Keep
+    attempts: int
+    fields: Mapping[str, str] = {}
+
+
+def move_to_delayed(
+    keys: Keys,
+    now_ms: int,
+    fetch: Fetch,
+    *,
+    job_id: str,
+    delay_ms: int,
+    fields: Mapping[str, str],
+    fetch_next: bool,
+) -> list[Arg]:
+    args: list[Arg] = [keys.base, now_ms, job_id, fetch.token, delay_ms, "0", flat_fields(fields)]
+    return [*args, 1 if fetch_next else 0, pack(fetch.options())]
+
+
+def retry_job(
+    keys: Keys, now_ms: int, *, job_id: str, token: str, first: bool, fields: Mapping[str, str]
+) -> list[Arg]:
+    return [keys.base, now_ms, "RPUSH" if first else "LPUSH", job_id, token, flat_fields(fields)]
+
+
+def extend_locks(keys: Keys, tokens: Sequence[str], job_ids: Sequence[str], duration_ms: int) -> list[Arg]:
+    return [keys.base, pack(list(tokens)), pack(list(job_ids)), duration_ms]
+
+
+def flat_fields(fields: Mapping[str, str]) -> bytes:
+    """Return the blob of fields to set; an empty one sets nothing."""
+    flat = [part for pair in fields.items() for part in (pair[0], clean(pair[1]))]
+    return pack(flat) if flat else b""
