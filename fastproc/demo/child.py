@@ -1,0 +1,133 @@
+"""Run one server as a child that cannot outlive its owner: ports, log, readiness, end.
+
+Rule 1: the kernel kills the child when its owner dies, however that happens (PDEATHSIG). Linux ties that to the
+        *thread* that called `spawn`, so call it on one that lives on, such as the main thread.
+Rule 2: the child writes to a log in its own folder; a failure shows the end of it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from fastproc.core.errors import FastprocError
+
+HOST = "127.0.0.1"
+
+#: Asks the kernel for SIGKILL at the parent's death, then becomes the server. A program and not `preexec_fn`, which
+#: is unsafe where threads run. The comparison catches a parent that died before the request.
+_LAUNCH = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9);"
+    "os.getppid() == int(sys.argv[1]) and os.execv(sys.argv[2], sys.argv[2:])"
+)
+
+#: A port can be taken between our look and the server's bind; a third collision in a row is not chance.
+_TRIES = 3
+
+
+class ServerFailed(FastprocError):
+    """An embedded server did not start. The message ends with the last lines of its log."""
+
+
+class Child:
+    """One server process: started, watched until ready, ended."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder.resolve()
+        self.log = self.folder / f"{name}.log"
+        self._name = name
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The server's process id; 0 when it was not started."""
+        return self._process.pid if self._process else 0
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def spawn(self, command: list[str], env: dict[str, str]) -> None:
+        """Start the command and return at once."""
+        launch = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                launch, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, env=env
+            )
+
+    def wait_until(self, ready: Callable[[], bool], respawn: Callable[[], None], timeout_s: float) -> None:
+        """Poll `ready`; where the child ended, `respawn` it twice. Raises ServerFailed, with nothing left running."""
+        deadline = time.monotonic() + timeout_s
+        tries = 1
+        while not ready():
+            if not self.alive:
+                if tries == _TRIES:
+                    raise self._failure(f"ended while starting, {_TRIES} times")
+                tries += 1
+                respawn()
+            if time.monotonic() > deadline:
+                self.stop(grace_s=0)
+                raise self._failure(f"was not ready within {timeout_s:.0f} s")
+            time.sleep(0.01)
+
+    def _failure(self, why: str) -> ServerFailed:
+        tail = self.log.read_text(errors="replace").splitlines()[-15:]
+        return ServerFailed("\n  ".join([f"{self._name} {why}; the end of {self.log}:", *tail]))
+
+    def terminate(self) -> None:
+        """Ask the process to end."""
+        if self._process and self.alive:
+            self._process.terminate()
+            # It may have been stopped, by a test: SIGTERM would wait for ever.
+            self._process.send_signal(signal.SIGCONT)
+
+    def stop(self, grace_s: float) -> None:
+        """End the process, by SIGKILL after `grace_s`. Idempotent."""
+        if self._process is None:
+            return
+        self.terminate()
+        try:
+            self._process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+
+def free_ports(count: int) -> list[int]:
+    """Return distinct loopback ports that nobody listens on.
+
+    They lie below the kernel's ephemeral range (32768 up), where any outgoing connection may take one at any time.
+    """
+    found: set[int] = set()
+    while len(found) < count:
+        port = random.randrange(10_240, 32_768)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            found.add(port)
+    return list(found)
+
+
+def packaged_binary(package: str, path: str, *, or_on_path: str) -> str:
+    """Return the program that ends in `path` in an installed package, else the one on PATH. Raises ServerFailed."""
+    for installed in metadata.distributions(name=package):
+        for file in installed.files or ():
+            if file.match(path):
+                return os.path.realpath(str(file.locate()))
+    if found := shutil.which(or_on_path):
+        return found
+    raise ServerFailed(f"{or_on_path} was not found: pip install {package} (or 'fastproc[demo]')")

@@ -1,0 +1,95 @@
+"""Fixtures that several rooms' tests share: real servers once a session, a fresh place in them for every test.
+
+A server that is not installed skips its tests here, and fails them where CI=true.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fastproc.backends.metadata_sqlite import create_schema
+from fastproc.config import S3Config
+from fastproc.demo.child import ServerFailed
+from fastproc.demo.servers import SeaweedFS, Valkey
+from tests.leaks import Held
+
+
+def _missing(error: ServerFailed) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(str(error), pytrace=False)
+    pytest.skip(str(error))
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_open() -> Iterator[None]:
+    """Fail the test that leaves a descriptor or a child process behind."""
+    before = Held()
+    yield
+    left = before.grown()
+    assert not left, "left open:\n  " + "\n  ".join(left)
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """One Valkey for the session: `.host`, `.port`, `.url`. Isolate by queue name (`unique`)."""
+    try:
+        server = Valkey(tmp_path_factory.mktemp("valkey"))
+        server.start()
+        server.wait_ready()
+    except ServerFailed as error:
+        _missing(error)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """One S3 server for the session. Tests want `s3`, a bucket of their own in it."""
+    try:
+        server = SeaweedFS(tmp_path_factory.mktemp("seaweedfs"))
+        server.start()
+        server.wait_ready()
+    except ServerFailed as error:
+        _missing(error)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def _s3_client(seaweedfs: SeaweedFS) -> Iterator[object]:
+    client = seaweedfs.client()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def unique() -> str:
+    """A name that no other test has: for a queue, a bucket, a prefix."""
+    return f"t-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def s3(seaweedfs: SeaweedFS, _s3_client: object, unique: str) -> S3Config:
+    """A fresh bucket on a real S3 server, and how to reach it. Its first write takes 0.2 s."""
+    _s3_client.create_bucket(Bucket=unique)
+    return msgspec.structs.replace(seaweedfs.config, bucket=unique, allowed_buckets=(unique,))
+
+
+@pytest.fixture
+def s3_client(_s3_client: object, s3: S3Config) -> object:
+    """A boto3 client for the server of `s3`, to prepare objects and to look at them from outside."""
+    return _s3_client
+
+
+@pytest.fixture
+def sqlite_path(tmp_path: Path) -> str:
+    """A fresh database with the table `photos`."""
+    path = str(tmp_path / "photos.db")
+    create_schema(path)
+    return path
