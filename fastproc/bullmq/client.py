@@ -7,6 +7,8 @@ Rule 2: scripts are loaded when a connection is made and called by hash; NOSCRIP
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +17,8 @@ from fastproc.bullmq.connection import Pipe, ReplyError
 from fastproc.bullmq.protocol import Arg, Fetch, Fetched, Keys, Outcome
 from fastproc.bullmq.scripts import Script
 from fastproc.core.errors import FastprocError, LockLost
+
+log = logging.getLogger(__name__)
 
 
 class Refused(FastprocError):
@@ -89,30 +93,41 @@ class Client:
         args: list[Arg] = [max_stalled, self._keys.base, self._clock_ms(), interval_ms]
         return [protocol.text(job_id) for job_id in await self._run("moveStalledJobsToWait", args)]
 
-    async def update_progress(self, job_id: str, progress: str) -> None:
-        """Set the job's progress, JSON text. A job that is gone is no error."""
-        await self._run("updateProgress", [job_id, progress], job_id)
+    def update_progress(self, job_id: str, progress: str) -> None:
+        """Send the job's progress, JSON text, before anything that is called later. Not worth a reply."""
+        self._send("updateProgress", [job_id, progress], job_id)
 
-    async def add_log(self, job_id: str, row: str, keep: int | None) -> None:
-        """Append a row to the job's log. A job that is gone is no error."""
-        await self._run("addLog", [job_id, protocol.clean(row), "" if keep is None else keep], job_id)
+    def add_log(self, job_id: str, row: str, keep: int | None) -> None:
+        """Send a row for the job's log, before anything that is called later. Not worth a reply."""
+        self._send("addLog", [job_id, protocol.clean(row), "" if keep is None else keep], job_id)
+
+    def _send(self, name: str, args: Sequence[Arg], job_id: str) -> None:
+        self._pipe.call(*self._command(name, args, job_id)).add_done_callback(_say_if_failed)
 
     async def _run(self, name: str, args: Sequence[Arg], job_id: str = "", target: str = "") -> Any:
-        script = self._scripts[name]
-        keys = self._keys.of_script(name, script.arity, job_id, target)
-        command: list[Arg] = ["EVALSHA", script.sha1, len(keys), *keys, *args]
+        command = self._command(name, args, job_id, target)
         try:
             return await self._pipe.call(*command)
         except ReplyError as error:
             if not str(error).startswith("NOSCRIPT"):
                 raise
-        await self._pipe.call("SCRIPT", "LOAD", script.source)
+        await self._pipe.call("SCRIPT", "LOAD", self._scripts[name].source)
         return await self._pipe.call(*command)
+
+    def _command(self, name: str, args: Sequence[Arg], job_id: str, target: str = "") -> list[Arg]:
+        script = self._scripts[name]
+        keys = self._keys.of_script(name, script.arity, job_id, target)
+        return ["EVALSHA", script.sha1, len(keys), *keys, *args]
 
 
 def greeting(scripts: Mapping[str, Script]) -> list[list[Arg]]:
     """The commands that load the scripts, for every new connection."""
     return [["SCRIPT", "LOAD", script.source] for script in scripts.values()]
+
+
+def _say_if_failed(call: asyncio.Future[Any]) -> None:
+    if not call.cancelled() and call.exception():
+        log.debug("queue: progress or log row not written: %s", call.exception())
 
 
 def _accepted(reply: Any, job_id: str, script: str) -> Any:

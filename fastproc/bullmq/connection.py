@@ -41,7 +41,7 @@ BACKOFF_S, BACKOFF_MAX_S = 0.05, 2.0
 MAX_BATCH = 256
 
 
-class ReplyError(Exception):
+class ReplyError(QueueUnavailable):
     """Redis answered the command with an error; nothing of it was done, unless a script failed half-way."""
 
 

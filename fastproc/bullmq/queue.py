@@ -19,9 +19,9 @@ from msgspec import Struct
 
 from fastproc.bullmq import decode, protocol
 from fastproc.bullmq.client import Client
-from fastproc.bullmq.connection import ReplyError, Waiter
+from fastproc.bullmq.connection import Waiter
 from fastproc.bullmq.protocol import Fetch, Fetched, Outcome
-from fastproc.core.errors import FastprocError, QueueUnavailable
+from fastproc.core.errors import QueueUnavailable
 from fastproc.core.model import Job
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class BullQueue:
                     job = await self._fetch()
                     if job is not None:
                         return job
-            except (QueueUnavailable, ReplyError) as error:
+            except QueueUnavailable as error:
                 log.warning("queue: cannot take a job: %s", error)
                 await self._pause(TROUBLE_PAUSE_S)
         return None
@@ -132,13 +132,13 @@ class BullQueue:
 
     # --- saying how it goes
 
-    async def progress(self, job: Job, percent: int) -> None:
-        """Set the job's progress."""
-        await self._client.update_progress(job.id, str(percent))
+    def progress(self, job: Job, percent: int) -> None:
+        """Set the job's progress; nobody waits for it, but it is there before the job is finished."""
+        self._client.update_progress(job.id, str(percent))
 
-    async def add_log(self, job: Job, row: str) -> None:
-        """Append a row to the job's log."""
-        await self._client.add_log(job.id, row, job.keep_logs)
+    def add_log(self, job: Job, row: str) -> None:
+        """Append a row to the job's log; likewise."""
+        self._client.add_log(job.id, row, job.keep_logs)
 
     async def extend_locks(self, jobs: Sequence[Job]) -> list[str]:
         """Renew the jobs' locks; return the ids of those that are not ours any more."""

@@ -173,6 +173,22 @@ class GiveUp(Struct, frozen=True):
 
 Decision = Retry | GiveUp
 
+
+class Completed(Struct, frozen=True):
+    """How a job's attempt ended: well, with the return value as JSON text."""
+
+    return_value: str
+
+
+class Ended(Struct, frozen=True):
+    """How a job's attempt ended: with an error, and a decision. `stack` is the entry for the job's trace."""
+
+    decision: Decision
+    code: str
+    reason: str
+    stack: str
+
+
 #: The four types of event, in the order of a job's life.
 EventType = Literal["started", "progress", "completed", "failed"]
 

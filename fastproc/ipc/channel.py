@@ -81,8 +81,8 @@ class SupervisorChannel:
 
     def drain(self) -> None:
         """Read what a dead worker has left behind. Call it before `close`, so that its last word counts."""
-        while not self._closed:
-            self._readable()
+        while not self._closed and self._readable():
+            pass
 
     def close(self) -> None:
         """Close without a further call back: a living worker sees the end. Idempotent."""
@@ -91,18 +91,19 @@ class SupervisorChannel:
             asyncio.get_running_loop().remove_reader(self._socket.fileno())
             self._socket.close()
 
-    def _readable(self) -> None:
+    def _readable(self) -> bool:
         try:
             message = self._receive()
         except BlockingIOError:
-            return
+            return False
         except (ProtocolError, OSError) as error:
             self._finish(str(error))
-            return
+            return False
         if message is None:
             self._finish("")
-        else:
-            self._on_message(message)
+            return False
+        self._on_message(message)
+        return True
 
     def _receive(self) -> FromWorker | None:
         packet, _, flags, _ = self._socket.recvmsg(MAX_MESSAGE_BYTES)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from fastproc.core.model import Event
+from fastproc.core.model import Event, Job
 
 
 class Fetched(Struct, frozen=True):
@@ -40,6 +40,42 @@ class Row(Struct, frozen=True, kw_only=True):
 
 #: Called with a body's size in bytes before it is read; returns when that many bytes may be in flight.
 Admit = Callable[[int], Awaitable[None]]
+
+
+class Queue(Protocol):
+    """The queue that jobs come from. What fails because the server is away raises QueueUnavailable."""
+
+    async def take(self) -> Job | None:
+        """Wait for the next job; None once `stop` was called."""
+
+    def stop(self) -> None:
+        """Take no more jobs."""
+
+    def progress(self, job: Job, percent: int) -> None:
+        """Set the job's progress."""
+
+    def add_log(self, job: Job, row: str) -> None:
+        """Append a row to the job's log."""
+
+    async def extend_locks(self, jobs: Sequence[Job]) -> list[str]:
+        """Renew locks; return the ids of the jobs that are not ours any more."""
+
+    async def sweep_stalled(self) -> list[str]:
+        """Put jobs of dead workers back; return their ids."""
+
+    async def complete(self, job: Job, return_value: str, *, fetch_next: bool) -> Job | None:
+        """Finish the job; return the next one where asked for and there. Raises LockLost."""
+
+    async def fail(self, job: Job, reason: str, stack: str, *, fetch_next: bool) -> Job | None:
+        """Finish the job as failed; likewise."""
+
+    async def retry(
+        self, job: Job, delay_ms: int, reason: str, stack: str, *, fetch_next: bool
+    ) -> Job | None:
+        """End the attempt as failed, to run again after the delay; likewise."""
+
+    async def give_back(self, job: Job) -> None:
+        """Put the job back as if it had not been taken. Raises LockLost."""
 
 
 class ObjectStore(Protocol):
@@ -85,10 +121,13 @@ class MetadataStore(Protocol):
 
 
 class EventSink(Protocol):
-    """Delivers events; never fails a job: an event that cannot be delivered is logged and counted."""
+    """Delivers events in order; never fails a job: an event that cannot be delivered is logged and counted."""
+
+    def post(self, event: Event) -> None:
+        """Accept an event; it is delivered soon."""
 
     async def publish(self, event: Event) -> None:
-        """Deliver one event, after those published before it."""
+        """Deliver an event; return when the sink has taken it, or it was given up."""
 
     async def close(self) -> None:
         """Deliver what was accepted, then close. Idempotent."""

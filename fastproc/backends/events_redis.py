@@ -1,0 +1,72 @@
+"""Publishes events on Redis Pub/Sub, one channel a type, over a connection that the queue has anyway.
+
+Rule 1: order is the connection's: an event is sent after those accepted before it.
+Rule 2: an event whose reply was lost is sent once more: its id is stable, so a listener can drop the double.
+Rule 3: an event that cannot be delivered is counted and logged, at most once in LOG_EVERY_S, and fails nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any, Protocol
+
+import msgspec
+
+from fastproc.core.errors import QueueUnavailable
+from fastproc.core.model import Event
+
+log = logging.getLogger(__name__)
+
+LOG_EVERY_S = 10.0
+
+
+class Call(Protocol):
+    """Sends one Redis command soon, in order; the future brings its reply, or QueueUnavailable."""
+
+    def __call__(self, *command: str | bytes | int) -> asyncio.Future[Any]: ...
+
+
+class RedisEventSink:
+    """Satisfies the port EventSink. `dropped` counts the events that were given up."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._underway: set[asyncio.Future[Any]] = set()
+        self._said_at = -LOG_EVERY_S
+        self.dropped = 0
+
+    def post(self, event: Event) -> None:
+        """Send the event; nobody waits for it."""
+        sent = self._send(event)
+        self._underway.add(sent)
+        sent.add_done_callback(self._posted)
+
+    async def publish(self, event: Event) -> None:
+        """Send the event and wait until Redis has taken it, or twice did not answer."""
+        try:
+            await self._send(event)
+        except QueueUnavailable:
+            try:
+                await self._send(event)
+            except QueueUnavailable as error:
+                self._drop(error)
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        await asyncio.gather(*self._underway, return_exceptions=True)
+
+    def _send(self, event: Event) -> asyncio.Future[Any]:
+        return self._call("PUBLISH", event.type, msgspec.json.encode(event))
+
+    def _posted(self, sent: asyncio.Future[Any]) -> None:
+        self._underway.discard(sent)
+        if not sent.cancelled() and (error := sent.exception()):
+            self._drop(error)
+
+    def _drop(self, error: BaseException) -> None:
+        self.dropped += 1
+        if time.monotonic() - self._said_at >= LOG_EVERY_S:
+            self._said_at = time.monotonic()
+            log.warning("events not published (%d so far): %s", self.dropped, error)

@@ -1,0 +1,31 @@
+"""How the service logs: one line a record, whatever is in it, to stderr."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+
+#: Control characters and line separators: a photo's name must not be able to forge a log line.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+class OneLine(logging.Formatter):
+    """`2026-01-01T00:00:00.000Z INFO room: message`, control characters escaped, a traceback folded in."""
+
+    converter = time.gmtime
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], super().format(record))
+
+
+def configure(level: str) -> None:
+    """Log at `level` (debug, info, warn, warning, error) from now on."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel({"warn": "WARNING"}.get(level, level.upper()))

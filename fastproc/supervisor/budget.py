@@ -1,0 +1,50 @@
+"""Bounds the photo bytes that are held at once (MAX_INFLIGHT_BYTES)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Share:
+    """One job's part of the budget: nothing until `admit`."""
+
+    def __init__(self, budget: ByteBudget) -> None:
+        self._budget = budget
+        self.size = 0
+
+    async def admit(self, size: int) -> None:
+        """Wait until `size` more bytes fit, then hold them."""
+        await self._budget.take(size)
+        self.size += size
+
+
+class ByteBudget:
+    """`total` bytes for all jobs, first come first served.
+
+    A photo larger than the whole budget passes when nothing else is held, so that no photo waits for ever.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.held = 0
+        self._freed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def share(self) -> AsyncIterator[Share]:
+        """Give back at the end of the block what was admitted in it."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            if share.size:
+                self.held -= share.size
+                async with self._freed:
+                    self._freed.notify_all()
+
+    async def take(self, size: int) -> None:
+        """Wait for `size` bytes and hold them."""
+        async with self._freed:
+            await self._freed.wait_for(lambda: self.held == 0 or self.held + size <= self.total)
+            self.held += size

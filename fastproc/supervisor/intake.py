@@ -1,0 +1,133 @@
+"""Slot, token, job: takes jobs as fast as there is room and the rate limit allows, and no faster.
+
+Rule 1: a job is taken only when a slot is free and a token is there: what is taken is begun at once.
+Rule 2: a job that ends may bring the next one along; it needs a token like any other, and keeps the slot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from fastproc.core.errors import FleetHalted
+from fastproc.core.limit import TokenBucket
+from fastproc.core.model import Job
+from fastproc.supervisor.metrics import Metrics
+from fastproc.supervisor.ports import Queue
+
+log = logging.getLogger(__name__)
+
+RunJob = Callable[[Job, Callable[[], bool]], Awaitable[Job | None]]
+
+#: The limiter held a job back when its token took longer than this, and the job itself was there at once.
+HELD_BACK_S = 0.05
+
+
+class Intake:
+    """Feeds jobs to `run_job`, at most `slots` at once."""
+
+    def __init__(
+        self, queue: Queue, run_job: RunJob, slots: int, bucket: TokenBucket | None, metrics: Metrics
+    ) -> None:
+        self._queue, self._run_job, self._bucket, self._metrics = queue, run_job, bucket, metrics
+        self._slots = asyncio.Semaphore(slots)
+        self._stopping = asyncio.Event()
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._said_held_back = False
+
+    @property
+    def in_hand(self) -> int:
+        """Jobs taken and not ended."""
+        return len(self._jobs)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no more jobs are taken."""
+        return self._stopping.is_set()
+
+    async def run(self) -> None:
+        """Take jobs until `stop`."""
+        while not self.stopping:
+            if not await self._or_stop(self._slots.acquire()):
+                break
+            asked_at = time.monotonic()
+            if not await self._token():
+                break
+            got_at = time.monotonic()
+            job = await self._queue.take()
+            if job is None:
+                break
+            if time.monotonic() - got_at < HELD_BACK_S < got_at - asked_at:
+                self._held_back(got_at - asked_at)
+            task = asyncio.create_task(self._serve(job), name=f"job {job.id}")
+            self._jobs.add(task)
+            task.add_done_callback(self._done)
+
+    def stop(self) -> None:
+        """Take no more jobs; those in hand go on."""
+        self._stopping.set()
+        self._queue.stop()
+
+    async def finish(self, grace_s: float) -> int:
+        """Wait for the jobs in hand; after `grace_s` seconds interrupt what is left, and return how many that were."""
+        if self._jobs:
+            await asyncio.wait(self._jobs, timeout=grace_s)
+        left = list(self._jobs)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        return len(left)
+
+    async def _serve(self, job: Job) -> None:
+        following: Job | None = job
+        token_taken = False
+
+        def may_fetch() -> bool:
+            nonlocal token_taken
+            token_taken = self._token_at_once()
+            return token_taken
+
+        try:
+            while following is not None:
+                self._metrics.taken()
+                token_taken = False
+                following = await self._run_job(following, may_fetch)
+        finally:
+            self._slots.release()
+            if token_taken and self._bucket:
+                self._bucket.give_back(time.monotonic())
+
+    def _token_at_once(self) -> bool:
+        return not self.stopping and (self._bucket is None or self._bucket.take(time.monotonic()) == 0.0)
+
+    async def _token(self) -> bool:
+        """Wait for a token; False when stopped meanwhile."""
+        if self._bucket is None:
+            return True
+        while wait_s := self._bucket.take(time.monotonic()):
+            if not await self._or_stop(asyncio.sleep(wait_s, result=True)):
+                return False
+        return True
+
+    def _held_back(self, seconds: float) -> None:
+        self._metrics.held_back(seconds)
+        if not self._said_held_back:
+            self._said_held_back = True
+            log.info("the rate limit is what holds the service back (RATE_LIMIT_MAX, RATE_LIMIT_DURATION_MS)")
+
+    async def _or_stop(self, wait: Awaitable[bool]) -> bool:
+        waiting = asyncio.ensure_future(wait)
+        stop = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait((waiting, stop), return_when=asyncio.FIRST_COMPLETED)
+            return waiting.done() and not self.stopping
+        finally:
+            for task in (waiting, stop):
+                task.cancel()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._jobs.discard(task)
+        if not task.cancelled() and task.exception() and not isinstance(task.exception(), FleetHalted):
+            log.error("a job's line broke", exc_info=task.exception())

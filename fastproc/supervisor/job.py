@@ -1,0 +1,236 @@
+"""The straight line of one job: the order of its effects can be read here and nowhere else.
+
+    begin row -> started -> fetch into shared memory -> worker -> write renditions -> complete row -> completed
+        -> finish the job                          (on error: decide -> record -> announce -> finish or retry)
+
+Rule 1: every decision is a call into `core`; every effect is a call of a port; both are one line.
+Rule 2: each effect is idempotent, so that a job that died between any two of them is simply run again.
+Rule 3: the job is finished only when the row and the event are out. A lost lock ends the line without a word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from fastproc.core import naming, record, retry
+from fastproc.core.errors import (
+    DatabaseUnavailable,
+    FleetHalted,
+    LockLost,
+    ProcessingError,
+    QueueUnavailable,
+    TaskError,
+)
+from fastproc.core.model import Completed, Ended, Event, GiveUp, Job, Json, Report, Retry, Stored
+from fastproc.supervisor.budget import ByteBudget
+from fastproc.supervisor.locks import LockKeeper
+from fastproc.supervisor.metrics import Metrics
+from fastproc.supervisor.pool import Loan, OnStage, Result
+from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Queue, Row, Upload
+
+log = logging.getLogger(__name__)
+
+#: Pause before a failure is recorded again when the database is away; meanwhile the job keeps its lock and its slot.
+RECORD_PAUSE_S = 1.0
+
+
+class Workers(Protocol):
+    """What the line needs of the pool."""
+
+    def lend(self) -> AbstractAsyncContextManager[Loan]:
+        """Lend shared memory for one photo."""
+
+    async def run(self, loan: Loan, content_type: str | None, on_stage: OnStage) -> Result:
+        """Process the photo on loan."""
+
+
+class Ports(Struct, frozen=True):
+    """The outside, as the line sees it."""
+
+    queue: Queue
+    objects: ObjectStore
+    metadata: MetadataStore
+    events: EventSink
+    workers: Workers
+
+
+class JobLine:
+    """Runs jobs, one call each; holds nothing of a job between calls."""
+
+    def __init__(
+        self, ports: Ports, locks: LockKeeper, budget: ByteBudget, stages: tuple[str, ...], metrics: Metrics
+    ) -> None:
+        self._ports, self._locks, self._budget = ports, locks, budget
+        self._stages, self._metrics = stages, metrics
+
+    async def run(self, job: Job, may_fetch: Callable[[], bool]) -> Job | None:
+        """Bring a job to an end and return the next one, where `may_fetch` said yes and there was one.
+
+        Cancelling gives the job back to the queue, with no attempt counted. Raises: FleetHalted.
+        """
+        started = time.monotonic()
+        try:
+            async with self._locks.hold(job):
+                end = await self._attempt(job)
+            following = await self._finish(job, end, fetch_next=may_fetch())
+        except LockLost as lost:
+            self._metrics.lost()
+            log.warning("job %s: abandoned: %s", job.id, lost)
+            return None
+        except QueueUnavailable as error:
+            # The lock runs out, the sweep puts the job back, and it is run again: every effect may be repeated.
+            self._metrics.lost()
+            log.warning("job %s: cannot be finished: %s", job.id, error)
+            return None
+        except (asyncio.CancelledError, FleetHalted):
+            await self._give_back(job)
+            raise
+        self._say(job, end, time.monotonic() - started)
+        return following
+
+    async def _attempt(self, job: Job) -> Completed | Ended:
+        try:
+            if job.fault:
+                return await self._ended(job, job.fault.code, job.fault.reason, GiveUp("cannot be run"))
+            return await self._process(job)
+        except TaskError as error:
+            return await self._failed(job, error)
+        except (FleetHalted, QueueUnavailable, LockLost):
+            raise
+        except Exception as error:
+            log.exception("job %s: unexpected", job.id)
+            return await self._failed(job, ProcessingError(f"{type(error).__name__}: {error}"))
+
+    async def _process(self, job: Job) -> Completed:
+        ports = self._ports
+        self._mark(job, naming.ACCEPTED_PERCENT)
+        await ports.metadata.begin(job.photo_id, _utc())
+        ports.events.post(_event(job, naming.STARTED, record.event_data(job)))
+        async with ports.workers.lend() as loan, self._budget.share() as share:
+            got = await ports.objects.get_into(job.bucket, job.s3_key, loan.target, share.admit)
+            loan.size = got.size
+            self._mark(job, naming.FETCHED_PERCENT)
+            result = await ports.workers.run(
+                loan, got.content_type, lambda stage: self._mark_stage(job, stage)
+            )
+        self._metrics.processed(got.size, result.report)
+        for stage, ms in result.report.timings_ms.items():
+            ports.queue.add_log(job, f"{stage}: {ms:.1f} ms")
+        stored = await self._store(job, result)
+        return await self._completed(job, result.report, stored)
+
+    async def _store(self, job: Job, result: Result) -> list[Stored]:
+        """Write the renditions and return where they are."""
+        objects, report = self._ports.objects, result.report
+        stored = []
+        for rendition in report.renditions:
+            key = naming.object_key(rendition, job.photo_id, job.timestamp_ms)
+            stored.append(Stored(rendition=rendition, key=key, url=objects.url(job.bucket, key)))
+        uploads = [
+            Upload(
+                each.key,
+                body,
+                each.rendition.content_type,
+                record.upload_metadata(job, report, each.rendition),
+            )
+            for each, body in zip(stored, result.bodies, strict=True)
+        ]
+        await objects.put_all(job.bucket, uploads)
+        return stored
+
+    async def _completed(self, job: Job, report: Report, stored: list[Stored]) -> Completed:
+        """Commit the row, publish the event, and return what the job is finished with."""
+        row = Row(
+            width=report.width,
+            height=report.height,
+            processing_metadata=_json(record.row_metadata(report, stored)),
+        )
+        await self._ports.metadata.complete(job.photo_id, row, _utc())
+        self._mark(job, naming.RECORDED_PERCENT)
+        duration_ms = max(0, time.time_ns() // 1_000_000 - job.timestamp_ms)
+        data = record.completed_data(job, report, stored, duration_ms)
+        await self._ports.events.publish(_event(job, naming.COMPLETED, data))
+        self._mark(job, naming.DONE_PERCENT)
+        return Completed(_json(record.return_value(job, report, stored, duration_ms)))
+
+    async def _failed(self, job: Job, error: TaskError) -> Ended:
+        error = retry.verdict(job, error)
+        decision = retry.decide(job, error, random.random())
+        return await self._ended(job, error.code, error.reason, decision)
+
+    async def _ended(self, job: Job, code: str, reason: str, decision: Retry | GiveUp) -> Ended:
+        """Record and announce a failed attempt, and return what the job is finished with."""
+        retrying = isinstance(decision, Retry)
+        while job.photo_id:
+            try:
+                await self._ports.metadata.fail(job.photo_id, reason, _utc(), final=not retrying)
+                break
+            except DatabaseUnavailable as away:
+                log.warning("job %s: its failure cannot be recorded yet: %s", job.id, away.message)
+                await asyncio.sleep(RECORD_PAUSE_S)
+        data = record.failed_data(job, code, reason, will_retry=retrying)
+        await self._ports.events.publish(_event(job, naming.FAILED, data))
+        return Ended(decision, code, reason, record.stack(reason, f"attempt {job.attempt} of {job.attempts}"))
+
+    async def _finish(self, job: Job, end: Completed | Ended, *, fetch_next: bool) -> Job | None:
+        queue = self._ports.queue
+        if isinstance(end, Completed):
+            return await queue.complete(job, end.return_value, fetch_next=fetch_next)
+        if isinstance(end.decision, Retry):
+            delay_ms = end.decision.delay_ms
+            return await queue.retry(job, delay_ms, end.reason, end.stack, fetch_next=fetch_next)
+        return await queue.fail(job, end.reason, end.stack, fetch_next=fetch_next)
+
+    def _say(self, job: Job, end: Completed | Ended, seconds: float) -> None:
+        """Count the attempt's end, and log it: one line a job."""
+        self._metrics.ended(job, end, seconds)
+        about = f"job={job.id} photo={job.photo_id or '?'} attempt={job.attempt}/{job.attempts} seconds={seconds:.3f}"
+        if isinstance(end, Completed):
+            log.info("completed %s", about)
+        elif isinstance(end.decision, Retry):
+            log.warning(
+                "retrying %s delay_ms=%d code=%s: %s", about, end.decision.delay_ms, end.code, end.reason
+            )
+        else:
+            log.warning("failed %s code=%s why=%r: %s", about, end.code, end.decision.why, end.reason)
+
+    async def _give_back(self, job: Job) -> None:
+        try:
+            await self._ports.queue.give_back(job)
+            self._metrics.given_back()
+            log.info("job %s: given back to the queue", job.id)
+        except (LockLost, QueueUnavailable) as error:
+            log.warning("job %s: cannot be given back, it will be found stalled: %s", job.id, error)
+
+    def _mark_stage(self, job: Job, stage: str) -> None:
+        self._mark(job, naming.stage_percent(self._stages, stage))
+
+    def _mark(self, job: Job, percent: int) -> None:
+        self._ports.queue.progress(job, percent)
+        data = record.event_data(job, progress=percent)
+        self._ports.events.post(_event(job, naming.PROGRESS, data, percent))
+
+
+def _event(job: Job, type_: str, data: dict[str, Json], mark: int | None = None) -> Event:
+    return Event(
+        id=naming.event_id(job.id, type_, job.attempt, mark), type=type_, timestamp=_utc(), data=data
+    )
+
+
+def _utc() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _json(value: Json) -> str:
+    # NaN and infinities become null: one invalid return value stops every QueueEvents listener of the queue.
+    return msgspec.json.encode(value).decode()

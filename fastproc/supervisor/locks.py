@@ -1,0 +1,112 @@
+"""Keeps the locks of all jobs in hand, and sweeps for the jobs of dead workers.
+
+Rule 1: one renewal for all jobs, at a quarter of the lock's duration, as the official worker does.
+Rule 2: a lock that is gone, or that could not be renewed until it must have run out, ends its job's effects at once.
+        Time is the monotonic clock's: a wall clock that jumps costs no lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fastproc.core.errors import LockLost, QueueUnavailable
+from fastproc.core.model import Job
+from fastproc.supervisor.ports import Queue
+
+log = logging.getLogger(__name__)
+
+
+class _Held:
+    """A job in hand: when its lock was last known good, and the task to interrupt when it is lost."""
+
+    def __init__(self, job: Job, task: asyncio.Task[object]) -> None:
+        self.job, self.task = job, task
+        self.good_at = time.monotonic()
+        self.lost = False
+
+
+class LockKeeper:
+    """The locks of this service's jobs. `on_stalled` hears the ids that a sweep put back."""
+
+    def __init__(
+        self, queue: Queue, lock_s: float, sweep_s: float, on_stalled: Callable[[list[str]], None]
+    ) -> None:
+        self._queue, self._lock_s, self._sweep_s = queue, lock_s, sweep_s
+        self._on_stalled = on_stalled
+        self._held: dict[str, _Held] = {}
+
+    @asynccontextmanager
+    async def hold(self, job: Job) -> AsyncIterator[None]:
+        """Keep the job's lock while the block runs. Raises LockLost out of the block when it is lost."""
+        task = asyncio.current_task()
+        assert task is not None
+        held = self._held[job.id] = _Held(job, task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            # As asyncio.timeout does: our own interruption becomes an error, anybody else's stays what it is.
+            if held.lost and task.uncancel() == 0:
+                raise LockLost(f"job {job.id}: its lock was lost") from None
+            raise
+        finally:
+            self._held.pop(job.id, None)
+
+    async def run(self) -> None:
+        """Renew and sweep until cancelled."""
+        await asyncio.gather(self._renew_for_ever(), self._sweep_for_ever())
+
+    async def renew(self) -> None:
+        """Renew the locks of all jobs that were not renewed just now, and interrupt those whose lock is lost."""
+        asked_at = time.monotonic()
+        due = [held for held in self._held.values() if asked_at - held.good_at > self._lock_s / 5]
+        if not due:
+            return
+        try:
+            lost = set(await self._queue.extend_locks([held.job for held in due]))
+        except QueueUnavailable as error:
+            log.warning("locks of %d jobs not renewed: %s", len(due), error)
+            return
+        for held in due:
+            if held.job.id not in lost:
+                held.good_at = asked_at
+            elif self._held.get(held.job.id) is held:
+                self._interrupt(held, "it is gone or somebody else's")
+
+    def expire(self) -> None:
+        """Interrupt the jobs whose lock must have run out by now."""
+        now = time.monotonic()
+        for held in list(self._held.values()):
+            if now - held.good_at > self._lock_s:
+                self._interrupt(held, "it could not be renewed in time")
+
+    def _interrupt(self, held: _Held, why: str) -> None:
+        if not held.lost:
+            log.warning("job %s: lock lost: %s", held.job.id, why)
+            held.lost = True
+            held.task.cancel()
+
+    async def _renew_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._lock_s / 4)
+            try:
+                # Not longer than until the next turn: a Redis that hangs must not keep `expire` from its work.
+                await asyncio.wait_for(self.renew(), self._lock_s / 4)
+            except TimeoutError:
+                log.warning("locks not renewed: no answer from Redis")
+            self.expire()
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            try:
+                moved = await self._queue.sweep_stalled()
+            except QueueUnavailable as error:
+                log.warning("no sweep for stalled jobs: %s", error)
+            else:
+                if moved:
+                    log.warning("jobs of dead workers put back: %s", ", ".join(moved))
+                    self._on_stalled(moved)
+            await asyncio.sleep(self._sweep_s)
