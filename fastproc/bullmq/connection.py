@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from redis.asyncio import Redis
 from redis.asyncio.connection import (
     AbstractConnection,
     Connection,
@@ -62,6 +63,20 @@ def connector(config: RedisConfig, client_name: str | None = None) -> Connect:
         "protocol": 2,
     }
     return lambda: kind(**arguments)
+
+
+def plain_client(config: RedisConfig) -> Redis:
+    """Return redis-py's own client, for commands that may be slow and rare: status, adding jobs by hand."""
+    if config.url:
+        return Redis.from_url(config.url, socket_timeout=REPLY_TIMEOUT_S, protocol=2)
+    return Redis(
+        host=config.host,
+        port=config.port,
+        password=config.password,
+        socket_timeout=REPLY_TIMEOUT_S,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        protocol=2,
+    )
 
 
 class Pipe:

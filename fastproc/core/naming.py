@@ -28,7 +28,7 @@ DONE_PERCENT: Final = 100
 #: Progress percentages of the contract, by stage. A pipeline with other stages spreads evenly (stage_percent).
 STAGE_PERCENT: Final = {"validation": 35, "metadata": 45, "thumbnails": 75, "optimization": 90}
 
-_SUFFIX: Final = {"image/jpeg": "jpg", "image/webp": "webp", "image/avif": "avif", "image/png": "png"}
+_SUFFIXES: Final = {"image/jpeg": "jpg", "image/webp": "webp", "image/avif": "avif", "image/png": "png"}
 
 
 def stage_percent(stages: tuple[str, ...], stage: str) -> int:
@@ -48,14 +48,19 @@ def stage_percent(stages: tuple[str, ...], stage: str) -> int:
     return max(marks)
 
 
+def suffix(rendition: Rendition) -> str:
+    """Return the file name's ending for the rendition, without the dot."""
+    return _SUFFIXES.get(rendition.content_type, "bin")
+
+
 def object_key(rendition: Rendition, photo_id: str, timestamp_ms: int) -> str:
     """Return the rendition's key. `timestamp_ms` is the job's own, so that a retry overwrites and leaves no orphan."""
-    suffix = _SUFFIX.get(rendition.content_type, "bin")
+    ending = suffix(rendition)
     if rendition.stage == "thumbnails":
-        return f"thumbnails/{photo_id}/{rendition.name}_{timestamp_ms}.{suffix}"
+        return f"thumbnails/{photo_id}/{rendition.name}_{timestamp_ms}.{ending}"
     if rendition.stage == "optimization":
-        return f"photos/optimized/{photo_id}_optimized.{suffix}"
-    return f"photos/{rendition.stage}/{photo_id}/{rendition.name}_{timestamp_ms}.{suffix}"
+        return f"photos/optimized/{photo_id}_optimized.{ending}"
+    return f"photos/{rendition.stage}/{photo_id}/{rendition.name}_{timestamp_ms}.{ending}"
 
 
 def event_id(job_id: str, type_: str, attempt: int, mark: int | None = None) -> str:

@@ -70,10 +70,13 @@ class Intake:
         self._stopping.set()
         self._queue.stop()
 
-    async def finish(self, grace_s: float) -> int:
-        """Wait for the jobs in hand; after `grace_s` seconds interrupt what is left, and return how many that were."""
-        if self._jobs:
-            await asyncio.wait(self._jobs, timeout=grace_s)
+    async def idle(self) -> None:
+        """Wait until no job is in hand."""
+        while self._jobs:
+            await asyncio.wait(self._jobs)
+
+    async def interrupt(self) -> int:
+        """Interrupt the jobs in hand, which gives them back to the queue; return how many they were."""
         left = list(self._jobs)
         for task in left:
             task.cancel()

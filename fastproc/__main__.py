@@ -1,0 +1,8 @@
+"""`fastproc` and `python -m fastproc`."""
+
+from __future__ import annotations
+
+from fastproc.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""Composition root: which object is given to which, started in order, stopped in reverse.
+
+Rule 1: every server is checked before the first job is taken; what is wrong ends the start with one message.
+Rule 2: whatever dies of the parts that must live stops the service, with the jobs in hand given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from fastproc import __version__
+from fastproc.backends.events_redis import RedisEventSink
+from fastproc.backends.metadata_sqlite import SqliteMetadataStore
+from fastproc.backends.objects_s3 import S3ObjectStore
+from fastproc.bullmq import connection, scripts
+from fastproc.bullmq.client import Client, greeting
+from fastproc.bullmq.connection import Pipe, Waiter
+from fastproc.bullmq.decode import Defaults
+from fastproc.bullmq.protocol import Keys
+from fastproc.bullmq.queue import BullQueue, Rules
+from fastproc.config import Config, RedisConfig
+from fastproc.core.errors import FleetHalted, QueueUnavailable, Unreachable
+from fastproc.core.limit import TokenBucket
+from fastproc.host import service_name
+from fastproc.ipc.messages import Ready, Settings
+from fastproc.supervisor.budget import ByteBudget
+from fastproc.supervisor.http import HttpServer
+from fastproc.supervisor.intake import Intake
+from fastproc.supervisor.job import JobLine, Ports
+from fastproc.supervisor.locks import LockKeeper
+from fastproc.supervisor.metrics import Metrics
+from fastproc.supervisor.pool import Pool
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """`fastproc run`: everything built from the configuration; nothing runs before `serve`."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.metrics = Metrics()
+        self.stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._ready = False
+        self._checks: dict[str, Callable[[], bool]] = {}
+
+    def stop(self) -> None:
+        """Take no more jobs, finish those in hand, then end; called again, end without waiting for them."""
+        if self.stopping.is_set():
+            self._hurry.set()
+        self.stopping.set()
+
+    async def serve(self) -> None:
+        """Run until `stop`. Raises: ConfigError, Unreachable at the start; FleetHalted; whatever broke."""
+        config = self._config
+        async with AsyncExitStack() as stack:
+            if config.http.port:
+                http = HttpServer(config.http.host, config.http.port, self._conditions, self.metrics)
+                await http.start()
+                stack.push_async_callback(http.close)
+            pipe = await stack.enter_async_context(_opened_pipe(config.redis, scripts.load()))
+            queue = await stack.enter_async_context(_queue(config, pipe))
+            objects = S3ObjectStore(config.s3)
+            stack.push_async_callback(objects.close)
+            await objects.check(config.s3.buckets)
+            metadata = SqliteMetadataStore(config.database.sqlite_path)
+            stack.push_async_callback(metadata.close)
+            await metadata.check()
+            events = RedisEventSink(pipe.call)
+            stack.push_async_callback(events.close)
+            pool = await stack.enter_async_context(started_pool(config))
+            self._watch(pipe, pool, metadata, events)
+            await self._work(Ports(queue, objects, metadata, events, pool), pool)
+
+    async def _work(self, ports: Ports, pool: Pool) -> None:
+        config = self._config
+        locks = LockKeeper(
+            ports.queue,
+            config.queue.lock_duration_ms / 1000,
+            config.queue.stalled_interval_ms / 1000,
+            lambda ids: self.metrics.stalled(len(ids)),
+        )
+        budget = ByteBudget(config.pool.max_inflight_bytes)
+        line = JobLine(ports, locks, budget, config.pipeline.stages, self.metrics)
+        intake = Intake(ports.queue, line.run, config.pool.slots, _bucket(config), self.metrics)
+        self.metrics.watch("jobs_in_hand", "Jobs taken and not ended", lambda: intake.in_hand)
+        self.metrics.watch("inflight_bytes", "Photo bytes held", lambda: budget.held)
+        self._announce(pool)
+        background = [
+            asyncio.create_task(locks.run(), name="locks"),
+            asyncio.create_task(intake.run(), name="intake"),
+        ]
+        try:
+            await self._until_stopped_or_broken(pool, background)
+        finally:
+            self._ready = False
+            intake.stop()
+            left = await self._finish(intake, self._grace_s())
+            log.info("stopped; %d jobs were still in hand and went back to the queue", left)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+
+    async def _until_stopped_or_broken(self, pool: Pool, background: list[asyncio.Task[None]]) -> None:
+        stop: asyncio.Future[bool] = asyncio.ensure_future(self.stopping.wait())
+        parts: list[asyncio.Future[Any]] = [stop, pool.halted, *background]
+        try:
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for part in done - {stop}:
+                part.result()
+                raise RuntimeError(f"{part} has ended")
+        finally:
+            stop.cancel()
+
+    async def _finish(self, intake: Intake, grace_s: float) -> int:
+        """Wait for the jobs in hand, at most `grace_s` seconds or until a second `stop`."""
+        log.info("stopping: %d jobs in hand, %g s for them (SHUTDOWN_GRACE_S)", intake.in_hand, grace_s)
+        idle = asyncio.create_task(intake.idle())
+        hurry = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait((idle, hurry), timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in (idle, hurry):
+            task.cancel()
+        return await intake.interrupt()
+
+    def _grace_s(self) -> float:
+        return self._config.pool.shutdown_grace_s if self.stopping.is_set() else 0.0
+
+    def _announce(self, pool: Pool) -> None:
+        config = self._config
+        self._ready = True
+        limit = config.limiter
+        encoders = pool.greeting.encoders if pool.greeting else {}
+        log.info(
+            "fastproc %s serves %s:%s: %d workers, %d jobs in hand at most, rate limit %s, encoders %s",
+            __version__,
+            config.queue.prefix,
+            config.queue.name,
+            config.pool.workers,
+            config.pool.slots,
+            f"{limit.max} per {limit.duration_ms} ms (RATE_LIMIT_MAX)" if limit.max else "off",
+            encoders,
+        )
+
+    def _conditions(self) -> Mapping[str, bool]:
+        return {"started": self._ready, **{name: check() for name, check in self._checks.items()}}
+
+    def _watch(self, pipe: Pipe, pool: Pool, metadata: SqliteMetadataStore, events: RedisEventSink) -> None:
+        self._checks.update(redis=lambda: pipe.connected, workers=lambda: pool.alive > 0)
+        watch = self.metrics.watch
+        watch("workers_alive", "Workers that have a task or could take one", lambda: pool.alive)
+        watch("workers_busy", "Workers that have a task", lambda: pool.busy)
+        watch("worker_deaths", "Worker processes that ended before the service", lambda: pool.deaths)
+        watch("photos_moved", "Photos that changed the worker slot while they waited", lambda: pool.moves)
+        watch("redis_reconnects", "Times that the connection to Redis came back", lambda: pipe.reconnects)
+        watch("events_dropped", "Events that could not be published", lambda: events.dropped)
+        watch(
+            "rows_missing", "Photos without a row that could not be given one", lambda: metadata.missing_rows
+        )
+
+
+@asynccontextmanager
+async def started_pool(config: Config) -> AsyncIterator[Pool]:
+    """Run the workers while the block runs; the first is ready when it begins. Raises FleetHalted."""
+    settings = Settings(options=config.pipeline.options(), log_level=config.log.level)
+    pool = Pool(config.pool.workers, settings, config.pool.job_timeout_s)
+    pool.start()
+    try:
+        ready = asyncio.create_task(pool.ready.wait())
+        await asyncio.wait((ready, pool.halted), return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if pool.halted.done():
+            pool.halted.result()
+        yield pool
+    finally:
+        await pool.stop()
+
+
+async def ping_redis(config: Config) -> str:
+    """Connect as the service would, load the scripts, and say what the server is. Raises Unreachable, ConfigError."""
+    async with _opened_pipe(config.redis, scripts.load()) as pipe:
+        found = await pipe.call("INFO", "server")
+    lines = dict(line.split(":", 1) for line in found.decode().splitlines() if ":" in line)
+    name, version = (
+        lines.get("server_name", "redis"),
+        lines.get("valkey_version") or lines.get("redis_version", "?"),
+    )
+    return f"{name} {version} at {config.redis.where}; scripts of bullmq {scripts.installed_version()}"
+
+
+async def greet_workers(config: Config) -> Ready:
+    """Start one worker, see it get ready, stop it, and return what it said. Raises FleetHalted."""
+    one = Config(pool=type(config.pool)(workers=1), pipeline=config.pipeline, log=config.log)
+    async with started_pool(one) as pool:
+        if pool.greeting is None:
+            raise FleetHalted("a worker is ready and has said nothing")
+        return pool.greeting
+
+
+@asynccontextmanager
+async def _opened_pipe(config: RedisConfig, commands: Mapping[str, scripts.Script]) -> AsyncIterator[Pipe]:
+    pipe = Pipe(connection.connector(config), greeting(commands))
+    try:
+        await pipe.open()
+    except QueueUnavailable as error:
+        raise Unreachable(f"Redis at {config.where} cannot be used: {error}") from None
+    try:
+        yield pipe
+    finally:
+        await pipe.close()
+
+
+@asynccontextmanager
+async def _queue(config: Config, pipe: Pipe) -> AsyncIterator[BullQueue]:
+    keys = Keys(config.queue.prefix, config.queue.name)
+    name = service_name()
+    waiter = Waiter(connection.connector(config.redis, f"{keys.client_name}:w:{name}"))
+    rules = Rules(
+        worker_id=str(uuid.uuid4()),
+        name=name,
+        lock_duration_ms=config.queue.lock_duration_ms,
+        stalled_interval_ms=config.queue.stalled_interval_ms,
+        max_stalled_count=config.queue.max_stalled_count,
+    )
+    defaults = Defaults(bucket=config.s3.bucket, buckets=config.s3.buckets, attempts=config.queue.max_retries)
+    client = Client(pipe, keys, scripts.load(), lambda: time.time_ns() // 1_000_000)
+    try:
+        yield BullQueue(client, waiter, keys("marker"), rules, defaults)
+    finally:
+        await waiter.close()
+
+
+def _bucket(config: Config) -> TokenBucket | None:
+    limit = config.limiter
+    return TokenBucket(limit.max, limit.duration_ms / 1000, time.monotonic()) if limit.max else None

@@ -1,0 +1,86 @@
+"""Adds jobs and reads a queue's state, through the official Python package: for the command line, demo and bench.
+
+The service itself never imports the package, it only reads its Lua commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import bullmq
+from msgspec import Struct
+from redis.exceptions import RedisError
+
+from fastproc.bullmq.connection import plain_client
+from fastproc.bullmq.protocol import Keys, text
+from fastproc.config import QueueConfig, RedisConfig
+from fastproc.core.errors import Unreachable
+
+#: States of BullMQ's getJobCounts, in the order of a job's life.
+STATES = ("wait", "prioritized", "delayed", "paused", "active", "completed", "failed")
+
+JOB_NAME = "process-photo"
+
+
+class FailedJob(Struct, frozen=True):
+    """A job that has failed for good."""
+
+    id: str
+    reason: str
+
+
+class Status(Struct, frozen=True):
+    """A queue as it stands: jobs by state, the workers' names, whether it is paused, and its newest failures."""
+
+    counts: dict[str, int]
+    workers: tuple[str, ...]
+    paused: bool
+    failures: tuple[FailedJob, ...]
+
+
+class Producer:
+    """One queue, seen from the application's side."""
+
+    def __init__(self, queue: Any, redis: Any, keys: Keys) -> None:
+        self._queue, self._redis, self._keys = queue, redis, keys
+
+    async def add(self, data: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+        """Add a job; return its id. `options` are BullMQ's."""
+        job = await self._queue.add(JOB_NAME, dict(data), dict(options))
+        return str(job.id)
+
+    async def status(self, failures: int = 5) -> Status:
+        """Read the queue's state, with the newest `failures` failed jobs."""
+        counts = await self._queue.getJobCounts(*STATES)
+        paused = bool(await self._redis.hexists(self._keys("meta"), "paused"))
+        newest = [
+            text(job_id) for job_id in await self._redis.zrevrange(self._keys("failed"), 0, failures - 1)
+        ]
+        failed = [
+            FailedJob(job_id, text(await self._redis.hget(self._keys(job_id), "failedReason") or b""))
+            for job_id in newest
+        ]
+        return Status({k: int(v) for k, v in counts.items()}, await self._workers(), paused, tuple(failed))
+
+    async def _workers(self) -> tuple[str, ...]:
+        """Names of the queue's workers. Source: BullMQ Queue.getWorkers, which goes by the clients' names."""
+        prefix = f"{self._keys.client_name}:w:"
+        names = [client["name"] for client in await self._redis.client_list()]
+        named = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+        return tuple(sorted(named) + [name for name in names if name == self._keys.client_name])
+
+
+@asynccontextmanager
+async def producer(redis_config: RedisConfig, queue_config: QueueConfig) -> AsyncIterator[Producer]:
+    """Open a producer. Raises Unreachable from the block when Redis fails."""
+    redis = plain_client(redis_config)
+    queue = bullmq.Queue(queue_config.name, {"connection": redis, "prefix": queue_config.prefix})
+    try:
+        yield Producer(queue, redis, Keys(queue_config.prefix, queue_config.name))
+    except (RedisError, OSError) as error:
+        raise Unreachable(f"Redis at {redis_config.where} cannot be used: {error}") from None
+    finally:
+        await queue.close()
+        await redis.aclose()
