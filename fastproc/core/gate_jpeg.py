@@ -1,0 +1,144 @@
+"""Read the header of JPEG files: segments up to the first scan, then the number of scans.
+
+Rule 1: what libjpeg tolerates (fill, junk, stray markers between segments) is tolerated, within bounds.
+Rule 2: every step of a walk is counted, so no file makes it long.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Final
+
+from fastproc.core.errors import FileCorrupted, ImageTooComplex, UnsupportedFormat
+from fastproc.core.model import Header, Limits
+
+Buffer = bytes | bytearray | memoryview
+
+#: Most pixels a byte of entropy-coded JPEG can honestly stand for: an 8x8 block takes at least two bits a
+#: component, so 1024 leaves a factor of four. Lying dimensions pass libjpeg, where missing data is a warning.
+MAX_PIXELS_PER_BYTE: Final = 1024
+#: Small pictures are spared that rule: their header outweighs their data.
+FREE_PIXELS: Final = 4096
+#: Camera files have about 20 segments, at most 250 with a large profile or extended XMP.
+MAX_SEGMENTS: Final = 4_000
+#: Junk that libjpeg skips between two segments. Camera files have up to a few hundred bytes.
+MAX_JUNK_BYTES: Final = 4_096
+
+_WINDOW: Final = 1 << 20
+#: A marker in entropy-coded data: not stuffing, not a restart, not fill.
+_MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+
+
+def read(data: Buffer, limits: Limits) -> tuple[Header, str]:
+    """Return the header, and what about the picture is excessive, if anything.
+
+    Raises: FileCorrupted, UnsupportedFormat, ImageTooComplex; IndexError or struct.error where the data ends.
+    """
+    marker, frame, scan = _segments(data)
+    height, width, components = struct.unpack_from(">HHB", data, frame + 5)
+    progressive = marker == 0xC2
+    buffered = progressive or data[scan + 4] < components
+    # A decoder stops after the first scan of an interleaved baseline picture, so what follows costs nothing.
+    scans = _count_scans(data, scan, limits.max_scans) if buffered else 1
+    if width * height > MAX_PIXELS_PER_BYTE * (len(data) - scan) + FREE_PIXELS:
+        raise FileCorrupted(f"{width}x{height} pixels are more than the data can hold")
+    header = Header(
+        format="jpeg",
+        width=width,
+        height=height,
+        scans=scans,
+        progressive=progressive,
+        decoded_bytes=round(width * height * _coefficient_bytes(data, frame)) if buffered else width * 96,
+    )
+    return header, f"more than {limits.max_scans} scans" if scans > limits.max_scans else ""
+
+
+def _segments(data: Buffer) -> tuple[int, int, int]:
+    """Return the frame header's marker, its offset, and the offset of the first scan header."""
+    frame = marker = 0
+    at, size, segments = 2, len(data), 0
+    while at + 4 <= size:
+        if data[at] != 0xFF:
+            junk = bytes(data[at : at + MAX_JUNK_BYTES]).find(b"\xff")
+            if junk < 0:
+                raise FileCorrupted("no segment where one must be")
+            at += junk
+            continue
+        code = data[at + 1]
+        if code == 0xFF:
+            fill = bytes(data[at : at + _WINDOW])
+            at += len(fill) - len(fill.lstrip(b"\xff")) - 1
+            continue
+        segments += 1
+        if segments > MAX_SEGMENTS:
+            raise ImageTooComplex(f"more than {MAX_SEGMENTS} segments")
+        if code in (0x00, 0x01) or 0xD0 <= code <= 0xD8:
+            at += 2
+            continue
+        if code == 0xD9:
+            raise FileCorrupted("the picture ends before its first scan")
+        length = struct.unpack_from(">H", data, at + 2)[0]
+        if length < 2:
+            raise FileCorrupted("a segment has no length")
+        if code == 0xDA:
+            if not frame:
+                raise FileCorrupted("a scan comes before the frame header")
+            return marker, frame, at
+        if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC):
+            if frame:
+                raise FileCorrupted("two frame headers")
+            marker, frame = code, at
+            _check_frame(data, marker, frame)
+        at += 2 + length
+    raise FileCorrupted("no scan")
+
+
+def _check_frame(data: Buffer, marker: int, frame: int) -> None:
+    precision, components = data[frame + 4], data[frame + 9]
+    if marker not in (0xC0, 0xC1, 0xC2):
+        raise UnsupportedFormat(f"JPEG of kind SOF{marker - 0xC0} (lossless, hierarchical or arithmetic)")
+    if precision != 8:
+        raise UnsupportedFormat(f"JPEG of {precision} bits")
+    if components not in (1, 3, 4):
+        raise UnsupportedFormat(f"JPEG of {components} components")
+
+
+def _coefficient_bytes(data: Buffer, frame: int) -> float:
+    """Return the bytes of coefficients (two a sample) that one pixel takes, from the sampling factors."""
+    factors = [data[frame + 11 + 3 * n] for n in range(data[frame + 9])]
+    sides = [(factor >> 4, factor & 15) for factor in factors]
+    if not all(1 <= h <= 4 and 1 <= v <= 4 for h, v in sides):
+        raise FileCorrupted("impossible chroma subsampling")
+    whole = max(h for h, _ in sides) * max(v for _, v in sides)
+    return 2 * sum(h * v for h, v in sides) / whole
+
+
+def _count_scans(data: Buffer, start: int, limit: int) -> int:
+    """Count the scans that a decoder would read from `start` on, up to just over `limit`.
+
+    In entropy-coded data FF is stuffed, so a plain count of scan headers is never too low, and nearly always enough.
+    Only when it is over the limit are the markers walked, because what follows the picture's end may be anything:
+    a motion photo's film has the two bytes of a scan header every 64 KiB.
+    """
+    count = 0
+    for at in range(start, len(data), _WINDOW):
+        count += bytes(data[at : at + _WINDOW + 1]).count(b"\xff\xda")
+        if count > limit:
+            return _walk_scans(data, start, limit)
+    return count
+
+
+def _walk_scans(data: Buffer, start: int, limit: int) -> int:
+    scans, at = 0, start
+    for _ in range(MAX_SEGMENTS):
+        found = _MARKER.search(data, at)
+        if found is None or found.group() == b"\xff\xd9":
+            return scans
+        scans += found.group() == b"\xff\xda"
+        if scans > limit:
+            return scans
+        at = found.end()
+        if at + 2 <= len(data):
+            at += struct.unpack_from(">H", data, at)[0]
+    raise ImageTooComplex(f"more than {MAX_SEGMENTS} segments")

@@ -1,0 +1,80 @@
+"""Decide what to make of a photo: sizes, the decoder's reduction, whether to optimise. Geometry only, no pixels.
+
+Rule 1: sizes are as displayed (orientation applied); a thumbnail fits its square, keeps the aspect ratio, is never
+        enlarged and never thinner than one pixel.
+Rule 2: the decoder reduces as far as it can without falling below the largest thumbnail; the rest is resampled.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from fastproc.core.model import Header, Options
+
+#: What a JPEG decoder can divide by while it decodes (libjpeg scales 8x8 blocks to 4x4, 2x2, 1x1).
+JPEG_REDUCTIONS: Final = (8, 4, 2)
+
+
+class Target(Struct, frozen=True):
+    """One picture to make: its name, its size in pixels as displayed, its JPEG quality."""
+
+    name: str
+    width: int
+    height: int
+    quality: int
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What to make of one photo of `width` x `height` pixels, as displayed.
+
+    `thumbnails` are in the order of the options; `optimized` is None where the source is small enough as it is.
+    """
+
+    width: int
+    height: int
+    thumbnails: tuple[Target, ...]
+    optimized: Target | None
+
+
+def fit(width: int, height: int, side_px: int) -> tuple[int, int]:
+    """Return the size that fits a square of `side_px`.
+
+    The longer side becomes `side_px`, the other is rounded to the nearest pixel, half up; a picture that fits
+    already keeps its size.
+    Source: sharp resize(fit=inside, withoutEnlargement).
+    """
+    longer = max(width, height)
+    if longer <= side_px:
+        return width, height
+    return (
+        max(1, (2 * width * side_px + longer) // (2 * longer)),
+        max(1, (2 * height * side_px + longer) // (2 * longer)),
+    )
+
+
+def reduction(header: Header, side_px: int) -> int:
+    """Return what the decoder should divide both sides by, to be left with at least `side_px` on the longer side.
+
+    A reduction rounds up, so what is left is never too small. Only JPEG decoders can.
+    Cost: tuning.md "shrink-on-load".
+    """
+    if header.format != "jpeg":
+        return 1
+    longer = max(header.width, header.height)
+    return next((by for by in JPEG_REDUCTIONS if longer >= by * side_px), 1)
+
+
+def make_plan(options: Options, width: int, height: int, source_bytes: int) -> Plan:
+    """Return the plan for a photo of `width` x `height` pixels as displayed, whose file has `source_bytes`."""
+    thumbnails = tuple(
+        Target(spec.name, *fit(width, height, spec.side_px), spec.quality) for spec in options.thumbnails
+    )
+    large = source_bytes > options.optimize_threshold_bytes
+    return Plan(
+        width=width,
+        height=height,
+        thumbnails=thumbnails,
+        optimized=Target("optimized", width, height, options.optimize_quality) if large else None,
+    )

@@ -1,0 +1,270 @@
+"""Read the EXIF fields that people ask for out of an untrusted block: named, typed, JSON-safe, bounded.
+
+Rule 1: nothing in a block fails a photo: what cannot be read is left out.
+Rule 2: only wanted tags are read, and of each only what its meaning needs, so maker notes, loops and tags of
+        gigabytes cost nothing (a general reader copies what every tag points at: 5,000 tags times 64 KiB).
+Rule 3: directories are visited once each and never chained, so there is no loop to follow.
+
+Tags and their types: Exif 3.0 (CIPA DC-008), chapter 4.6.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import struct
+from collections.abc import Callable
+from typing import Any, Final
+
+#: What a field's reader gets: numbers, a text, or raw bytes.
+Value = Any
+
+#: A camera's largest directory has about 60 entries.
+MAX_ENTRIES: Final = 512
+MAX_TEXT_BYTES: Final = 256
+#: The most numbers that any wanted tag has (lens specification: 4; GPS position: 3).
+MAX_NUMBERS: Final = 4
+
+_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+_ASCII, _UNDEFINED = 2, 7
+#: type -> struct code and bytes of one value; rationals are two integers.
+_TYPES: Final = {
+    1: ("B", 1),
+    2: ("s", 1),
+    3: ("H", 2),
+    4: ("I", 4),
+    5: ("II", 8),
+    6: ("b", 1),
+    7: ("s", 1),
+} | {
+    8: ("h", 2),
+    9: ("i", 4),
+    10: ("ii", 8),
+    11: ("f", 4),
+    12: ("d", 8),
+}
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]+")
+_DATE: Final = re.compile(r"(\d{4})[:\-/](\d\d)[:\-/](\d\d)[ T](\d\d):(\d\d):(\d\d)")
+_OFFSET: Final = re.compile(r"[+-]\d\d:\d\d")
+
+_PROGRAMS: Final = (
+    "undefined",
+    "manual",
+    "normal",
+    "aperture",
+    "shutter",
+    "creative",
+    "action",
+    "portrait",
+    "landscape",
+)
+_METERING: Final = ("unknown", "average", "center", "spot", "multispot", "pattern", "partial")
+
+
+def parse(block: bytes) -> dict[str, Any]:
+    """Return the fields of an EXIF block (with or without its `Exif\\0\\0`); {} if it is none.
+
+    Units: exposureTime in seconds, focalLength in millimetres, exposureBias in EV, gps in decimal degrees (south and
+    west negative) and metres; dates are ISO 8601, with their offset where the camera knew it.
+    """
+    start = 6 if block[:6] == b"Exif\0\0" else 0
+    order = {b"II": "<", b"MM": ">"}.get(block[start : start + 2])
+    if order is None:
+        return {}
+    reader = _Reader(block[start:], order)
+    main = reader.directory(reader.first())
+    exif = reader.directory(_pointer(main, _EXIF_IFD))
+    fields = _fields(main, _MAIN) | _fields(exif, _EXIF) | _dates(main, exif)
+    position = _position(reader.directory(_pointer(main, _GPS_IFD)))
+    if position:
+        fields["gps"] = position
+    return fields
+
+
+class _Reader:
+    """Directories of one TIFF structure."""
+
+    def __init__(self, block: bytes, order: str) -> None:
+        self._block, self._order = block, order
+
+    def first(self) -> int:
+        """Return where the main directory begins; 0 if nowhere."""
+        return int(self._unpack("I", 4) or 0)
+
+    def directory(self, at: int) -> dict[int, Value]:
+        """Return the wanted tags of the directory at `at`, {} for 0 and for places that are none."""
+        count = self._unpack("H", at) if at else 0
+        found: dict[int, Value] = {}
+        for entry in range(at + 2, at + 2 + 12 * min(count or 0, MAX_ENTRIES), 12):
+            tag = self._unpack("H", entry)
+            if tag in _WANTED and tag not in found:
+                value = self._value(entry)
+                if value is not None:
+                    found[tag] = value
+        return found
+
+    def _value(self, entry: int) -> Value:
+        kind, count = self._unpack("H", entry + 2), self._unpack("I", entry + 4)
+        if kind not in _TYPES or not count:
+            return None
+        code, size = _TYPES[kind]
+        at = entry + 8 if size * count <= 4 else self._unpack("I", entry + 8)
+        if at is None:
+            return None
+        if kind in (_ASCII, _UNDEFINED):
+            return self._block[at : at + min(count, MAX_TEXT_BYTES)]
+        numbers = self._numbers(code * min(count, MAX_NUMBERS), at)
+        if numbers and kind in (5, 10):
+            pairs = zip(numbers[::2], numbers[1::2], strict=True)
+            numbers = tuple(a / b for a, b in pairs if b)
+        return numbers or None
+
+    def _numbers(self, codes: str, at: int) -> tuple[float, ...]:
+        try:
+            return struct.unpack_from(self._order + codes, self._block, at)
+        except struct.error:
+            return ()
+
+    def _unpack(self, code: str, at: int) -> int | None:
+        numbers = self._numbers(code, at)
+        return int(numbers[0]) if numbers else None
+
+
+def _pointer(directory: dict[int, Value], tag: int) -> int:
+    value = _number(directory.get(tag))
+    return int(value) if value and 0 < value < 1 << 32 else 0
+
+
+def _number(value: Value) -> float | None:
+    """Return the first number as int where it is whole, else rounded to six decimals; None where there is none."""
+    if not isinstance(value, tuple):
+        return None
+    number = value[0]
+    if number != number or abs(number) > 1e12:
+        return None
+    return int(number) if number == int(number) else round(number, 6)
+
+
+def _positive(value: Value) -> float | None:
+    number = _number(value)
+    return number if number is not None and number > 0 else None
+
+
+def _text(value: Value) -> str | None:
+    if not isinstance(value, bytes):
+        return None
+    raw = value.partition(b"\0")[0]
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    return _UNPRINTABLE.sub(" ", text).strip() or None
+
+
+def _orientation(value: Value) -> int | None:
+    number = _number(value)
+    return int(number) if number in (1, 2, 3, 4, 5, 6, 7, 8) else None
+
+
+def _flash(value: Value) -> bool | None:
+    number = _number(value)
+    return None if number is None else bool(int(number) & 1)
+
+
+def _word(words: tuple[str, ...]) -> Callable[[Value], str | None]:
+    def read(value: Value) -> str | None:
+        number = _number(value)
+        return words[int(number)] if number is not None and 0 <= number < len(words) else None
+
+    return read
+
+
+_Fields = dict[int, tuple[str, Callable[[Value], Any]]]
+_MAIN: Final[_Fields] = {
+    0x010E: ("description", _text),
+    0x010F: ("make", _text),
+    0x0110: ("model", _text),
+    0x0112: ("orientation", _orientation),
+    0x0131: ("software", _text),
+    0x013B: ("artist", _text),
+    0x8298: ("copyright", _text),
+}
+_EXIF: Final[_Fields] = {
+    0x829A: ("exposureTime", _positive),
+    0x829D: ("fNumber", _positive),
+    0x8822: ("exposureProgram", _word(_PROGRAMS)),
+    0x8827: ("iso", _positive),
+    0x9204: ("exposureBias", _number),
+    0x9207: ("meteringMode", _word(_METERING)),
+    0x9209: ("flash", _flash),
+    0x920A: ("focalLength", _positive),
+    0xA403: ("whiteBalance", _word(("auto", "manual"))),
+    0xA405: ("focalLengthIn35mm", _positive),
+    0xA433: ("lensMake", _text),
+    0xA434: ("lensModel", _text),
+}
+#: name -> directory (main or EXIF), the date's tag, its offset's tag.
+_DATES: Final = {
+    "dateTimeOriginal": (1, 0x9003, 0x9011),
+    "dateTimeDigitized": (1, 0x9004, 0x9012),
+    "dateTime": (0, 0x0132, 0x9010),
+}
+_GPS_TAGS: Final = frozenset(range(0x0001, 0x0008)) | {0x0010, 0x0011, 0x001D}
+_WANTED: Final = (
+    frozenset(_MAIN)
+    | frozenset(_EXIF)
+    | {_EXIF_IFD, _GPS_IFD}
+    | {t for d in _DATES.values() for t in d[1:]}
+    | _GPS_TAGS
+)
+
+
+def _fields(directory: dict[int, Value], wanted: _Fields) -> dict[str, Any]:
+    read = {name: reader(directory.get(tag)) for tag, (name, reader) in wanted.items()}
+    return {name: value for name, value in read.items() if value is not None}
+
+
+def _dates(main: dict[int, Value], exif: dict[int, Value]) -> dict[str, Any]:
+    found = {}
+    for name, (which, tag, offset_tag) in _DATES.items():
+        date = _date((main, exif)[which].get(tag), exif.get(offset_tag))
+        if date:
+            found[name] = date
+    return found
+
+
+def _date(value: Value, offset: Value) -> str | None:
+    match = _DATE.match(_text(value) or "")
+    if not match:
+        return None
+    try:
+        date = datetime.datetime(*(int(part) for part in match.groups())).isoformat()  # type: ignore[arg-type]
+    except ValueError:
+        return None
+    known = _OFFSET.fullmatch(_text(offset) or "")
+    return date + known.group() if known else date
+
+
+def _position(gps: dict[int, Value]) -> dict[str, Any]:
+    """Return latitude, longitude (both or neither), altitude, direction and the satellites' UTC time."""
+    latitude, longitude = _degrees(gps, 1, b"S", 90), _degrees(gps, 3, b"W", 180)
+    if latitude is None or longitude is None:
+        return {}
+    position: dict[str, Any] = {"latitude": latitude, "longitude": longitude}
+    altitude = _number(gps.get(6))
+    if altitude is not None:
+        position["altitude"] = -altitude if _number(gps.get(5)) == 1 else altitude
+    direction = _number(gps.get(0x11))
+    if direction is not None and 0 <= direction <= 360:
+        position["direction"] = direction
+    return position
+
+
+def _degrees(gps: dict[int, Value], tag: int, negative: bytes, bound: int) -> float | None:
+    parts, sign = gps.get(tag + 1), gps.get(tag)
+    if not isinstance(parts, tuple) or not isinstance(sign, bytes):
+        return None
+    degrees = float(sum(part / 60**power for power, part in enumerate(parts[:3])))
+    if not 0 <= degrees <= bound:
+        return None
+    return round(-degrees if sign[:1].upper() == negative else degrees, 7)

@@ -1,0 +1,77 @@
+"""Decode HEIC (HEVC), which libvips' wheel lacks, through pi_heif. Nothing else imports pi_heif.
+
+Rule 1: the container's rotation and mirroring are applied by libheif; the EXIF orientation is not applied again.
+Rule 2: one decode serves every stage: HEVC is the slowest of all decoders here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pi_heif
+from pi_heif import options
+
+from fastproc.core.errors import FileCorrupted, UnsupportedFormat, WorkerOutOfMemory
+from fastproc.core.model import Header
+from fastproc.worker import image
+from fastproc.worker.image import Image, Traits
+
+# One process a core; and of all that a container may hold only the picture is wanted.
+options.DECODE_THREADS = 1
+options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
+
+_FAILURES: Final = (ValueError, EOFError, SyntaxError, RuntimeError, OSError, IndexError, KeyError, TypeError)
+
+
+def version() -> str:
+    return str(pi_heif.libheif_version())
+
+
+class File:
+    """An encoded photo as libheif opens it. The same face as `image.File`."""
+
+    def __init__(self, data: memoryview, header: Header) -> None:
+        """Raises FileCorrupted, UnsupportedFormat."""
+        try:
+            opened = pi_heif.open_heif(bytes(data), convert_hdr_to_8bit=True)
+            self._picture = opened[opened.primary_index]
+            width, height = self._picture.size
+        except _FAILURES as error:
+            raise _translated(error) from None
+        # Rotation swaps sides and a crop shortens them; more pixels than the gate has judged are not trusted.
+        if width * height > header.width * header.height:
+            raise FileCorrupted(
+                f"the header says {header.width}x{header.height}, the decoder {width}x{height}"
+            )
+        found: dict[str, Any] = self._picture.info
+        self._pixels: Image | None = None
+        self.traits = Traits(
+            width=width,
+            height=height,
+            space="srgb" if len(self._picture.mode) > 2 else "b-w",
+            channels=len(self._picture.mode),
+            depth="uchar" if found["bit_depth"] <= 8 else "ushort",
+            has_alpha=self._picture.has_alpha,
+            profile=found.get("icc_profile"),
+            exif=found.get("exif"),
+        )
+
+    def pixels(self, reduction: int) -> Image:
+        """Return the picture in memory, at full size: HEVC decoders cannot reduce."""
+        if self._pixels is None:
+            try:
+                data = self._picture.data
+            except _FAILURES as error:
+                raise _translated(error) from None
+            width, height = self._picture.size
+            bands = len(self._picture.mode)
+            padded = image.from_memory(data, self._picture.stride // bands, height, bands)
+            self._pixels = padded.crop(0, 0, width, height)
+        return self._pixels
+
+
+def _translated(error: Exception) -> FileCorrupted | UnsupportedFormat | WorkerOutOfMemory:
+    text = str(error).strip() or type(error).__name__
+    if "memory" in text.lower():
+        return WorkerOutOfMemory(text)
+    return UnsupportedFormat(text) if "nsupported" in text else FileCorrupted(text)

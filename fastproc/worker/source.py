@@ -1,0 +1,101 @@
+"""The photo that all stages share: opened once, decoded as seldom as its outputs allow, everything memoised.
+
+Rule 1: `base` is the one reduced decode that thumbnails, statistics and the integrity check share; reading it covers
+        the whole file. `stream` is one more decode, at full size, for who must have every pixel.
+Rule 2: every picture given out is upright, opaque, sRGB of 8 bits; `stream` is lazy, to be read once.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from fastproc.core.model import Header
+from fastproc.core.plan import fit, reduction
+from fastproc.worker import exif, heif, image
+from fastproc.worker.image import Image, Traits
+
+#: The base where no thumbnail is wanted: enough for statistics.
+SMALLEST_BASE_PX = 128
+#: Enough to rank colours; counting ten times as many costs ten times as much and ranks the same.
+SAMPLE_PIXELS = 4096
+#: Cameras write up to 64 KiB; PNG, WebP and HEIF have no bound of their own.
+MAX_EXIF_BYTES = 1 << 20
+
+
+class Source:
+    """One photo. `decodes` counts how often its pixels were decoded; `warnings` are findings that fail nothing."""
+
+    def __init__(self, data: memoryview, header: Header, side_px: int) -> None:
+        """`side_px` is the square of the largest thumbnail. Raises FileCorrupted, UnsupportedFormat."""
+        self.header, self.size = header, len(data)
+        self.decodes = 0
+        self.warnings: list[str] = []
+        self._side_px = max(side_px, SMALLEST_BASE_PX)
+        self._reduction = reduction(header, self._side_px)
+        self._file = (
+            heif.File(data, header) if header.format == "heic" else image.File(data, header, self._reduction)
+        )
+        self._rungs: dict[tuple[int, int], Image] = {}
+
+    @property
+    def traits(self) -> Traits:
+        return self._file.traits
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Width and height as displayed."""
+        traits = self.traits
+        turned = (traits.orientation or 1) >= 5
+        return (traits.height, traits.width) if turned else (traits.width, traits.height)
+
+    @cached_property
+    def base(self) -> Image:
+        """The whole picture in memory, reduced to fit the largest thumbnail's square.
+
+        Raises: FileCorrupted if any of the file's pixels is missing or damaged.
+        Cost:   tuning.md "shrink-on-load".
+        """
+        self.decodes += 1
+        traits = self.traits
+        reduced = image.resized(
+            image.opaque(self._file.pixels(self._reduction)), *fit(traits.width, traits.height, self._side_px)
+        )
+        reduced = image.upright(image.in_memory(reduced), traits.orientation)
+        return image.in_memory(image.to_srgb(reduced, traits.profile))
+
+    def fitted(self, width: int, height: int) -> Image:
+        """Return the picture in memory at a size of the plan, from the next larger one that was asked for."""
+        larger = [sides for sides in self._rungs if sides[0] >= width and sides[1] >= height]
+        start = self._rungs[min(larger)] if larger else self.base
+        fitted = image.in_memory(image.resized(start, width, height))
+        self._rungs[width, height] = fitted
+        return fitted
+
+    def stream(self) -> Image:
+        """Return the picture at full size, lazily; a turned one in memory, since it cannot be read in order.
+
+        Units: memory is 3 bytes a pixel where turned, some rows where not.
+        Raises: as `base`, while it is read.
+        """
+        traits = self.traits
+        whole = image.opaque(self._file.pixels(1))
+        if self.header.format != "heic":
+            self.decodes += 1
+        if (traits.orientation or 1) > 2:
+            whole = image.in_memory(whole)
+        return image.to_srgb(image.upright(whole, traits.orientation), traits.profile)
+
+    @cached_property
+    def exif(self) -> dict[str, Any]:
+        """The EXIF fields, {} where there are none or they cannot be read."""
+        block = self.traits.exif
+        if block and len(block) > MAX_EXIF_BYTES:
+            self.warnings.append(f"EXIF of {len(block)} bytes was not read")
+            return {}
+        return exif.parse(block) if block else {}
+
+    @cached_property
+    def sample(self) -> bytes:
+        """Some thousand pixels from all over the picture, R G B R G B ..., for statistics."""
+        return image.sampled(self.base, SAMPLE_PIXELS)

@@ -1,0 +1,84 @@
+"""What a stage is: a question asked of one photo, answered with facts and renditions. Built in or by entry point.
+
+Rule 1: a stage is a module (or any object) with a `NAME` and a `run`; it keeps no state, does no I/O, and knows no
+        other stage.
+Rule 2: built-in stages are modules of `fastproc.worker.stages`, named by their file; others come from the entry point
+        group `fastproc.stages`, named by the entry point. `Options.stages` gives names and order.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterable
+from importlib import metadata
+from typing import Any, Final, Protocol
+
+from msgspec import Struct, field
+
+from fastproc.core.errors import ConfigError
+from fastproc.core.model import Options
+from fastproc.core.plan import Plan
+from fastproc.worker.encoders import JpegEncoder
+from fastproc.worker.source import Source
+
+PACKAGE: Final = "fastproc.worker.stages"
+GROUP: Final = "fastproc.stages"
+
+
+class Encoded(Struct, frozen=True, kw_only=True):
+    """A picture that a stage made, as bytes of a file. `name` is unique within the stage."""
+
+    name: str
+    width: int
+    height: int
+    data: bytes
+    content_type: str = "image/jpeg"
+
+
+class StageResult(Struct, frozen=True):
+    """Facts (JSON values only, a few kilobytes at most) and renditions."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    renditions: tuple[Encoded, ...] = ()
+
+
+class Work(Struct, frozen=True, kw_only=True):
+    """What a stage gets: the photo, what the service wants of it, and the tools.
+
+    `content_type` is what the object store was told.
+    """
+
+    source: Source
+    options: Options
+    plan: Plan
+    content_type: str | None
+    jpeg: JpegEncoder
+
+
+class Stage(Protocol):
+    """The one way to extend the pipeline."""
+
+    @property
+    def NAME(self) -> str:
+        """The stage's name in options, reports and progress: `[A-Za-z0-9_-]{1,64}`."""
+
+    def run(self, work: Work) -> StageResult:
+        """Raises a TaskError leaf of `fastproc.core.errors` to fail the photo; anything else is PROCESSING_ERROR."""
+
+
+def load(names: Iterable[str]) -> tuple[Stage, ...]:
+    """Return the named stages, imported. Raises ConfigError with every name that there is no stage for."""
+    outside = {point.name: point for point in metadata.entry_points(group=GROUP)}
+    stages: list[Any] = []
+    problems = []
+    for name in names:
+        if name.isidentifier() and importlib.util.find_spec(f"{PACKAGE}.{name}"):
+            stages.append(importlib.import_module(f"{PACKAGE}.{name}"))
+        elif name in outside:
+            stages.append(outside[name].load())
+        else:
+            problems.append(f"PIPELINE: there is no stage {name!r}")
+    if problems:
+        raise ConfigError(problems)
+    return tuple(stages)

@@ -1,0 +1,36 @@
+"""What the photo is: the contract's facts, in sharp's words."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastproc.worker import colour
+from fastproc.worker.stage import StageResult, Work
+
+NAME: Final = "metadata"
+
+
+def run(work: Work) -> StageResult:
+    """Raises FileCorrupted."""
+    source = work.source
+    traits, (width, height) = source.traits, source.sides
+    red, green, blue = colour.dominant(source.sample)
+    facts: dict[str, Any] = {
+        "format": source.header.format,
+        "width": width,
+        "height": height,
+        "space": traits.space,
+        "channels": traits.channels,
+        "depth": traits.depth,
+        "density": traits.density,
+        "hasAlpha": traits.has_alpha,
+        "orientation": traits.orientation,
+        "isProgressive": source.header.progressive,
+        "chromaSubsampling": traits.subsampling,
+        "dominantColor": {"r": red, "g": green, "b": blue},
+        "brightness": colour.brightness(source.sample),
+        "exif": source.exif or None,
+    }
+    if traits.frames > 1:
+        facts["frames"] = traits.frames
+    return StageResult(facts)
