@@ -58,7 +58,7 @@ def judge(data: Buffer, limits: Limits) -> Header:
         header, excess = _READERS[name](data, limits)
     except (IndexError, struct.error):
         raise FileCorrupted(f"the {name} header is cut short") from None
-    _check_size(header, limits)
+    check_size(header, limits)
     if excess:
         raise ImageTooComplex(excess)
     return header
@@ -80,7 +80,8 @@ def format_of(data: Buffer) -> str | None:
     return None
 
 
-def _check_size(header: Header, limits: Limits) -> None:
+def check_size(header: Header, limits: Limits) -> None:
+    """Raises ImageTooSmall, ImageTooLarge. For a decoder's own view of the header too, once it is opened."""
     width, height = header.width, header.height
     size = f"{width}x{height}"
     if min(width, height) < max(1, limits.min_side_px):

@@ -57,13 +57,13 @@ def fit(width: int, height: int, side_px: int) -> tuple[int, int]:
 def reduction(header: Header, side_px: int) -> int:
     """Return what the decoder should divide both sides by, to be left with at least `side_px` on the longer side.
 
-    A reduction rounds up, so what is left is never too small. Only JPEG decoders can.
+    What remains is rounded down by some decoders, so a side never becomes nothing. Only JPEG decoders can reduce.
     Cost: tuning.md "shrink-on-load".
     """
     if header.format != "jpeg":
         return 1
-    longer = max(header.width, header.height)
-    return next((by for by in JPEG_REDUCTIONS if longer >= by * side_px), 1)
+    longer, shorter = max(header.width, header.height), min(header.width, header.height)
+    return next((by for by in JPEG_REDUCTIONS if longer >= by * side_px and shorter >= by), 1)
 
 
 def make_plan(options: Options, width: int, height: int, source_bytes: int) -> Plan:

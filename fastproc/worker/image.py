@@ -45,6 +45,8 @@ _SAVERS: Final = {
     "gif": "gifsave",
     "avif": "heifsave",
 }
+#: Formats whose sides the gate knows for sure; the other containers may crop, turn or grow the picture.
+_EXACT: Final = ("jpeg", "png")
 _NO_MEMORY: Final = ("out of memory", "insufficient memory", "cannot allocate", "memory allocation")
 _UNSUPPORTED: Final = ("unsupported", "not supported")
 #: Rows in one strip of a streaming decode: 0.4 MB of a 12-megapixel photo, which fits the cache (tuning.md, "strip").
@@ -118,17 +120,16 @@ class File:
         return opened
 
     def _check(self, width: int, height: int, reduction: int) -> None:
-        """A decoder that sees other sides than the gate has judged is not bound by the limits: refuse."""
+        """Refuse a picture that is not the one which the gate has judged, where the gate's view is the only one."""
         wide, high = self._header.width, self._header.height
         # libjpeg rounds reduced sides up, libvips drops a last row or column that is not whole.
         near = (wide - width * reduction, high - height * reduction)
-        exact = all(abs(rest) < reduction for rest in near)
-        if not exact and (self._header.format in ("jpeg", "png") or width * height > wide * high):
+        if self._header.format in _EXACT and not all(abs(rest) < reduction for rest in near):
             raise FileCorrupted(f"the header says {wide}x{high}, the decoder {width}x{height}")
 
 
 def _traits(opened: Image, header: Header) -> Traits:
-    whole = header.format in ("jpeg", "png")
+    whole = header.format in _EXACT
     orientation = _field(opened, "orientation")
     return Traits(
         width=header.width if whole else opened.width,

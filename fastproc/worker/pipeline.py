@@ -114,8 +114,19 @@ class Pipeline:
         options = self._options
         header = gate.judge(data, options.limits)
         source = Source(data, header, max((spec.side_px for spec in options.thumbnails), default=0))
+        _judge_again(source, options)
         plan = make_plan(options, *source.sides, len(data))
         return Work(source=source, options=options, plan=plan, content_type=content_type, jpeg=self._jpeg)
+
+
+def _judge_again(source: Source, options: Options) -> None:
+    """Hold the decoder's view of the sides against the limits: containers crop, turn and grow what the gate saw."""
+    seen, judged = source.traits, source.header
+    share = seen.width * seen.height / (judged.width * judged.height)
+    again = msgspec.structs.replace(
+        judged, width=seen.width, height=seen.height, decoded_bytes=round(judged.decoded_bytes * share)
+    )
+    gate.check_size(again, options.limits)
 
 
 def _failure(error: BaseException) -> TaskError:

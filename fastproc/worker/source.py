@@ -33,9 +33,7 @@ class Source:
         self.warnings: list[str] = []
         self._side_px = max(side_px, SMALLEST_BASE_PX)
         self._reduction = reduction(header, self._side_px)
-        self._file = (
-            heif.File(data, header) if header.format == "heic" else image.File(data, header, self._reduction)
-        )
+        self._file = heif.File(data) if header.format == "heic" else image.File(data, header, self._reduction)
         self._rungs: dict[tuple[int, int], Image] = {}
 
     @property
