@@ -16,6 +16,7 @@ import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -26,32 +27,18 @@ from fastproc.supervisor.ports import Row
 
 log = logging.getLogger(__name__)
 
-#: The contract's columns. A table that lacks one is refused at start.
-COLUMNS = (
-    "id",
-    "processing_status",
-    "processing_started_at",
-    "processing_completed_at",
-    "processing_error",
-    "width",
-    "height",
-    "processing_metadata",
-    "updated_at",
-)
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS photos (
-    id TEXT PRIMARY KEY,
-    processing_status TEXT NOT NULL DEFAULT 'pending',
-    processing_started_at TEXT,
-    processing_completed_at TEXT,
-    processing_error TEXT,
-    width INTEGER,
-    height INTEGER,
-    processing_metadata TEXT,
-    updated_at TEXT
-)
-"""
+#: The contract's columns, and how they are made where there is no table. A table that lacks one is refused.
+COLUMNS = {
+    "id": "TEXT PRIMARY KEY",
+    "processing_status": "TEXT NOT NULL DEFAULT 'pending'",
+    "processing_started_at": "TEXT",
+    "processing_completed_at": "TEXT",
+    "processing_error": "TEXT",
+    "width": "INTEGER",
+    "height": "INTEGER",
+    "processing_metadata": "TEXT",
+    "updated_at": "TEXT",
+}
 
 #: Seconds to wait for another writer. Long, because the photo's work is done when its row is written: giving up
 #: throws that away. Shorter than any sane job timeout.
@@ -149,10 +136,10 @@ class SqliteMetadataStore:
             batch, self._waiting = self._waiting, []
             try:
                 await loop.run_in_executor(self._thread, self._commit, batch)
-            except sqlite3.Error as error:
-                _blame(batch, f"{getattr(error, 'sqlite_errorname', 'SQLITE_ERROR')}: {error} ({self._path})")
-            except OSError as error:
-                _blame(batch, f"{error.strerror} ({self._path})")
+            except (sqlite3.Error, OSError) as error:
+                said = f"{getattr(error, 'sqlite_errorname', type(error).__name__)}: {error} ({self._path})"
+                for write in batch:
+                    write.error = said
             for write in batch:
                 if write.done.done():
                     continue  # Its job was cancelled.
@@ -212,9 +199,8 @@ class SqliteMetadataStore:
         if self._connection is not None and self._file != (stat.st_dev, stat.st_ino):
             log.warning("the database %s was replaced; opening it again", self._path)
             self._drop()
-        if self._connection is None:
-            self._connection = _open(self._path)
-            self._file = (stat.st_dev, stat.st_ino)
+        self._file = (stat.st_dev, stat.st_ino)
+        self._connection = self._connection or _open(self._path)
         return self._connection
 
     def _drop(self) -> None:
@@ -223,19 +209,12 @@ class SqliteMetadataStore:
             self._connection = None
 
 
-def _blame(batch: Sequence[_Write], error: str) -> None:
-    for write in batch:
-        write.error = error
-
-
 def _open(path: str) -> sqlite3.Connection:
     """Open an existing database. Raises sqlite3.Error."""
-    connection = sqlite3.connect(
-        f"file:{quote(os.path.abspath(path))}?mode=rw", uri=True, timeout=_BUSY_S, isolation_level=None
-    )
+    uri = f"file:{quote(os.path.abspath(path))}?mode=rw"
+    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None)
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
+        connection.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
     except sqlite3.Error:
         connection.close()
         raise
@@ -246,32 +225,25 @@ def create_schema(path: str) -> None:
     """Make the database, its folder and the table where they are missing. Idempotent. Raises Unreachable."""
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, timeout=_BUSY_S)
-        try:
+        columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+        with closing(sqlite3.connect(path, timeout=_BUSY_S)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute(_SCHEMA)
-        finally:
-            connection.close()
+            connection.execute(f"CREATE TABLE IF NOT EXISTS photos ({columns})")
     except (sqlite3.Error, OSError) as error:
         raise Unreachable(f"SQLITE_PATH: {path} cannot be made into a database: {error}") from error
 
 
 def _check(path: str) -> None:
-    if not Path(path).parent.is_dir():
-        raise Unreachable(
-            f"SQLITE_PATH: the folder {Path(path).parent} does not exist; `fastproc init-db` makes it"
-        )
-    if not Path(path).exists():
-        raise Unreachable(f"SQLITE_PATH: {path} does not exist; `fastproc init-db` creates it")
     try:
-        connection = _open(path)
-        try:
+        os.stat(os.path.dirname(os.path.abspath(path)))
+        os.stat(path)
+        with closing(_open(path)) as connection:
             present = {name for _, name, *_ in connection.execute("PRAGMA table_info(photos)")}
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
+            connection.executescript("BEGIN IMMEDIATE; ROLLBACK")
+    except FileNotFoundError as error:
+        lost = f"SQLITE_PATH: {error.filename} does not exist; `fastproc init-db` creates it"
+        raise Unreachable(lost) from error
+    except (sqlite3.Error, OSError) as error:
         raise Unreachable(f"SQLITE_PATH: {path} cannot be used: {error}") from error
     if not present:
         raise Unreachable(f"SQLITE_PATH: {path} has no table `photos`; `fastproc init-db` creates it")

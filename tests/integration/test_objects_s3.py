@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -97,6 +98,24 @@ async def test_a_server_that_is_not_there_is_named(s3) -> None:
     with pytest.raises(StorageUnavailable):
         await away.get_into(s3.bucket, "k", room(10), nothing)
     await away.close()
+
+
+async def test_a_server_that_does_not_accept_is_given_up_without_showing_the_signature() -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        queued = [socket.socket() for _ in range(3)]
+        for waiting in queued:
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+        store = S3ObjectStore(S3Config(endpoint="127.0.0.1", port=port), Timeouts(connect_s=0.2))
+        with pytest.raises(StorageUnavailable, match=r"[Tt]imeout") as caught:
+            await store.get_into("photos", "k", room(10), nothing)
+        await store.close()
+        for waiting in queued:
+            waiting.close()
+    assert "Signature" not in str(caught.value)
 
 
 async def test_https_to_a_server_of_http_is_named(s3) -> None:

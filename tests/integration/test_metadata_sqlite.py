@@ -1,0 +1,359 @@
+"""The SQLite store: the shared suite, and what only a file can do: be locked, full, gone, replaced, damaged."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from fastproc.backends import metadata_sqlite
+from fastproc.backends.metadata_sqlite import COLUMNS, SqliteMetadataStore, create_schema
+from fastproc.core.errors import DatabaseUnavailable, Unreachable
+from tests.integration.suite_metadata import ROW, T1, T2, MetadataStoreSuite
+
+
+class Table:
+    """The table through a connection of its own, as the API has one."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def run(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        with closing(sqlite3.connect(self._path)) as connection:
+            connection.row_factory = sqlite3.Row
+            with connection:
+                return connection.execute(sql, values).fetchall()
+
+    def read(self, photo_id: str) -> dict[str, Any] | None:
+        rows = self.run(f"SELECT {', '.join(COLUMNS)} FROM photos WHERE id=?", photo_id)
+        return dict(rows[0]) if rows else None
+
+    def add(self, photo_id: str) -> None:
+        self.run("INSERT INTO photos (id) VALUES (?)", photo_id)
+
+
+@pytest_asyncio.fixture
+async def store(sqlite_path: str) -> AsyncIterator[SqliteMetadataStore]:
+    opened = SqliteMetadataStore(sqlite_path)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def table(sqlite_path: str) -> Table:
+    return Table(sqlite_path)
+
+
+class TestSqliteMetadataStore(MetadataStoreSuite):
+    @pytest.fixture
+    def store(self, store: SqliteMetadataStore) -> SqliteMetadataStore:
+        return store
+
+    @pytest.fixture
+    def outside(self, table: Table) -> Table:
+        return table
+
+
+# The API's schema.
+
+
+async def test_the_apis_own_columns_keep_their_values(store, table) -> None:
+    table.run("ALTER TABLE photos ADD COLUMN owner TEXT DEFAULT 'nobody'")
+    table.run("INSERT INTO photos (id, owner) VALUES ('p', 'ada')")
+    await store.complete("p", ROW, T1)
+    await store.complete("new", ROW, T1)
+    assert [row["owner"] for row in table.run("SELECT owner FROM photos ORDER BY id DESC")] == [
+        "ada",
+        "nobody",
+    ]
+
+
+async def test_a_row_that_the_schema_does_not_let_us_make_is_counted_and_fails_nobody(
+    sqlite_path, store, table, caplog
+) -> None:
+    table.run("DROP TABLE photos")
+    columns = ", ".join(name for name in COLUMNS if name != "id")
+    table.run(f"CREATE TABLE photos (id TEXT PRIMARY KEY, owner TEXT NOT NULL, {columns})")
+    table.run("INSERT INTO photos (id, owner) VALUES ('known', 'ada')")
+    await asyncio.gather(store.begin("unknown", T1), store.begin("known", T1), store.begin("stranger", T1))
+    assert store.missing_rows == 2
+    assert table.read("known")["processing_status"] == "processing"
+    assert table.read("unknown") is None
+    assert "photo unknown has no row" in caplog.text
+
+
+@pytest.mark.parametrize("conflict", ["ABORT", "ROLLBACK"])
+async def test_a_refused_row_fails_alone(store, table, conflict) -> None:
+    table.run(
+        "CREATE TRIGGER picky BEFORE UPDATE ON photos WHEN NEW.id = 'bad'"
+        f" BEGIN SELECT RAISE({conflict}, 'not this one'); END"
+    )
+    names = ["p-1", "p-2", "bad", "p-3"]
+    for name in names:
+        table.add(name)
+    results = await asyncio.gather(*(store.begin(name, T1) for name in names), return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), type(None), DatabaseUnavailable, type(None)]
+    assert "photo bad was refused: not this one" in str(results[2])
+    assert [table.read(name)["processing_status"] for name in names] == [
+        "processing", "processing", "pending", "processing",
+    ]  # fmt: skip
+
+
+# Durability.
+
+
+async def test_every_commit_reaches_the_disk(store) -> None:
+    await store.begin("p", T1)
+    loop = asyncio.get_running_loop()
+    ask = lambda name: store._connection.execute(f"PRAGMA {name}").fetchone()[0]  # noqa: E731
+    assert await loop.run_in_executor(store._thread, ask, "synchronous") == 2  # FULL.
+    assert await loop.run_in_executor(store._thread, ask, "journal_mode") == "wal"
+
+
+async def test_what_waits_shares_one_commit(store) -> None:
+    await store.begin("p", T1)
+    said: list[str] = []
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(store._thread, lambda: store._connection.set_trace_callback(said.append))
+    await asyncio.gather(*(store.begin(f"p-{number}", T1) for number in range(300)))
+    assert 1 <= said.count("COMMIT") <= 3
+    assert sum(text.startswith("UPDATE") for text in said) == 300
+
+
+def test_a_row_that_was_confirmed_survives_sigkill(tmp_path: Path) -> None:
+    path = str(tmp_path / "photos.db")
+    create_schema(path)
+    script = (
+        "import asyncio, sys\n"
+        "from fastproc.backends.metadata_sqlite import SqliteMetadataStore\n"
+        "async def job(store, name):\n"
+        "    await store.begin(name, 'now'); print(name, flush=True)\n"
+        "async def main():\n"
+        "    store = SqliteMetadataStore(sys.argv[1])\n"
+        "    for n in range(100_000):\n"
+        "        await asyncio.gather(*(job(store, f'{sys.argv[2]}-{n}-{k}') for k in range(5)))\n"
+        "asyncio.run(main())"
+    )
+    dice = random.Random(7)
+    confirmed: list[str] = []
+    for turn in range(8):
+        command = [sys.executable, "-c", script, path, str(turn)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            confirmed.append(writer.stdout.readline().strip())
+            time.sleep(dice.uniform(0.0, 0.05))
+            writer.send_signal(signal.SIGKILL)
+            confirmed += [line.strip() for line in writer.stdout if line.endswith("\n")]
+    table = Table(path)
+    assert table.run("PRAGMA integrity_check")[0][0] == "ok"
+    there = {row["id"] for row in table.run("SELECT id FROM photos WHERE processing_status='processing'")}
+    assert len(confirmed) > 100
+    assert set(confirmed) <= there
+
+
+# Trouble.
+
+
+async def test_another_writer_is_waited_for_without_blocking_the_loop(store, sqlite_path) -> None:
+    await store.begin("p", T1)
+    gaps: list[float] = []
+
+    async def pulse() -> None:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            gaps.append(time.monotonic() - before)
+
+    pulsing = asyncio.create_task(pulse())
+    with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.create_task(store.complete("p", ROW, T2))
+        await asyncio.sleep(0.6)
+        assert not waiting.done()
+        other.execute("ROLLBACK")
+        await waiting
+    pulsing.cancel()
+    assert max(gaps) < 0.3
+
+
+async def test_a_writer_that_does_not_let_go_is_given_up(store, sqlite_path, table, monkeypatch) -> None:
+    monkeypatch.setattr(metadata_sqlite, "_BUSY_S", 0.1)
+    with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        results = await asyncio.gather(store.begin("a", T1), store.begin("b", T1), return_exceptions=True)
+        assert all(isinstance(result, DatabaseUnavailable) for result in results)
+        assert "SQLITE_BUSY" in str(results[0])
+    await store.begin("a", T1)
+    assert table.read("a")
+
+
+async def test_a_full_disk_is_unavailable_until_there_is_room(store, table, monkeypatch) -> None:
+    real = metadata_sqlite._open
+
+    def tight(path: str) -> sqlite3.Connection:
+        connection = real(path)
+        connection.execute("PRAGMA max_page_count=8")
+        return connection
+
+    monkeypatch.setattr(metadata_sqlite, "_open", tight)
+    table.add("small")
+    big = "x" * 100_000
+    results = await asyncio.gather(
+        store.begin("small", T1), store.fail("p", big, T1, final=True), return_exceptions=True
+    )
+    # The transaction is gone, and its neighbour's row with it: nobody is told that it was written.
+    assert all("SQLITE_FULL" in str(result) for result in results)
+    assert table.read("small")["processing_status"] == "pending"
+    monkeypatch.setattr(metadata_sqlite, "_open", real)
+    await store.fail("p", big, T1, final=True)
+    assert table.read("p")["processing_error"] == big
+
+
+def _remove(path: str) -> None:
+    for file in Path(path).parent.glob("photos.db*"):
+        file.unlink()
+
+
+def _exists(path: str) -> bool:
+    return Path(path).exists()
+
+
+async def test_a_deleted_database_is_not_made_anew(store, sqlite_path) -> None:
+    await store.begin("p", T1)
+    _remove(sqlite_path)
+    with pytest.raises(DatabaseUnavailable, match="No such file"):
+        await store.begin("q", T1)
+    assert not _exists(sqlite_path)
+    create_schema(sqlite_path)
+    await store.begin("q", T2)
+    assert Table(sqlite_path).read("q")["updated_at"] == T2
+
+
+async def test_a_replaced_database_gets_the_rows(store, sqlite_path, tmp_path) -> None:
+    await store.begin("p", T1)
+    create_schema(str(tmp_path / "new" / "photos.db"))
+    _remove(sqlite_path)
+    shutil.copy(tmp_path / "new" / "photos.db", sqlite_path)
+    await store.begin("q", T1)
+    assert Table(sqlite_path).read("p") is None
+    assert Table(sqlite_path).read("q")
+
+
+def _damage(path: str) -> None:
+    size = os.path.getsize(path)
+    with open(path, "r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(size - 4096))
+
+
+async def test_a_damaged_database_is_unavailable(store, sqlite_path) -> None:
+    for number in range(200):
+        Table(sqlite_path).add(f"p-{number}")
+    _damage(sqlite_path)
+    with pytest.raises(DatabaseUnavailable, match=r"SQLITE_(CORRUPT|NOTADB)"):
+        await store.begin("p-77", T1)
+
+
+# What is said at start.
+
+
+def _garbage(path: str) -> None:
+    Path(path).write_bytes(b"This is no database. " * 500)
+
+
+def _no_table(path: str) -> None:
+    Table(path).run("DROP TABLE photos")
+
+
+def _few_columns(path: str) -> None:
+    Table(path).run("DROP TABLE photos")
+    Table(path).run("CREATE TABLE photos (id TEXT, processing_status TEXT)")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (
+            lambda path: shutil.rmtree(Path(path).parent),
+            r"_\d+ does not exist; `fastproc init-db` creates it",
+        ),
+        (_remove, "photos.db does not exist; `fastproc init-db` creates it"),
+        (_garbage, "file is not a database"),
+        (_no_table, "no table `photos`; `fastproc init-db` creates it"),
+        (_few_columns, "lacks processing_started_at, .*, updated_at"),
+    ],
+    ids=["no folder", "no file", "no database", "no table", "no columns"],
+)
+async def test_check_says_what_is_wrong_and_makes_nothing(store, sqlite_path, spoil, says) -> None:
+    _remove(sqlite_path)
+    create_schema(sqlite_path)
+    spoil(sqlite_path)
+    existed = _exists(sqlite_path)
+    with pytest.raises(Unreachable, match=f"^SQLITE_PATH: .*{says}"):
+        await store.check()
+    assert _exists(sqlite_path) == existed
+
+
+@pytest.fixture
+def locked_folder() -> Iterator[Path]:
+    """A folder with a database in which we may write nothing, even where the tests run as root."""
+    folder = Path(tempfile.mkdtemp(prefix="fastproc-test-"))
+    create_schema(str(folder / "photos.db"))
+    root = os.geteuid() == 0
+    for file in folder.iterdir():
+        file.chmod(0o444)
+    folder.chmod(0o555)
+    if root:
+        os.seteuid(65534)
+    yield folder
+    if root:
+        os.seteuid(0)
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+async def test_check_says_that_a_database_cannot_be_written_to(locked_folder) -> None:
+    store = SqliteMetadataStore(str(locked_folder / "photos.db"))
+    with pytest.raises(Unreachable, match=r"^SQLITE_PATH: .*cannot be used: .*(readonly|unable to open)"):
+        await store.check()
+    with pytest.raises(DatabaseUnavailable, match=r"SQLITE_(READONLY|CANTOPEN)"):
+        await store.begin("p", T1)
+    await store.close()
+    with pytest.raises(Unreachable, match=r"^SQLITE_PATH: .*Permission denied"):
+        create_schema(str(locked_folder / "deeper" / "photos.db"))
+
+
+# fastproc init-db.
+
+
+def test_init_db_makes_folder_and_table_and_can_be_repeated(tmp_path: Path) -> None:
+    path = str(tmp_path / "a" / "b" / "photos.db")
+    create_schema(path)
+    table = Table(path)
+    table.add("kept")
+    create_schema(path)
+    assert table.read("kept")["processing_status"] == "pending"
+    assert {row["name"] for row in table.run("PRAGMA table_info(photos)")} == set(COLUMNS)
+
+
+def test_init_db_says_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Unreachable, match=r"^SQLITE_PATH: "):
+        create_schema(str(tmp_path / "file" / "photos.db"))
+    _garbage(str(tmp_path / "photos.db"))
+    with pytest.raises(Unreachable, match=r"^SQLITE_PATH: .*not a database"):
+        create_schema(str(tmp_path / "photos.db"))
