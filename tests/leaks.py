@@ -45,10 +45,11 @@ class Held:
 
     def _grown(self) -> list[str]:
         files = open_files()
-        # Numbers are reused, so what counts is how many there are; the names say which.
+        # Numbers are reused and servers restarted, so what counts is how many there are; the names say which.
         more = len(files) - len(self._files)
         fresh = [
             f"fd {number}: {files[number]}" for number in files if self._files.get(number) != files[number]
         ]
-        born = [f"child process {pid}" for pid in children() - self._children]
-        return (fresh if more > 0 else []) + born
+        alive = children()
+        born = [f"child process {pid}" for pid in alive - self._children]
+        return (fresh if more > 0 else []) + (born if len(alive) > len(self._children) else [])

@@ -1,0 +1,128 @@
+"""The Redis sink over the queue's connection: the shared suite, and what happens while Redis refuses or is away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+import redis
+import redis.asyncio
+
+from fastproc.backends.events_redis import RedisEventSink
+from fastproc.bullmq.connection import Pipe, connector
+from fastproc.config import RedisConfig
+from fastproc.demo.servers import Valkey
+from tests.integration.suite_events import EventSinkSuite, event
+
+
+class Subscriber:
+    """A Pub/Sub client that asked for all of `photo.processing.*`."""
+
+    def __init__(self, channel: redis.asyncio.client.PubSub) -> None:
+        self._channel = channel
+
+    async def hear(self, count: int) -> list[tuple[str, dict[str, object]]]:
+        heard = []
+        for _ in range(count):
+            message = await self._channel.get_message(ignore_subscribe_messages=True, timeout=5.0)
+            assert message is not None, f"{len(heard)} of {count} events came"
+            heard.append((message["channel"].decode(), json.loads(message["data"])))
+        return heard
+
+    async def silence(self) -> None:
+        assert await self._channel.get_message(ignore_subscribe_messages=True, timeout=0.1) is None
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory, valkey: Valkey) -> Iterator[Valkey]:
+    """A Valkey that tests may break; `valkey` decides whether there is one at all."""
+    with Valkey(tmp_path_factory.mktemp("own")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def pipe(own: Valkey) -> AsyncIterator[Pipe]:
+    opened = Pipe(connector(RedisConfig(host=own.host, port=own.port)))
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def sink(pipe: Pipe) -> RedisEventSink:
+    return RedisEventSink(pipe.call)
+
+
+@pytest_asyncio.fixture
+async def listener(own: Valkey) -> AsyncIterator[Subscriber]:
+    async with redis.asyncio.Redis.from_url(own.url) as client, client.pubsub() as channel:
+        await channel.psubscribe("photo.processing.*")
+        assert (await channel.get_message(timeout=5.0))["type"] == "psubscribe"
+        yield Subscriber(channel)
+
+
+@pytest.fixture
+def operator(own: Valkey) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(own.url, protocol=2) as client:
+        client.ping()
+        yield client
+
+
+class TestRedisEventSink(EventSinkSuite):
+    @pytest.fixture
+    def sink(self, sink: RedisEventSink) -> RedisEventSink:
+        return sink
+
+    @pytest.fixture
+    def listener(self, listener: Subscriber) -> Subscriber:
+        return listener
+
+
+async def test_a_published_event_has_reached_the_server(sink, operator) -> None:
+    for number in range(20):
+        await sink.publish(event(number, "completed"))
+        assert operator.info("commandstats")["cmdstat_publish"]["calls"] >= number + 1
+
+
+async def test_refused_events_are_counted_logged_once_in_a_while_and_fail_nobody(
+    sink, operator, caplog
+) -> None:
+    operator.execute_command("ACL", "SETUSER", "default", "-publish")
+    try:
+        for number in range(50):
+            sink.post(event(number))
+        await sink.publish(event(50, "completed"))
+    finally:
+        operator.execute_command("ACL", "SETUSER", "default", "+publish")
+    await sink.close()
+    assert sink.dropped == 51
+    assert sum("not published" in record.message for record in caplog.records) == 1
+    await sink.publish(event(51, "completed"))
+    assert sink.dropped == 51
+
+
+async def test_an_event_whose_connection_was_cut_comes_through(own, sink) -> None:
+    await sink.publish(event(0))
+    own.stop()
+    started = time.monotonic()
+    sink.post(event(1))
+    publishing = asyncio.create_task(sink.publish(event(2, "completed")))
+    await asyncio.sleep(0.2)
+    assert not publishing.done()
+    assert time.monotonic() - started < 1.0  # Nothing blocked meanwhile.
+    own.start()
+    own.wait_ready()
+    await asyncio.wait_for(publishing, 10)
+    assert sink.dropped <= 1  # The one that was posted may have been on its way.
+
+
+async def test_events_after_the_connection_was_closed_are_dropped_in_silence(sink, pipe) -> None:
+    await pipe.close()
+    sink.post(event(1))
+    await sink.publish(event(2, "failed"))
+    await sink.close()
+    assert sink.dropped == 2
