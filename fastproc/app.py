@@ -7,10 +7,12 @@ Rule 2: whatever dies of the parts that must live stops the service, with the jo
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
+import importlib.util
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -25,7 +27,7 @@ from fastproc.bullmq.decode import Defaults
 from fastproc.bullmq.protocol import Keys
 from fastproc.bullmq.queue import BullQueue, Rules
 from fastproc.config import Config, RedisConfig
-from fastproc.core.errors import FleetHalted, QueueUnavailable, Unreachable
+from fastproc.core.errors import ConfigError, FleetHalted, QueueUnavailable, Unreachable
 from fastproc.core.limit import TokenBucket
 from fastproc.host import service_name
 from fastproc.ipc.messages import Ready, Settings
@@ -165,9 +167,23 @@ class Service:
         )
 
 
+def require_stages(names: Sequence[str]) -> None:
+    """Raises ConfigError for a stage that no worker could load; here, because a worker could only die of it."""
+    outside = {point.name for point in importlib.metadata.entry_points(group="fastproc.stages")}
+    unknown = [
+        name
+        for name in names
+        if name not in outside
+        and not (name.isidentifier() and importlib.util.find_spec(f"fastproc.worker.stages.{name}"))
+    ]
+    if unknown:
+        raise ConfigError([f"PIPELINE: there is no stage {name!r}" for name in unknown])
+
+
 @asynccontextmanager
 async def started_pool(config: Config) -> AsyncIterator[Pool]:
     """Run the workers while the block runs; the first is ready when it begins. Raises FleetHalted."""
+    require_stages(config.pipeline.stages)
     settings = Settings(options=config.pipeline.options(), log_level=config.log.level)
     pool = Pool(config.pool.workers, settings, config.pool.job_timeout_s)
     pool.start()
