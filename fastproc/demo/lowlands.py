@@ -7,7 +7,6 @@ from random import Random
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from fastproc.demo.highlands import ranges
 from fastproc.demo.paint import (
     Size,
     below,
@@ -21,6 +20,7 @@ from fastproc.demo.paint import (
     ridge_line,
     texture,
 )
+from fastproc.demo.terrain import ranges
 
 
 def sea(size: Size, rng: Random) -> Image.Image:
