@@ -24,8 +24,9 @@ from fastproc.bullmq import connection, scripts
 from fastproc.bullmq.client import Client, greeting
 from fastproc.bullmq.connection import Pipe, Waiter
 from fastproc.bullmq.decode import Defaults
+from fastproc.bullmq.fetcher import FetchedBy, Fetcher
 from fastproc.bullmq.protocol import Keys
-from fastproc.bullmq.queue import BullQueue, Rules
+from fastproc.bullmq.queue import BullQueue, Sweep
 from fastproc.config import Config, RedisConfig
 from fastproc.core.errors import ConfigError, FleetHalted, QueueUnavailable, Unreachable
 from fastproc.core.limit import TokenBucket
@@ -40,6 +41,9 @@ from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.pool import Pool
 
 log = logging.getLogger(__name__)
+
+#: Longest wait for a fetch that is under way when the service stops; Redis answers in microseconds.
+LAST_FETCH_S = 2.0
 
 
 class Service:
@@ -104,6 +108,8 @@ class Service:
         finally:
             self._ready = False
             intake.stop()
+            # Its last fetch may still bring a job, which must be known before the jobs in hand are counted.
+            await asyncio.wait(background[1:], timeout=LAST_FETCH_S)
             left = await self._finish(intake, self._grace_s())
             log.info("stopped; %d jobs were still in hand and went back to the queue", left)
             for task in background:
@@ -237,17 +243,14 @@ async def _queue(config: Config, pipe: Pipe) -> AsyncIterator[BullQueue]:
     keys = Keys(config.queue.prefix, config.queue.name)
     name = service_name()
     waiter = Waiter(connection.connector(config.redis, f"{keys.client_name}:w:{name}"))
-    rules = Rules(
-        worker_id=str(uuid.uuid4()),
-        name=name,
-        lock_duration_ms=config.queue.lock_duration_ms,
-        stalled_interval_ms=config.queue.stalled_interval_ms,
-        max_stalled_count=config.queue.max_stalled_count,
+    by = FetchedBy(worker_id=str(uuid.uuid4()), name=name, lock_duration_ms=config.queue.lock_duration_ms)
+    sweep = Sweep(
+        interval_ms=config.queue.stalled_interval_ms, max_stalled_count=config.queue.max_stalled_count
     )
     defaults = Defaults(bucket=config.s3.bucket, buckets=config.s3.buckets, attempts=config.queue.max_retries)
     client = Client(pipe, keys, scripts.load(), lambda: time.time_ns() // 1_000_000)
     try:
-        yield BullQueue(client, waiter, keys("marker"), rules, defaults)
+        yield BullQueue(client, Fetcher(client, waiter, keys("marker"), by, defaults), by, sweep)
     finally:
         await waiter.close()
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from fastproc.bullmq import protocol
 from fastproc.bullmq.connection import Pipe, ReplyError
-from fastproc.bullmq.protocol import Arg, Fetch, Fetched, Keys, Outcome
+from fastproc.bullmq.protocol import Arg, Fetch, Fetched, Keys, Outcome, Standing
 from fastproc.bullmq.scripts import Script
 from fastproc.core.errors import FastprocError, LockLost
 
@@ -100,6 +100,28 @@ class Client:
     def add_log(self, job_id: str, row: str, keep: int | None) -> None:
         """Send a row for the job's log, before anything that is called later. Not worth a reply."""
         self._send("addLog", [job_id, protocol.clean(row), "" if keep is None else keep], job_id)
+
+    async def standing(self, job_id: str) -> Standing:
+        """Read where a job stands, for a move whose outcome is unknown."""
+        key, call = self._keys(job_id), self._pipe.call
+        lock, exists, completed, failed = await asyncio.gather(
+            call("GET", f"{key}:lock"),
+            call("EXISTS", key),
+            call("ZSCORE", self._keys("completed"), job_id),
+            call("ZSCORE", self._keys("failed"), job_id),
+        )
+        finished = completed is not None or failed is not None
+        return Standing(protocol.text(lock) if lock is not None else None, bool(exists), finished)
+
+    async def active_locks(self) -> dict[str, str]:
+        """Return the lock tokens of all active jobs that have one, by job id."""
+        ids = [protocol.text(raw) for raw in await self._pipe.call("LRANGE", self._keys("active"), 0, -1)]
+        locks = await asyncio.gather(
+            *(self._pipe.call("GET", f"{self._keys(job_id)}:lock") for job_id in ids)
+        )
+        return {
+            job_id: protocol.text(lock) for job_id, lock in zip(ids, locks, strict=True) if lock is not None
+        }
 
     def _send(self, name: str, args: Sequence[Arg], job_id: str) -> None:
         self._pipe.call(*self._command(name, args, job_id)).add_done_callback(_say_if_failed)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any, Final
 
 import msgpack
@@ -31,6 +32,9 @@ ERRORS: Final = {
     -6: "the job's lock is somebody else's",
     -9: "the job has failed children",
 }
+#: Minutes that `queue.getMetrics` can show; two weeks, as BullMQ's MetricsTime.TWO_WEEKS.
+METRICS_MINUTES: Final = 14 * 24 * 60
+
 #: Replies that say that the job is not ours any more.
 NOT_OURS: Final = frozenset({-1, -2, -3, -6})
 
@@ -116,6 +120,35 @@ def fetched(reply: Any) -> Fetched:
     return Fetched(limit_ms=max(0, int(reply[2])), next_at_ms=max(0, int(reply[3])))
 
 
+class Standing(Struct, frozen=True):
+    """Where a job stands whose move was never confirmed: its lock's token, its key, and whether it is finished."""
+
+    lock: str | None
+    exists: bool
+    finished: bool
+
+
+class Settled(Enum):
+    """What to do about a move that was never confirmed."""
+
+    DONE = "it has happened"
+    RESEND = "it has not happened"
+    LOST = "somebody else has the job"
+
+
+def settle(standing: Standing, token: str, *, finishing: bool, removed: bool) -> Settled:
+    """Judge a move whose reply never came. Every script takes the lock away before anything else.
+
+    `finishing`: the move was to completed or failed; `removed`: such a job is deleted. After a retry it does not
+    matter who has the job now: it is queued, or somebody's, and not ours.
+    """
+    if standing.lock == token:
+        return Settled.RESEND
+    if not finishing or standing.finished or (removed and not standing.exists):
+        return Settled.DONE
+    return Settled.LOST
+
+
 def text(value: bytes | str) -> str:
     """Bytes of a reply as text; what is not UTF-8 is replaced, so that it can be shown and never raises."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
@@ -162,8 +195,8 @@ def move_to_finished(
     options = fetch.options() | {
         "keepJobs": keep_map(outcome.keep),
         "attempts": outcome.attempts,
-        # "" switches metrics off; absent makes later calls fail half-way.
-        "maxMetricsSize": "",
+        # Must be there: absent, later calls would fail half-way.
+        "maxMetricsSize": METRICS_MINUTES,
     }
     field = "returnvalue" if outcome.target == "completed" else "failedReason"
     args: list[Arg] = [job_id, now_ms, field, clean(outcome.value), outcome.target]

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from fastproc.core.errors import FleetHalted
+from fastproc.core.errors import FleetHalted, LockLost, QueueUnavailable
 from fastproc.core.limit import TokenBucket
 from fastproc.core.model import Job
 from fastproc.supervisor.metrics import Metrics
@@ -58,6 +58,9 @@ class Intake:
             got_at = time.monotonic()
             job = await self._queue.take()
             if job is None:
+                break
+            if self.stopping:
+                await self._return_unbegun(job)
                 break
             if time.monotonic() - got_at < HELD_BACK_S < got_at - asked_at:
                 self._held_back(got_at - asked_at)
@@ -113,6 +116,13 @@ class Intake:
             if not await self._or_stop(asyncio.sleep(wait_s, result=True)):
                 return False
         return True
+
+    async def _return_unbegun(self, job: Job) -> None:
+        """Give back a job that came when it was too late to begin it."""
+        try:
+            await self._queue.give_back(job)
+        except (LockLost, QueueUnavailable) as error:
+            log.warning("job %s: cannot be given back, it will be found stalled: %s", job.id, error)
 
     def _held_back(self, seconds: float) -> None:
         self._metrics.held_back(seconds)

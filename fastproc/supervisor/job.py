@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 
 #: Pause before a failure is recorded again when the database is away; meanwhile the job keeps its lock and its slot.
 RECORD_PAUSE_S = 1.0
+#: Longest wait for Redis to take a job back: a service that stops while Redis is away must still stop.
+GIVE_BACK_S = 3.0
 
 
 class Workers(Protocol):
@@ -206,10 +208,11 @@ class JobLine:
 
     async def _give_back(self, job: Job) -> None:
         try:
-            await self._ports.queue.give_back(job)
+            async with asyncio.timeout(GIVE_BACK_S):
+                await self._ports.queue.give_back(job)
             self._metrics.given_back()
             log.info("job %s: given back to the queue", job.id)
-        except (LockLost, QueueUnavailable) as error:
+        except (LockLost, QueueUnavailable, TimeoutError) as error:
             log.warning("job %s: cannot be given back, it will be found stalled: %s", job.id, error)
 
     def _mark_stage(self, job: Job, stage: str) -> None:
