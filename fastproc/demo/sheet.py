@@ -154,9 +154,9 @@ def font(size_px: int) -> Font:
 
 def printable(text: str) -> str:
     """The text in signs that the font has: spelled, without accents, `?` for the rest."""
-    plain = unicodedata.normalize("NFKD", text.translate(SPELLED).replace("…", "\0"))
+    plain = unicodedata.normalize("NFKD", text.translate(SPELLED))
     kept = (sign for sign in plain if not unicodedata.combining(sign))
-    return "".join(sign if " " <= sign <= "~" or sign in "·\0" else "?" for sign in kept).replace("\0", "…")
+    return "".join(sign if " " <= sign <= "~" or sign == "·" else "?" for sign in kept)
 
 
 def fitted(text: str, size_px: int, width: int) -> str:

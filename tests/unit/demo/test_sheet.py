@@ -122,7 +122,7 @@ def test_a_name_of_any_length_and_script_is_drawn_inside_its_card(tmp_path: Path
 
 
 def test_signs_that_the_font_lacks_are_spelled() -> None:
-    assert sheet.printable("3 × 4 → 5 − 1 · é… ✓") == "3 x 4 > 5 - 1 · e… ?"  # noqa: RUF001
+    assert sheet.printable("3 × 4 → 5 − 1 · é… ✓") == "3 x 4 > 5 - 1 · e... ?"  # noqa: RUF001
 
 
 def test_a_name_cannot_break_its_line(tmp_path: Path) -> None:
