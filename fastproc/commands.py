@@ -22,8 +22,8 @@ from fastproc.console import settings_table
 from fastproc.core.errors import ConfigError, FleetHalted, TaskError, Unreachable
 from fastproc.supervisor.ports import Upload
 
-#: Content types by suffix, for `enqueue --upload`; an upload without one is judged by its content alone.
-_TYPES = {
+#: Content types by suffix, for uploads by hand; an upload without one is judged by its content alone.
+CONTENT_TYPES = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
     ".png": "image/png",
@@ -104,6 +104,18 @@ def photo_id_of(key: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "-", Path(key).stem)[:128].lstrip(".") or "photo"
 
 
+def photo_ids(files: Sequence[Path]) -> list[str]:
+    """Return an id for each file; those whose names would give the same one are told apart by a number."""
+    ids: list[str] = []
+    for file in files:
+        name = base = photo_id_of(file.name)
+        number = 2
+        while name in ids:
+            name, number = f"{base}-{number}", number + 1
+        ids.append(name)
+    return ids
+
+
 async def _try(console: Console, name: str, attempt: Callable[[], Coroutine[Any, Any, str]]) -> bool:
     try:
         words, well = await attempt(), True
@@ -149,7 +161,7 @@ async def _upload(config: Config, bucket: str, files: Sequence[Path]) -> list[st
             except OSError as error:
                 raise ConfigError([f"{file}: {error.strerror}"]) from None
             key = f"photos/{file.name}"
-            kind = _TYPES.get(file.suffix.lower(), "application/octet-stream")
+            kind = CONTENT_TYPES.get(file.suffix.lower(), "application/octet-stream")
             await objects.put_all(bucket, [Upload(key, body, kind, {})])
             keys.append(key)
     finally:

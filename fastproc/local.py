@@ -12,13 +12,13 @@ from msgspec import Struct
 from rich.console import Console
 
 from fastproc.app import started_pool
-from fastproc.commands import photo_id_of
+from fastproc.commands import photo_ids
 from fastproc.config import Config
 from fastproc.console import ResultRow, live_progress, results_table, summary_line
 from fastproc.core import naming, record
 from fastproc.core.errors import SourceTooLarge, TaskError
 from fastproc.core.model import Json, Rendition, Report, Stored
-from fastproc.demo.sheet import SheetEntry, contact_sheet
+from fastproc.demo.sheet import SheetEntry, contact_sheet, sheet_lines
 from fastproc.supervisor.pool import OnStage, Pool, Result
 
 
@@ -40,9 +40,9 @@ async def process(config: Config, given: Sequence[Path], out: Path, *, as_json: 
     out.mkdir(parents=True, exist_ok=True)
     # Progress goes to stderr where stdout is for the results.
     console = Console(stderr=as_json)
-    outcomes: list[Outcome] = []
     async with started_pool(config) as pool:
         slots = asyncio.Semaphore(config.pool.slots)
+        begun = time.monotonic()
         with live_progress(len(files), console) as view:
 
             async def one(file: Path, photo_id: str) -> Outcome:
@@ -59,16 +59,18 @@ async def process(config: Config, given: Sequence[Path], out: Path, *, as_json: 
                     view.finished(file.name, done.error is None)
                     return done
 
-            outcomes = list(await asyncio.gather(*map(one, files, _ids(files))))
+            outcomes = list(await asyncio.gather(*map(one, files, photo_ids(files))))
+        seconds = time.monotonic() - begun
     if as_json:
         for outcome in outcomes:
             print(msgspec.json.encode(_result(outcome)).decode())
     else:
         sheet = out / "contact-sheet.jpg"
-        contact_sheet([_entry(outcome) for outcome in outcomes], sheet, f"{len(files)} photos")
         rows = [_row(outcome) for outcome in outcomes]
+        summary = summary_line(rows, seconds)
+        contact_sheet([_entry(outcome) for outcome in outcomes], sheet, f"fastproc process\n{summary}")
         console.print(results_table(rows))
-        console.print(summary_line(rows), highlight=False)
+        console.print(summary, highlight=False, soft_wrap=True)
         console.print(f"contact sheet: {sheet}", highlight=False, soft_wrap=True)
     return sum(outcome.error is not None for outcome in outcomes)
 
@@ -85,7 +87,7 @@ async def _process(pool: Pool, file: Path, photo_id: str, out: Path, on_stage: O
             if size > len(loan.target):
                 raise SourceTooLarge(f"{size} bytes, more than MAX_SOURCE_BYTES ({len(loan.target)})")
             with file.open("rb") as source:
-                loan.size = source.readinto(loan.target)  # type: ignore[arg-type]
+                loan.size = source.readinto(loan.target)
             result = await pool.run(loan, None, on_stage)
     except TaskError as error:
         return outcome(error=error)
@@ -110,18 +112,6 @@ def _files(given: Sequence[Path]) -> list[Path]:
         if file.is_file() and not file.name.startswith(".")
     ]
     return list(dict.fromkeys(found))
-
-
-def _ids(files: Sequence[Path]) -> list[str]:
-    """An id for each file; files whose names would give the same one are told apart by a number."""
-    ids: list[str] = []
-    for file in files:
-        name = base = photo_id_of(file.name)
-        number = 2
-        while name in ids:
-            name, number = f"{base}-{number}", number + 1
-        ids.append(name)
-    return ids
 
 
 def _stored(outcome: Outcome) -> list[Stored]:
@@ -161,9 +151,9 @@ def _row(outcome: Outcome) -> ResultRow:
     facts = report.facts.get("optimization", {}) if report else {}
     return ResultRow(
         photo=outcome.file.name,
-        format=report.format if report else None,
-        width=report.width if report else None,
-        height=report.height if report else None,
+        format=report.format if report else "",
+        width=report.width if report else 0,
+        height=report.height if report else 0,
         size_bytes=outcome.size,
         thumbnails=sum(r.stage == "thumbnails" for r in report.renditions) if report else 0,
         saved_bytes=facts.get("savings") if facts.get("optimized") else None,
@@ -179,12 +169,10 @@ def _entry(outcome: Outcome) -> SheetEntry:
         for path, stored in zip(outcome.written, _stored(outcome), strict=True)
         if stored.rendition.stage == "thumbnails"
     ]
-    lines: tuple[str, ...] = (outcome.error.code,) if outcome.error else ()
-    if outcome.report:
-        lines = (f"{outcome.report.width} x {outcome.report.height} {outcome.report.format}",)
+    row = _row(outcome)
     return SheetEntry(
         name=outcome.file.name,
         thumbnail=thumbnails[-1].read_bytes() if thumbnails else None,
-        lines=lines,
+        lines=sheet_lines(row) if row.ok else (row.code or row.status,),
         failed=outcome.error is not None,
     )

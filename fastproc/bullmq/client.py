@@ -15,6 +15,7 @@ from typing import Any
 from fastproc.bullmq import protocol
 from fastproc.bullmq.connection import Pipe, ReplyError
 from fastproc.bullmq.protocol import Arg, Fetch, Fetched, Keys, Outcome, Standing
+from fastproc.bullmq.scheduler import Iteration, looks_legacy
 from fastproc.bullmq.scripts import Script
 from fastproc.core.errors import FastprocError, LockLost
 
@@ -100,6 +101,30 @@ class Client:
     def add_log(self, job_id: str, row: str, keep: int | None) -> None:
         """Send a row for the job's log, before anything that is called later. Not worth a reply."""
         self._send("addLog", [job_id, protocol.clean(row), "" if keep is None else keep], job_id)
+
+    async def update_job_scheduler(self, job_id: str, iteration: Iteration) -> None:
+        """Produce the next job of a scheduler; nothing happens when that was done before, or the scheduler is gone."""
+        name, data = iteration.scheduler_id, iteration.data
+        record = self._keys(f"repeat:{name}")
+        legacy = looks_legacy(name) and not await self._pipe.call("HEXISTS", record, "ic")
+        if legacy:
+            log.warning(
+                "job %s: repeats by a rule of BullMQ 3 or older (%s), which is not continued", job_id, name
+            )
+            return
+        if data not in ("", "{}") and await self._pipe.call("EXISTS", record):
+            # The v6 script takes the data from here alone, where jobs added with `repeat` by v5 have put none.
+            await self._pipe.call("HSETNX", record, "data", data)
+        args = protocol.update_job_scheduler(
+            self._keys,
+            self._clock_ms(),
+            scheduler_id=name,
+            next_ms=iteration.next_ms,
+            data=data,
+            options=iteration.options,
+            job_id=job_id,
+        )
+        await self._run("updateJobScheduler", args, job_id)
 
     async def standing(self, job_id: str) -> Standing:
         """Read where a job stands, for a move whose outcome is unknown."""

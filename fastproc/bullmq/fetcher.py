@@ -4,7 +4,8 @@ Rule 1: one fetch at a time, one blocking wait at a time, and a wait only for a 
         popped is gone for everybody.
 Rule 2: `drained`, `next_at` and `limit_until` mean what they mean in the official worker.
         Source: BullMQ src/classes/worker.ts, mainLoop, waitForJob, getBlockTimeout.
-Rule 3: a fetch whose reply never came may have given us a job that we do not know of: before the next fetch the active
+Rule 3: who takes a scheduler's job produces the next one, beside running this one.
+Rule 4: a fetch whose reply never came may have given us a job that we do not know of: before the next fetch the active
         jobs are looked through for locks of ours, and strays go back to the queue.
 """
 
@@ -14,13 +15,17 @@ import asyncio
 import itertools
 import logging
 import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 
+import msgspec
 from msgspec import Struct
 
-from fastproc.bullmq import decode
+from fastproc.bullmq import decode, scheduler
 from fastproc.bullmq.client import Client
 from fastproc.bullmq.connection import Waiter
-from fastproc.bullmq.protocol import Fetch, Fetched
+from fastproc.bullmq.protocol import Fetch, Fetched, text
 from fastproc.core.errors import LockLost, QueueUnavailable
 from fastproc.core.model import Job
 
@@ -52,6 +57,7 @@ class Fetcher:
         self._stopped = asyncio.Event()
         self._in_hand: dict[str, str] = {}
         self._strays_possible = False
+        self._producing: set[asyncio.Task[None]] = set()
 
     async def take(self) -> Job | None:
         """Wait for the next job and return it; None once `stop` was called. Survives outages of Redis."""
@@ -80,6 +86,10 @@ class Fetcher:
         if fetched.job_id is None:
             return None
         self._in_hand[fetched.job_id] = token
+        if series := scheduler.scheduler_id(fetched.fields):
+            producing = asyncio.create_task(self._continue(series, fetched.job_id, fetched.fields))
+            self._producing.add(producing)
+            producing.add_done_callback(self._producing.discard)
         return decode.job(fetched.job_id, token, fetched.fields, self._defaults)
 
     def released(self, job_id: str) -> None:
@@ -89,6 +99,23 @@ class Fetcher:
     def unsure(self) -> None:
         """A fetch was made whose reply never came."""
         self._strays_possible = True
+
+    async def _continue(self, series: str, job_id: str, fields: Mapping[str, bytes]) -> None:
+        """Produce the next job of a scheduler's series, now that this one is taken."""
+        try:
+            options = msgspec.json.decode(fields.get("opts", b"{}"), type=dict[str, Any])
+            local = datetime.now().astimezone().tzinfo
+            data = text(fields.get("data", b"{}"))
+            iteration = scheduler.following(series, data, options, _now_ms(), local)
+            while iteration is not None:
+                try:
+                    await self._client.update_job_scheduler(job_id, iteration)
+                    return
+                except QueueUnavailable as error:
+                    log.warning("scheduler %s: not continued yet: %s", series, error)
+                    await asyncio.sleep(TROUBLE_PAUSE_S)
+        except (ValueError, TypeError, KeyError) as error:
+            log.error("scheduler %s: cannot be continued after job %s: %s", series, job_id, error)
 
     async def _fetch(self) -> Job | None:
         token = f"{self._by.worker_id}:{next(self._tokens)}"

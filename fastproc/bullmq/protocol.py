@@ -63,6 +63,9 @@ _LAYOUTS: Final[dict[tuple[str, int], tuple[str, ...]]] = {
         "stalled", "wait", "active", "stalled-check", "meta", "paused", "marker", "events", "repeat",
     ),
     ("extendLocks", 1): ("stalled",),
+    ("updateJobScheduler", 12): (
+        "repeat", "delayed", "wait", "paused", "meta", "prioritized", "marker", "id", "events", "pc", "{job}", "active",
+    ),
     ("updateProgress", 3): ("{job}", "events", "meta"),
     ("addLog", 2): ("{job}", "{job}:logs"),
 }  # fmt: skip
@@ -236,6 +239,21 @@ def retry_job(
 
 def extend_locks(keys: Keys, tokens: Sequence[str], job_ids: Sequence[str], duration_ms: int) -> list[Arg]:
     return [keys.base, pack(list(tokens)), pack(list(job_ids)), duration_ms]
+
+
+def update_job_scheduler(
+    keys: Keys,
+    now_ms: int,
+    *,
+    scheduler_id: str,
+    next_ms: int | None,
+    data: str,
+    options: Mapping[str, Any],
+    job_id: str,
+) -> list[Arg]:
+    """`options` are the next job's; `job_id` is the current one's, which makes a repeated call harmless."""
+    at: Arg = "" if next_ms is None else next_ms
+    return [at, scheduler_id, clean(data), pack(options), now_ms, keys.base, job_id]
 
 
 def flat_fields(fields: Mapping[str, str]) -> bytes:

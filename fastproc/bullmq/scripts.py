@@ -38,6 +38,7 @@ KNOWN: dict[str, dict[str, str]] = {
         "moveToDelayed-12.lua": "05b88d96e7d47673b729f38b24a01e4818d0bf98d4d8fe26a217cf5c2a977dfc",
         "moveToFinished-14.lua": "9d799b4cf5684d0db297ca435613c5dedc89620eb5554d75ed611c64074867d2",
         "retryJob-11.lua": "5c98c7eae068e06d53dd55d468e397fa73e173697519d1ea8857172e8faa4abe",
+        "updateJobScheduler-12.lua": "79cb11991c2d4473598ed4aac1dd7b68ad81a296766e378d37b4a4b78cdf6cff",
         "updateProgress-3.lua": "62d0cce017bd552a5d7f4cd9856b4df2ce8351b45dace63705aa56bd96962edc",
     },
     "3.4.4": {
@@ -49,6 +50,7 @@ KNOWN: dict[str, dict[str, str]] = {
         "moveToDelayed-11.lua": "1a7b9311ef92fd66416973c29fa8b2c909cec58d0bfcf3e5ab53bb07ea1664d7",
         "moveToFinished-14.lua": "8e744ec5d65dbe9e7ffb6e39a96c0268bba65e4f0b1d04e2d2a42ccb71b45a6d",
         "retryJob-11.lua": "01f75f76043050807bce00f70908be7c15c7a29ce5f1f69d85a24d15f1099967",
+        "updateJobScheduler-12.lua": "8c71d358aa62ffb75111d46e5b7b45e44d5f00e3deede372609679930f4fdf13",
         "updateProgress-3.lua": "62d0cce017bd552a5d7f4cd9856b4df2ce8351b45dace63705aa56bd96962edc",
     },
 }

@@ -16,6 +16,7 @@ from pathlib import Path
 from msgspec import Struct
 from PIL import Image, ImageDraw, ImageFont
 
+from fastproc.console import ResultRow, human_size
 from fastproc.demo.paint import Colour, Size
 
 MOST = 96
@@ -89,6 +90,13 @@ def contact_sheet(entries: Sequence[SheetEntry], out: Path, title: str) -> None:
         page.paste(draw_card(entry, card), (x, y), rounded(card))
     out.parent.mkdir(parents=True, exist_ok=True)
     page.save(out, quality=90)
+
+
+def sheet_lines(row: ResultRow) -> tuple[str, ...]:
+    """What stands below a photo's name: its sides and type, its size and what the optimised copy saves."""
+    size = human_size(row.size_bytes)
+    saved = f", optimised copy saves {row.saved_bytes / row.size_bytes:.0%}" if row.saved_bytes else ""
+    return f"{row.width} x {row.height} {row.format}", size + saved
 
 
 def draw_card(entry: SheetEntry, size: Size) -> Image.Image:
