@@ -1,0 +1,162 @@
+"""Our consumer with the photo work replaced by a script: the real `bullmq` room, intake, locks and job line.
+
+The script is the job's `s3Key`: steps separated by " | ", played by `play.js` in the same words.
+
+    ok[:JSON]           end well, with that return value
+    fail:CODE           an error of that code; fatal:CODE one that must not be tried again
+    fail-then-ok:N      the first N attempts fail
+    slow:MS             take time; gate:NAME wait until the key gate:<queue>:NAME is there
+    progress:N log:TEXT
+
+Run as a program (`python -m tests.conformance.ours JSON`) it serves until it is told to stop by SIGTERM, or killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from fastproc.bullmq import connection, scripts
+from fastproc.bullmq.client import Client, greeting
+from fastproc.bullmq.connection import Pipe, Waiter
+from fastproc.bullmq.decode import Defaults
+from fastproc.bullmq.fetcher import FetchedBy, Fetcher
+from fastproc.bullmq.protocol import Keys
+from fastproc.bullmq.queue import BullQueue, Sweep
+from fastproc.config import RedisConfig
+from fastproc.core.errors import from_code
+from fastproc.core.limit import TokenBucket
+from fastproc.core.model import Completed, Job, Keep
+from fastproc.supervisor.budget import ByteBudget
+from fastproc.supervisor.intake import Intake
+from fastproc.supervisor.job import JobLine, Ports
+from fastproc.supervisor.locks import LockKeeper
+from fastproc.supervisor.metrics import Metrics
+
+
+class Silent:
+    """A row store and an event sink that keep nothing: conformance is about the queue."""
+
+    async def fail(self, *_: object, **__: object) -> None:
+        pass
+
+    async def publish(self, *_: object) -> None:
+        pass
+
+    def post(self, *_: object) -> None:
+        pass
+
+
+class ScriptedLine(JobLine):
+    """The real line of a job but for the photo work, which is played from the job's script."""
+
+    def __init__(self, ports: Ports, locks: LockKeeper, pipe: Pipe, queue: str) -> None:
+        super().__init__(ports, locks, ByteBudget(1 << 20), ("validation",), Metrics())
+        self._pipe, self._queue_name = pipe, queue
+
+    async def _process(self, job: Job) -> Completed:
+        queue, value = self._ports.queue, "null"
+        self._pipe.call("RPUSH", f"runs:{self._queue_name}", f"{job.id}/{job.attempt}")
+        for step in job.s3_key.split(" | "):
+            name, _, argument = step.partition(":")
+            match name:
+                case "ok":
+                    value = argument or "null"
+                case "progress":
+                    queue.progress(job, int(argument))
+                case "log":
+                    queue.add_log(job, argument)
+                case "slow":
+                    await asyncio.sleep(int(argument) / 1000)
+                case "gate":
+                    await self._opened(argument)
+                case "fail" | "fatal":
+                    raise from_code(argument, f"attempt {job.attempt} went wrong")
+                case "fail-then-ok":
+                    if job.attempt <= int(argument):
+                        raise from_code("STORAGE_UNAVAILABLE", f"attempt {job.attempt} went wrong")
+                case _:
+                    raise AssertionError(f"unknown step {step}")
+        return Completed(value)
+
+    async def _opened(self, gate: str) -> None:
+        while not await self._pipe.call("EXISTS", f"gate:{self._queue_name}:{gate}"):
+            await asyncio.sleep(0.005)  # noqa: ASYNC110 - whoever opens it is in another process
+
+
+@asynccontextmanager
+async def consumer(port: int, queue: str, opts: Mapping[str, Any]) -> AsyncIterator[Intake]:
+    """Serve the queue while the block runs. `opts` are the options of Node's Worker, as far as we have them."""
+    redis = RedisConfig(host="127.0.0.1", port=port)
+    commands = scripts.load(Path(opts["scripts"]) if opts.get("scripts") else None)
+    keys = Keys("bull", queue)
+    async with AsyncExitStack() as stack:
+        pipe = Pipe(connection.connector(redis), greeting(commands))
+        await pipe.open()
+        stack.push_async_callback(pipe.close)
+        waiter = Waiter(connection.connector(redis, f"{keys.client_name}:w:{opts['name']}"))
+        stack.push_async_callback(waiter.close)
+        client = Client(pipe, keys, commands, lambda: time.time_ns() // 1_000_000)
+        bull = _queue(client, waiter, keys, opts)
+        locks = LockKeeper(
+            bull, opts["lockDuration"] / 1000, opts["stalledInterval"] / 1000, lambda _ids: None
+        )
+        silent: Any = Silent()
+        line = ScriptedLine(Ports(bull, silent, silent, silent, silent), locks, pipe, queue)
+        intake = Intake(bull, line.run, opts["concurrency"], _bucket(opts.get("limiter")), Metrics())
+        stack.push_async_callback(_stopped, intake, asyncio.create_task(intake.run()))
+        # The locks go last: they are renewed until the last job in hand has ended.
+        sweeping = asyncio.create_task(locks.run())
+        stack.callback(sweeping.cancel)
+        yield intake
+        intake.stop()
+        await intake.idle()
+
+
+def _queue(client: Client, waiter: Waiter, keys: Keys, opts: Mapping[str, Any]) -> BullQueue:
+    by = FetchedBy(
+        worker_id=str(uuid.uuid4()), name=str(opts["name"]), lock_duration_ms=int(opts["lockDuration"])
+    )
+    defaults = Defaults(
+        bucket="photos",
+        buckets=("photos",),
+        attempts=1,
+        keep_completed=Keep(**opts.get("removeOnComplete", {"count": -1})),
+        keep_failed=Keep(**opts.get("removeOnFail", {"count": -1})),
+    )
+    sweep = Sweep(interval_ms=opts["stalledInterval"], max_stalled_count=opts["maxStalledCount"])
+    return BullQueue(client, Fetcher(client, waiter, keys("marker"), by, defaults), by, sweep)
+
+
+async def _stopped(intake: Intake, running: asyncio.Task[None]) -> None:
+    intake.stop()
+    await intake.interrupt()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def _bucket(limiter: Mapping[str, int] | None) -> TokenBucket | None:
+    return TokenBucket(limiter["max"], limiter["duration"] / 1000, time.monotonic()) if limiter else None
+
+
+async def _serve(port: int, queue: str, opts: Mapping[str, Any]) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with consumer(port, queue, opts):
+        print("serving", flush=True)
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.ERROR)
+    uvloop.run(_serve(**json.loads(sys.argv[1])))
