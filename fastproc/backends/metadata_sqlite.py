@@ -48,12 +48,13 @@ _Value = str | int | None
 
 
 class _Write(Struct):
-    """One row to write, and the future of whoever waits for it."""
+    """One row to write, and the future of whoever waits for it. `refused`: not worth another try."""
 
     photo_id: str
     values: Mapping[str, _Value]
     done: asyncio.Future[None]
     error: str | None = None
+    refused: bool = False
 
 
 class SqliteMetadataStore:
@@ -155,9 +156,8 @@ class SqliteMetadataStore:
         """Write the batch in one transaction; a refused row leaves its neighbours alone."""
         try:
             connection = self._opened()
-            rest = list(batch)
-            while not self._transact(connection, rest):
-                rest = [write for write in rest if write.error is None]
+            while not self._transact(connection, [write for write in batch if not write.refused]):
+                continue
         except (sqlite3.Error, OSError):
             # Full disk, damaged file, a lock that was not released: the next batch begins with a fresh look.
             self._drop()
@@ -167,28 +167,28 @@ class SqliteMetadataStore:
         """Return False where a refused row took the transaction with it (ON CONFLICT ROLLBACK)."""
         connection.execute("BEGIN IMMEDIATE")
         for write in batch:
-            try:
-                self._upsert(connection, write)
-            except sqlite3.IntegrityError as error:
-                write.error = f"the row of photo {write.photo_id} was refused: {error}"
-                if not connection.in_transaction:
-                    return False
+            self._upsert(connection, write)
+            if not connection.in_transaction:
+                return False
         connection.execute("COMMIT")
         return True
 
     def _upsert(self, connection: sqlite3.Connection, write: _Write) -> None:
         # No savepoint: either statement is atomic, and only one of the two has an effect.
         names, values = tuple(write.values), tuple(write.values.values())
-        assignments = ", ".join(f"{name}=?" for name in names)
-        update = f"UPDATE photos SET {assignments} WHERE id=?"
-        if connection.execute(update, (*values, write.photo_id)).rowcount:
-            return
+        update = f"UPDATE photos SET {', '.join(f'{name}=?' for name in names)} WHERE id=?"
         insert = f"INSERT INTO photos (id, {', '.join(names)}) VALUES (?{', ?' * len(names)})"
+        try:
+            if connection.execute(update, (*values, write.photo_id)).rowcount:
+                return
+        except sqlite3.IntegrityError as error:
+            write.refused = True
+            write.error = f"the row of photo {write.photo_id} was refused: {error}"
+            return
         try:
             connection.execute(insert, (write.photo_id, *values))
         except sqlite3.IntegrityError as error:
-            if not connection.in_transaction:
-                raise
+            write.refused = True
             self.missing_rows += 1
             log.warning("photo %s has no row, and none could be made: %s", write.photo_id, error)
 

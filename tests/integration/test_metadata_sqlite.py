@@ -82,12 +82,13 @@ async def test_the_apis_own_columns_keep_their_values(store, table) -> None:
     ]
 
 
+@pytest.mark.parametrize("conflict", ["", "ON CONFLICT ROLLBACK"])
 async def test_a_row_that_the_schema_does_not_let_us_make_is_counted_and_fails_nobody(
-    sqlite_path, store, table, caplog
+    store, table, caplog, conflict
 ) -> None:
     table.run("DROP TABLE photos")
     columns = ", ".join(name for name in COLUMNS if name != "id")
-    table.run(f"CREATE TABLE photos (id TEXT PRIMARY KEY, owner TEXT NOT NULL, {columns})")
+    table.run(f"CREATE TABLE photos (id TEXT PRIMARY KEY, owner TEXT NOT NULL {conflict}, {columns})")
     table.run("INSERT INTO photos (id, owner) VALUES ('known', 'ada')")
     await asyncio.gather(store.begin("unknown", T1), store.begin("known", T1), store.begin("stranger", T1))
     assert store.missing_rows == 2
