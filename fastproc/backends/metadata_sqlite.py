@@ -137,13 +137,11 @@ class SqliteMetadataStore:
             batch, self._waiting = self._waiting, []
             try:
                 await loop.run_in_executor(self._thread, self._commit, batch)
-            except (sqlite3.Error, OSError) as error:
+            except Exception as error:  # Whatever it was, the jobs that wait must hear of it.
                 said = f"{getattr(error, 'sqlite_errorname', type(error).__name__)}: {error} ({self._path})"
                 for write in batch:
                     write.error = said
-            for write in batch:
-                if write.done.done():
-                    continue  # Its job was cancelled.
+            for write in (write for write in batch if not write.done.done()):  # Some jobs were cancelled.
                 if write.error is None:
                     write.done.set_result(None)
                 else:
@@ -158,7 +156,7 @@ class SqliteMetadataStore:
             connection = self._opened()
             while not self._transact(connection, [write for write in batch if not write.refused]):
                 continue
-        except (sqlite3.Error, OSError):
+        except Exception:
             # Full disk, damaged file, a lock that was not released: the next batch begins with a fresh look.
             self._drop()
             raise

@@ -23,6 +23,7 @@ import pytest_asyncio
 from fastproc.backends import metadata_sqlite
 from fastproc.backends.metadata_sqlite import COLUMNS, SqliteMetadataStore, create_schema
 from fastproc.core.errors import DatabaseUnavailable, Unreachable
+from fastproc.supervisor.ports import Row
 from tests.integration.suite_metadata import ROW, T1, T2, MetadataStoreSuite
 
 
@@ -222,6 +223,14 @@ async def test_a_full_disk_is_unavailable_until_there_is_room(store, table, monk
     monkeypatch.setattr(metadata_sqlite, "_open", real)
     await store.fail("p", big, T1, final=True)
     assert table.read("p")["processing_error"] == big
+
+
+async def test_a_value_that_sqlite_cannot_hold_fails_its_job_and_the_store_goes_on(store, table) -> None:
+    await store.begin("p", T1)
+    with pytest.raises(DatabaseUnavailable, match="OverflowError"):
+        await store.complete("p", Row(width=1 << 70, height=1, processing_metadata="{}"), T2)
+    await store.complete("p", ROW, T2)
+    assert table.read("p")["processing_status"] == "completed"
 
 
 def _remove(path: str) -> None:
