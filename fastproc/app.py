@@ -20,7 +20,8 @@ from fastproc import __version__
 from fastproc.backends.events_redis import RedisEventSink
 from fastproc.backends.metadata_sqlite import SqliteMetadataStore
 from fastproc.backends.objects_s3 import S3ObjectStore
-from fastproc.bullmq import connection, scripts
+from fastproc.bullmq import scripts, server
+from fastproc.bullmq.address import connector
 from fastproc.bullmq.client import Client, greeting
 from fastproc.bullmq.connection import Pipe, Waiter
 from fastproc.bullmq.decode import Defaults
@@ -71,7 +72,9 @@ class Service:
                 http = HttpServer(config.http.host, config.http.port, self._conditions, self.metrics)
                 await http.start()
                 stack.push_async_callback(http.close)
-            pipe = await stack.enter_async_context(_opened_pipe(config.redis, scripts.load()))
+            pipe = await stack.enter_async_context(_opened_pipe(config, scripts.load()))
+            for warning in (await _judged(pipe, config.redis)).warnings:
+                log.warning("Redis at %s: %s", config.redis.where, warning)
             queue = await stack.enter_async_context(_queue(config, pipe))
             objects = S3ObjectStore(config.s3)
             stack.push_async_callback(objects.close)
@@ -206,14 +209,21 @@ async def started_pool(config: Config) -> AsyncIterator[Pool]:
 
 async def ping_redis(config: Config) -> str:
     """Connect as the service would, load the scripts, and say what the server is. Raises Unreachable, ConfigError."""
-    async with _opened_pipe(config.redis, scripts.load()) as pipe:
-        found = await pipe.call("INFO", "server")
-    lines = dict(line.split(":", 1) for line in found.decode().splitlines() if ":" in line)
-    name, version = (
-        lines.get("server_name", "redis"),
-        lines.get("valkey_version") or lines.get("redis_version", "?"),
-    )
-    return f"{name} {version} at {config.redis.where}; scripts of bullmq {scripts.installed_version()}"
+    async with _opened_pipe(config, scripts.load()) as pipe:
+        verdict = await _judged(pipe, config.redis)
+    words = "; ".join((f"{verdict.name} at {config.redis.where}", *verdict.warnings))
+    return f"{words}; scripts of bullmq {scripts.installed_version()}"
+
+
+async def _judged(pipe: Pipe, config: RedisConfig) -> server.Verdict:
+    try:
+        verdict = server.judge(server.parse(await pipe.call("INFO")))
+    except QueueUnavailable as error:
+        # An ACL may keep INFO from us; what the server is then shows when it is used.
+        return server.Verdict("Redis", warnings=(f"it does not say what it is: {error}",))
+    if verdict.refusal:
+        raise Unreachable(f"Redis at {config.where} cannot be used: {verdict.refusal}")
+    return verdict
 
 
 async def greet_workers(config: Config) -> Ready:
@@ -226,12 +236,13 @@ async def greet_workers(config: Config) -> Ready:
 
 
 @asynccontextmanager
-async def _opened_pipe(config: RedisConfig, commands: Mapping[str, scripts.Script]) -> AsyncIterator[Pipe]:
-    pipe = Pipe(connection.connector(config), greeting(commands))
+async def _opened_pipe(config: Config, commands: Mapping[str, scripts.Script]) -> AsyncIterator[Pipe]:
+    keys = Keys(config.queue.prefix, config.queue.name)
+    pipe = Pipe(connector(config.redis, keys.base), greeting(commands))
     try:
         await pipe.open()
     except QueueUnavailable as error:
-        raise Unreachable(f"Redis at {config.where} cannot be used: {error}") from None
+        raise Unreachable(f"Redis at {config.redis.where} cannot be used: {error}") from None
     try:
         yield pipe
     finally:
@@ -242,7 +253,7 @@ async def _opened_pipe(config: RedisConfig, commands: Mapping[str, scripts.Scrip
 async def _queue(config: Config, pipe: Pipe) -> AsyncIterator[BullQueue]:
     keys = Keys(config.queue.prefix, config.queue.name)
     name = service_name()
-    waiter = Waiter(connection.connector(config.redis, f"{keys.client_name}:w:{name}"))
+    waiter = Waiter(connector(config.redis, keys.base, f"{keys.client_name}:w:{name}"))
     by = FetchedBy(worker_id=str(uuid.uuid4()), name=name, lock_duration_ms=config.queue.lock_duration_ms)
     sweep = Sweep(
         interval_ms=config.queue.stalled_interval_ms, max_stalled_count=config.queue.max_stalled_count

@@ -7,6 +7,7 @@ Rule 3: an empty variable counts as unset: compose files pass empty strings.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -34,10 +35,15 @@ class RedisConfig(Struct, frozen=True, kw_only=True):
         str | None,
         _var(
             "REDIS_URL",
-            "`redis://`, `rediss://` or `unix://` URL; takes the place of host, port and password",
-            extra={"parse": values.url("redis", "rediss", "unix")},
+            "`redis://`, `rediss://`, `unix://`, `redis+sentinel://` or `redis+cluster://` URL;"
+            " takes the place of host, port and password",
+            extra={"parse": values.redis_url},
         ),
     ] = None
+
+    @property
+    def is_cluster(self) -> bool:
+        return bool(self.url) and "+cluster://" in str(self.url)
 
     @property
     def where(self) -> str:
@@ -332,6 +338,8 @@ def _conflicts(config: Config) -> list[str]:
         found.append(f"PREFETCH: expected 0 to 4 for each of {pool.workers} workers (it is {pool.prefetch})")
     if pipeline.stages[:1] != ("validation",):
         found.append("PIPELINE: the first stage must be validation, it guards the others")
+    if config.redis.is_cluster and not re.search(r"\{[^{}]+\}", config.queue.prefix + config.queue.name):
+        found.append("QUEUE_PREFIX: a cluster needs a hash tag, so that all keys are in one slot: {bull}")
     source = "ALLOWED_BUCKETS" if s3.allowed_buckets else "MINIO_BUCKET"
     found += [
         f"{source}: {name!r} is not a bucket name" for name in s3.buckets if not SAFE_NAME.fullmatch(name)

@@ -65,6 +65,22 @@ def url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def redis_url(text: str) -> str:
+    """A URL of one server, of Sentinels or of a cluster, as `bullmq.address` reads them. Raises ValueError."""
+    parts = urlsplit(text)
+    base, plus, kind = parts.scheme.partition("+")
+    if not plus:
+        return url("redis", "rediss", "unix")(text)
+    if base not in ("redis", "rediss") or kind not in ("sentinel", "cluster"):
+        raise ValueError("expected redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://")
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    if not all(re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?", each) for each in hosts):
+        raise ValueError("expected host:port,host:port")
+    if kind == "sentinel" and not parts.path.strip("/"):
+        raise ValueError("expected the service's name after the hosts: redis+sentinel://host:26379/mymaster")
+    return text
+
+
 def queue_name(text: str) -> str:
     """Raises ValueError for a name that BullMQ refuses."""
     if ":" in text:

@@ -2,8 +2,8 @@
 
 Rule 1: nothing is ever sent twice here. A command that was sent and not answered ends in QueueUnavailable, "outcome
         unknown"; who asked finds out. A command that was not sent yet waits for the next connection.
-Rule 2: redis-py's own retries and its default socket timeout are off: they resend, which would lose jobs.
-Rule 3: reconnects back off, never give up, and say so once, not at every try.
+Rule 2: reconnects back off, never give up, and say so once, not at every try.
+Rule 3: a server that says that it is not the right one any more (replica, moved) is left for where Redis is now.
 """
 
 from __future__ import annotations
@@ -12,31 +12,18 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from redis.asyncio import Redis
-from redis.asyncio.connection import (
-    AbstractConnection,
-    Connection,
-    UnixDomainSocketConnection,
-    parse_url,
-)
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, RedisError, ResponseError
 
+from fastproc.bullmq.address import CONNECT_TIMEOUT_S, REPLY_TIMEOUT_S, Connect
 from fastproc.bullmq.protocol import Arg
-from fastproc.config import RedisConfig
 from fastproc.core.errors import QueueUnavailable
 
 log = logging.getLogger(__name__)
 
-Connect = Callable[[], AbstractConnection]
-
-CONNECT_TIMEOUT_S = 5.0
-#: Longest wait for the replies of one batch. Redis answers in microseconds; what takes longer is gone or frozen.
-REPLY_TIMEOUT_S = 15.0
 BACKOFF_S, BACKOFF_MAX_S = 0.05, 2.0
 #: Commands of one batch at most, so that a long queue does not make one giant write.
 MAX_BATCH = 256
@@ -44,39 +31,6 @@ MAX_BATCH = 256
 
 class ReplyError(QueueUnavailable):
     """Redis answered the command with an error; nothing of it was done, unless a script failed half-way."""
-
-
-def connector(config: RedisConfig, client_name: str | None = None) -> Connect:
-    """Return a maker of connections as the configuration says. Raises ValueError for a URL that cannot be read."""
-    kind: type[AbstractConnection] = Connection
-    arguments: dict[str, Any] = {"host": config.host, "port": config.port, "password": config.password}
-    if config.url:
-        arguments = dict(parse_url(config.url))
-        kind = arguments.pop("connection_class", Connection)
-    if kind is not UnixDomainSocketConnection:
-        arguments |= {"socket_keepalive": True}
-    arguments |= {
-        "socket_timeout": None,
-        "socket_connect_timeout": CONNECT_TIMEOUT_S,
-        "retry": Retry(NoBackoff(), 0),
-        "client_name": client_name,
-        "protocol": 2,
-    }
-    return lambda: kind(**arguments)
-
-
-def plain_client(config: RedisConfig) -> Redis:
-    """Return redis-py's own client, for commands that may be slow and rare: status, adding jobs by hand."""
-    if config.url:
-        return Redis.from_url(config.url, socket_timeout=REPLY_TIMEOUT_S, protocol=2)
-    return Redis(
-        host=config.host,
-        port=config.port,
-        password=config.password,
-        socket_timeout=REPLY_TIMEOUT_S,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        protocol=2,
-    )
 
 
 class Pipe:
@@ -93,17 +47,17 @@ class Pipe:
         self._waiting: deque[tuple[Sequence[Arg], asyncio.Future[Any]]] = deque()
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._connection: AbstractConnection | None = None
+        self._wrong_server = False
         self.connected = False
         self.reconnects = 0
 
     async def open(self) -> None:
         """Connect for the first time. Raises QueueUnavailable (with the reason) instead of trying for ever."""
-        self._connection = self._connect()
         try:
             await self._greet()
         except (RedisError, OSError, ReplyError) as error:
-            await self._connection.disconnect(nowait=True)
-            raise QueueUnavailable(str(error)) from error
+            raise QueueUnavailable(str(error) or type(error).__name__) from error
         self._task = asyncio.create_task(self._run(), name="redis-pipe")
 
     def call(self, *command: Arg) -> asyncio.Future[Any]:
@@ -124,7 +78,7 @@ class Pipe:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-            await self._connection.disconnect(nowait=True)
+        await self._leave()
         while self._waiting:
             _end(self._waiting.popleft()[1], QueueUnavailable("the connection is closed"))
 
@@ -140,18 +94,21 @@ class Pipe:
                 await self._exchange(batch)
 
     async def _exchange(self, batch: list[tuple[Sequence[Arg], asyncio.Future[Any]]]) -> None:
-        done = 0
+        done, connection = 0, self._connection
+        assert connection is not None
         try:
             async with asyncio.timeout(REPLY_TIMEOUT_S):
-                packed = [part for command, _ in batch for part in self._connection.pack_command(*command)]
-                await self._connection.send_packed_command(packed, check_health=False)
+                packed = [part for command, _ in batch for part in connection.pack_command(*command)]
+                await connection.send_packed_command(packed, check_health=False)
                 for _, future in batch:
-                    reply = await self._read()
+                    reply = await self._read(connection)
                     done += 1
                     _end(future, reply)
+            if self._wrong_server:
+                log.warning("redis: the server is not the primary of our keys any more")
+                await self._leave()
         except (RedisError, OSError, TimeoutError) as error:
-            self.connected = False
-            await self._connection.disconnect(nowait=True)
+            await self._leave()
             log.warning("redis: connection lost: %s", error or type(error).__name__)
             for _, future in batch[done:]:
                 _end(future, QueueUnavailable(f"no reply: {error or 'timed out'}"))
@@ -160,19 +117,19 @@ class Pipe:
                 _end(future, QueueUnavailable("the connection was closed before the reply"))
             raise
 
-    async def _read(self) -> Any:
+    async def _read(self, connection: AbstractConnection) -> Any:
         try:
-            return await self._connection.read_response(disable_decoding=True, disconnect_on_error=False)
+            return await connection.read_response(disable_decoding=True, disconnect_on_error=False)
         except ResponseError as error:
-            return ReplyError(f"{type(error).__name__}: {error}" if not str(error) else _words(error))
+            self._wrong_server |= isinstance(error, MovedError | ReadOnlyError | ClusterDownError)
+            return ReplyError(_words(error))
 
     async def _reconnect(self) -> None:
         pause, said = BACKOFF_S, False
         while True:
             try:
                 await self._greet()
-            except (RedisError, OSError, ReplyError, TimeoutError) as error:
-                await self._connection.disconnect(nowait=True)
+            except (RedisError, OSError, ReplyError) as error:
                 if not said:
                     log.warning("redis: cannot connect, trying again: %s", error)
                     said = True
@@ -185,16 +142,28 @@ class Pipe:
                 return
 
     async def _greet(self) -> None:
-        async with asyncio.timeout(REPLY_TIMEOUT_S):
-            await self._connection.connect()  # type: ignore[no-untyped-call]
-            packed = [part for command in self._greeting for part in self._connection.pack_command(*command)]
-            if packed:
-                await self._connection.send_packed_command(packed, check_health=False)
-            for _ in self._greeting:
-                reply = await self._read()
-                if isinstance(reply, ReplyError):
-                    raise reply
+        """Connect anew and send the greeting; nothing stays open when that fails."""
+        await self._leave()
+        try:
+            async with asyncio.timeout(REPLY_TIMEOUT_S):
+                connection = self._connection = await self._connect()
+                await connection.connect()  # type: ignore[no-untyped-call]
+                packed = [part for command in self._greeting for part in connection.pack_command(*command)]
+                if packed:
+                    await connection.send_packed_command(packed, check_health=False)
+                for reply in [await self._read(connection) for _ in self._greeting]:
+                    if isinstance(reply, ReplyError):
+                        raise reply
+        except BaseException:
+            await self._leave()
+            raise
         self.connected = True
+
+    async def _leave(self) -> None:
+        self.connected = self._wrong_server = False
+        if self._connection is not None:
+            await self._connection.disconnect(nowait=True)
+            self._connection = None
 
 
 class Waiter:
@@ -202,7 +171,7 @@ class Waiter:
 
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
-        self._connection = connect()
+        self._connection: AbstractConnection | None = None
 
     async def wait(self, marker: str, timeout_s: float) -> int | None:
         """Return the score (ms) of the marker popped, or None after `timeout_s` seconds without one.
@@ -210,24 +179,26 @@ class Waiter:
         Cancelling drops the connection: a command left behind could pop a marker for nobody.
         Raises: QueueUnavailable.
         """
-        connection = self._connection
         try:
             # Redis' own timeout ends the wait; ours only catches a connection that has died in silence.
             async with asyncio.timeout(timeout_s + CONNECT_TIMEOUT_S):
+                connection = self._connection = self._connection or await self._connect()
                 await connection.connect()  # type: ignore[no-untyped-call]
                 await connection.send_command("BZPOPMIN", marker, f"{timeout_s:.3f}", check_health=False)
                 reply = await connection.read_response(disable_decoding=True)
         except (RedisError, OSError, TimeoutError) as error:
-            await connection.disconnect(nowait=True)
+            await self.close()
             raise QueueUnavailable(f"no reply: {error or 'timed out'}") from error
         except asyncio.CancelledError:
-            await connection.disconnect(nowait=True)
+            await self.close()
             raise
         return int(float(reply[2])) if reply else None
 
     async def close(self) -> None:
         """Drop the connection. Idempotent."""
-        await self._connection.disconnect(nowait=True)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
 
 
 def _words(error: ResponseError) -> str:

@@ -13,7 +13,7 @@ import bullmq
 from msgspec import Struct
 from redis.exceptions import RedisError
 
-from fastproc.bullmq.connection import plain_client
+from fastproc.bullmq.address import plain_client
 from fastproc.bullmq.protocol import Keys, text
 from fastproc.config import QueueConfig, RedisConfig
 from fastproc.core.errors import Unreachable
@@ -75,7 +75,10 @@ class Producer:
 @asynccontextmanager
 async def producer(redis_config: RedisConfig, queue_config: QueueConfig) -> AsyncIterator[Producer]:
     """Open a producer. Raises Unreachable from the block when Redis fails."""
-    redis = plain_client(redis_config)
+    try:
+        redis = await plain_client(redis_config)
+    except (RedisError, OSError) as error:
+        raise Unreachable(f"Redis at {redis_config.where} cannot be used: {error}") from None
     queue = bullmq.Queue(queue_config.name, {"connection": redis, "prefix": queue_config.prefix})
     try:
         yield Producer(queue, redis, Keys(queue_config.prefix, queue_config.name))

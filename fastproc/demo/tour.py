@@ -17,7 +17,7 @@ from msgspec import Struct
 from rich.console import Console
 
 from fastproc.app import Service
-from fastproc.bullmq.connection import plain_client
+from fastproc.bullmq.address import plain_client
 from fastproc.bullmq.producer import Producer, producer
 from fastproc.commands import CONTENT_TYPES, photo_ids
 from fastproc.config import Config
@@ -109,7 +109,7 @@ async def _listening(
     config: Config, photos: dict[str, Photo], view: PhotoProgress
 ) -> AsyncIterator[asyncio.Event]:
     """Follow the service's events as an application would; the event is set when every photo has ended."""
-    redis = plain_client(config.redis)
+    redis = await plain_client(config.redis)
     pubsub = redis.pubsub(ignore_subscribe_messages=True)
     await pubsub.psubscribe("photo.processing.*")
     ended = asyncio.Event()
@@ -137,7 +137,7 @@ async def _listening(
     finally:
         listener.cancel()
         await asyncio.gather(listener, return_exceptions=True)
-        await pubsub.aclose()  # type: ignore[no-untyped-call]
+        await pubsub.aclose()
         await redis.aclose()
 
 
