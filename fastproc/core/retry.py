@@ -29,6 +29,7 @@ def backoff_ms(backoff: Backoff, attempt: int, dice: float) -> int:
     delay = backoff.delay_ms
     if not math.isfinite(delay) or delay <= 0:
         return 0
+    delay = min(delay, MAX_DELAY_MS)  # What a producer wrote must not overflow below.
     if backoff.kind == "exponential":
         delay *= 2.0 ** min(attempt - 1, 60)
     if backoff.jitter > 0:
