@@ -1,0 +1,69 @@
+"""The codes of the contract: which there are, which may be tried again, and that they survive the wire."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastproc.core import errors
+from fastproc.core.errors import BY_CODE, ProcessingError, TaskError, from_code
+
+#: The contract's two lists of codes, by hand: a change here is a change of the contract.
+NOT_RETRYABLE = {
+    "INVALID_JOB",
+    "BUCKET_NOT_ALLOWED",
+    "OBJECT_NOT_FOUND",
+    "UNSUPPORTED_FORMAT",
+    "MIME_MISMATCH",
+    "FILE_CORRUPTED",
+    "IMAGE_TOO_SMALL",
+    "IMAGE_TOO_LARGE",
+    "IMAGE_TOO_COMPLEX",
+    "SOURCE_TOO_LARGE",
+    "POISON_PHOTO",
+}
+RETRYABLE = {
+    "STORAGE_UNAVAILABLE",
+    "DATABASE_UNAVAILABLE",
+    "WORKER_CRASHED",
+    "WORKER_TIMEOUT",
+    "WORKER_OUT_OF_MEMORY",
+    "PROCESSING_ERROR",
+}
+
+
+def test_every_code_of_the_contract_exists_and_no_other() -> None:
+    assert set(BY_CODE) == NOT_RETRYABLE | RETRYABLE
+
+
+@pytest.mark.parametrize("code", sorted(NOT_RETRYABLE | RETRYABLE))
+def test_a_code_is_as_retryable_as_the_contract_says(code: str) -> None:
+    assert BY_CODE[code].retryable is (code in RETRYABLE)
+
+
+@pytest.mark.parametrize("code", sorted(BY_CODE))
+def test_an_error_comes_back_from_its_code_as_the_same_leaf(code: str) -> None:
+    error = from_code(code, "what happened")
+    assert type(error) is BY_CODE[code]
+    assert (error.code, error.message, error.reason) == (code, "what happened", f"{code}: what happened")
+
+
+def test_an_unknown_code_becomes_a_processing_error_that_names_it() -> None:
+    error = from_code("NO_SUCH_CODE", "what happened")
+    assert type(error) is ProcessingError
+    assert error.message == "NO_SUCH_CODE: what happened"
+
+
+@pytest.mark.parametrize("leaf", BY_CODE.values(), ids=BY_CODE.keys())
+def test_an_error_without_words_says_its_docstring(leaf: type[TaskError]) -> None:
+    assert leaf.__doc__
+    assert leaf().message == leaf.__doc__.splitlines()[0]
+
+
+def test_what_says_nothing_about_the_job_is_no_task_error() -> None:
+    for kind in (errors.QueueUnavailable, errors.LockLost, errors.ConfigError, errors.FleetHalted):
+        assert not issubclass(kind, TaskError)
+
+
+def test_a_config_error_says_every_problem_on_a_line() -> None:
+    error = errors.ConfigError(["A: wrong", "B: wrong too"])
+    assert str(error).splitlines() == error.problems == ["A: wrong", "B: wrong too"]

@@ -1,0 +1,382 @@
+"""The fleet's table: under any interleaving of facts no task is lost or doubled, and every rule about deaths holds."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastproc.core.fleet import (
+    BOOT_TIMEOUT,
+    DEADLINE,
+    WOULD_NOT_STOP,
+    Fleet,
+    Halt,
+    Kill,
+    Lost,
+    Order,
+    Rules,
+    Spawn,
+    State,
+    Stop,
+)
+
+RULES = Rules(boot_s=5.0, stop_s=3.0, boot_failures=4, boot_backoff_s=0.1, boot_backoff_max_s=2.0)
+
+
+class World:
+    """Processes as the fleet's orders make them; checks that no order contradicts what is there."""
+
+    def __init__(self, size: int, rules: Rules = RULES) -> None:
+        self.fleet = Fleet(size, rules)
+        self.now = 1000.0
+        self.up: dict[int, str] = {}  # slot -> "running", "stopping" or "killed"
+        self.held: dict[int, int] = {}  # slot -> task
+        self.given, self.done, self.lost = 0, 0, 0
+        self.halts: list[Halt] = []
+        self.spawns = 0
+        self.said: list[Order] = []
+
+    def obey(self, orders: list[Order]) -> None:
+        for order in orders:
+            self.said.append(order)
+            match order:
+                case Spawn(slot):
+                    assert slot not in self.up, "two processes in one slot"
+                    self.up[slot] = "running"
+                    self.spawns += 1
+                case Stop(slot):
+                    assert slot not in self.held, "a worker with a task is told to stop"
+                    # To close the channel of one that is being killed does no harm.
+                    assert self.up[slot] != "stopping", "stopped twice"
+                    self.up[slot] = {"running": "stopping", "killed": "killed"}[self.up[slot]]
+                case Kill(slot):
+                    assert self.up[slot] != "killed", "killed twice"
+                    self.up[slot] = "killed"
+                case Lost(slot, task):
+                    assert self.held.pop(slot) == task
+                    self.lost += 1
+                case Halt():
+                    self.halts.append(order)
+
+    def tick(self, seconds: float) -> None:
+        self.now += seconds
+        self.obey(self.fleet.tick(self.now))
+        due = self.fleet.due()
+        assert due is None or due > self.now, "who sleeps until `due` would spin"
+
+    def state(self, slot: int) -> State:
+        return self.fleet.slots[slot].state
+
+    def ready(self, slot: int) -> None:
+        if self.state(slot) is State.STARTING and self.up.get(slot) == "running":
+            self.obey(self.fleet.ready(slot, self.now))
+
+    def assign(self, slot: int) -> None:
+        if slot in self.fleet.idle():
+            self.given += 1
+            assert slot not in self.held
+            assert self.up[slot] == "running", "a task for a worker that is told to die"
+            self.held[slot] = self.given
+            self.fleet.assign(slot, self.given, self.now + 2.0, self.now)
+
+    def finish(self, slot: int) -> None:
+        # A worker that is being killed may still have answered in time.
+        if slot in self.held:
+            del self.held[slot]
+            self.done += 1
+            self.obey(self.fleet.finished(slot, self.now))
+
+    def exit(self, slot: int, how: str = "SIGSEGV") -> None:
+        if slot in self.up:
+            del self.up[slot]
+            self.obey(self.fleet.exited(slot, how, self.now))
+
+    def condemn(self, slot: int) -> None:
+        self.obey(self.fleet.condemn(slot, "it broke the protocol"))
+
+    def drain(self, _slot: int) -> None:
+        self.obey(self.fleet.drain(self.now))
+
+
+SIZE = 3
+EVENTS = ["ready", "ready", "assign", "assign", "finish", "exit", "condemn"]
+STEP = st.tuples(
+    st.sampled_from(EVENTS), st.integers(0, SIZE - 1), st.sampled_from([0.0, 0.01, 0.5, 2.5, 6.0])
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(STEP, max_size=120), st.one_of(st.none(), st.integers(0, 119)))
+def test_no_schedule_loses_or_doubles_a_task(
+    steps: list[tuple[str, int, float]], drain_at: int | None
+) -> None:
+    world = World(SIZE)
+    for number, (event, slot, seconds) in enumerate(steps):
+        world.tick(seconds)
+        getattr(world, event)(slot)
+        if number == drain_at:
+            world.drain(0)
+        assert world.given == world.done + world.lost + len(world.held)
+        assert set(world.held) == {i for i in range(SIZE) if world.state(i) is State.BUSY}
+        assert set(world.up) == {i for i in range(SIZE) if world.state(i) is not State.GONE}
+
+
+@settings(max_examples=200)
+@given(st.lists(STEP, max_size=80))
+def test_a_drained_fleet_ends_with_no_process_and_every_task_told(
+    steps: list[tuple[str, int, float]],
+) -> None:
+    world = World(SIZE)
+    for event, slot, seconds in steps:
+        world.tick(seconds)
+        getattr(world, event)(slot)
+    world.drain(0)
+    before = world.spawns
+    for _ in range(20):
+        # Nobody helps: whatever is not killed hangs. Time alone must bring the end.
+        for slot in [slot for slot, how in world.up.items() if how == "killed"]:
+            world.exit(slot, "SIGKILL")
+        world.tick(1.0)
+        assert world.fleet.idle() == []
+    assert world.up == {}
+    assert world.held == {}
+    assert world.given == world.done + world.lost
+    assert world.spawns == before
+    assert world.fleet.due() is None
+
+
+@given(st.lists(st.sampled_from(["SIGSEGV", "SIGKILL", "exit code 1"]), min_size=50, max_size=200))
+def test_a_poison_task_never_halts_the_fleet(deaths: list[str]) -> None:
+    world = World(1)
+    for how in deaths:
+        world.tick(0.1)
+        world.ready(0)
+        world.assign(0)
+        world.exit(0, how)
+    assert world.lost == len(deaths)
+    assert world.halts == []
+
+
+def test_a_worker_that_died_with_its_task_is_replaced_at_once() -> None:
+    world = World(1)
+    world.tick(0)
+    world.ready(0)
+    world.assign(0)
+    world.exit(0)
+    world.tick(0)
+    assert world.spawns == 2
+
+
+def run_until_halt(world: World, live: float) -> Iterator[float]:
+    """Let every worker die `live` seconds after it was ready; yield the times of the spawns."""
+    seen = 0
+    for _ in range(10_000):
+        world.tick(0.01)
+        if world.spawns > seen:
+            seen = world.spawns
+            yield world.now
+            world.ready(0)
+            world.now += live
+            world.exit(0)
+        if world.halts:
+            return
+
+
+def test_a_worker_that_dies_right_after_ready_is_a_failed_boot_with_backoff_and_then_the_halt() -> None:
+    world = World(1)
+    spawned_at = list(run_until_halt(world, live=0.001))
+    assert len(spawned_at) == RULES.boot_failures
+    pauses = [b - a for a, b in itertools.pairwise(spawned_at)]
+    assert pauses == pytest.approx([0.2, 0.4, 0.8], abs=0.03)
+    assert "SIGSEGV" in world.halts[0].why
+
+
+def test_the_backoff_of_failed_boots_has_an_upper_bound() -> None:
+    world = World(1, Rules(boot_failures=12, boot_backoff_s=0.1, boot_backoff_max_s=2.0))
+    spawned_at = list(run_until_halt(world, live=0.001))
+    assert len(spawned_at) == 12
+    assert max(b - a for a, b in itertools.pairwise(spawned_at)) < 2.05
+
+
+def test_an_idle_worker_that_lived_long_and_dies_is_no_failed_boot() -> None:
+    world = World(1)
+    for _ in range(20):
+        world.tick(0)
+        world.ready(0)
+        world.now += RULES.boot_s + 0.01
+        world.exit(0)
+    assert world.halts == []
+    assert world.fleet.slots[0].failed_boots == 0
+
+
+def test_a_task_that_was_taken_forgives_earlier_failed_boots() -> None:
+    world = World(1)
+    for _ in range(RULES.boot_failures - 1):
+        world.tick(RULES.boot_backoff_max_s)
+        world.exit(0)
+    world.tick(RULES.boot_backoff_max_s)
+    world.ready(0)
+    world.assign(0)
+    world.finish(0)
+    world.exit(0)
+    assert world.halts == []
+    assert world.fleet.slots[0].failed_boots == 1
+
+
+def test_a_boot_that_hangs_is_killed_and_counted() -> None:
+    world = World(1)
+    kills = 0
+    while not world.halts:
+        world.tick(0.5)
+        for order in world.said:
+            if isinstance(order, Kill):
+                kills += 1
+                assert order.why == BOOT_TIMEOUT
+                world.exit(0, "SIGKILL")
+        world.said = []
+        assert world.now < 1100
+    assert kills == world.spawns == RULES.boot_failures
+    assert BOOT_TIMEOUT in world.halts[0].why
+
+
+def test_a_boot_is_given_its_time() -> None:
+    world = World(1)
+    world.tick(0)
+    world.tick(RULES.boot_s - 0.01)
+    assert [type(order) for order in world.said] == [Spawn]
+
+
+def test_a_task_past_its_deadline_is_lost_with_the_deadline_as_reason() -> None:
+    world = World(1)
+    world.tick(0)
+    world.ready(0)
+    world.assign(0)
+    assert world.fleet.due() == world.now + 2.0
+    world.tick(1.99)
+    assert world.up == {0: "running"}
+    world.tick(0.02)
+    world.tick(5.0)
+    assert world.up == {0: "killed"}
+    world.exit(0, "SIGKILL")
+    assert [order for order in world.said if isinstance(order, Lost)] == [Lost(0, 1, DEADLINE)]
+
+
+def test_a_worker_that_is_condemned_gets_no_further_task_but_may_finish_the_one_it_has() -> None:
+    world = World(1)
+    world.tick(0)
+    world.ready(0)
+    world.assign(0)
+    world.condemn(0)
+    world.finish(0)
+    assert world.fleet.idle() == []
+    assert world.fleet.pick([0]) is None
+    world.exit(0, "SIGKILL")
+    assert world.lost == 0
+
+
+def test_condemning_twice_or_nobody_orders_nothing() -> None:
+    fleet = Fleet(1, RULES)
+    assert fleet.condemn(0, "x") == []
+    fleet.tick(0.0)
+    assert fleet.condemn(0, "x") == [Kill(0, "x")]
+    assert fleet.condemn(0, "y") == []
+
+
+def test_draining_stops_the_idle_kills_the_starting_and_lets_the_busy_finish() -> None:
+    world = World(3)
+    world.tick(0)
+    world.ready(0)
+    world.ready(1)
+    world.assign(1)
+    world.said = []
+    world.drain(0)
+    assert [type(order) for order in world.said] == [Stop, Kill]
+    assert world.up == {0: "stopping", 1: "running", 2: "killed"}
+    world.finish(1)
+    assert world.up[1] == "stopping"
+
+
+def test_a_worker_that_does_not_stop_is_killed() -> None:
+    world = World(1)
+    world.tick(0)
+    world.ready(0)
+    world.drain(0)
+    world.tick(RULES.stop_s + 0.01)
+    assert world.said[-1] == Kill(0, WOULD_NOT_STOP)
+
+
+def test_a_fact_that_cannot_be_is_a_bug_and_says_so() -> None:
+    fleet = Fleet(1, RULES)
+    with pytest.raises(AssertionError, match="ready while gone"):
+        fleet.ready(0, 0.0)
+    fleet.tick(0.0)
+    with pytest.raises(AssertionError, match="assigned while starting"):
+        fleet.assign(0, 1, 9.0, 0.0)
+
+
+# --- who gets what
+
+STATES = st.lists(st.sampled_from(["idle", "busy", "starting"]), min_size=1, max_size=6)
+
+
+def fleet_in(states: list[str]) -> Fleet:
+    world = World(len(states))
+    world.tick(0)
+    for slot, state in enumerate(states):
+        if state != "starting":
+            world.now += 0.001
+            world.ready(slot)
+        if state == "busy":
+            world.assign(slot)
+    return world.fleet
+
+
+@given(STATES, st.lists(st.integers(0, 5), max_size=8))
+def test_no_worker_waits_while_there_is_work_and_a_task_goes_home_where_it_can(
+    states: list[str], homes: list[int]
+) -> None:
+    homes = [home % len(states) for home in homes]
+    idle = {slot for slot, state in enumerate(states) if state == "idle"}
+    choice = fleet_in(states).pick(homes)
+    assert (choice is None) == (not idle or not homes)
+    if choice is not None:
+        index, slot = choice
+        assert slot in idle
+        at_home = [number for number, home in enumerate(homes) if home in idle]
+        assert (index, slot) == ((at_home[0], homes[at_home[0]]) if at_home else (0, slot))
+
+
+def test_a_task_that_moves_goes_to_the_worker_that_is_idle_longest() -> None:
+    world = World(3)
+    world.tick(0)
+    for slot in (0, 1, 2):
+        world.now += 1
+        world.ready(slot)
+    world.assign(0)
+    world.now += 1
+    world.assign(1)
+    world.now += 1
+    world.finish(0)
+    world.finish(1)
+    world.assign(2)
+    world.now += 1
+    world.assign(0)
+    world.finish(0)
+    assert world.fleet.pick([2]) == (0, 1)
+
+
+@given(st.integers(1, 8), st.integers(0, 40))
+def test_homes_are_spread_evenly(size: int, tasks: int) -> None:
+    fleet, lent = fleet_in(["idle"] * size), [0] * size
+    for _ in range(tasks):
+        lent[fleet.home(lent)] += 1
+    assert max(lent) - min(lent) <= 1
+
+
+def test_a_task_is_at_home_where_a_worker_lives_rather_than_where_one_starts() -> None:
+    assert fleet_in(["starting", "busy", "idle"]).home([0, 0, 0]) == 1
+    assert fleet_in(["starting", "busy", "idle"]).home([0, 1, 1]) == 0

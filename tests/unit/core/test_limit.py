@@ -1,0 +1,107 @@
+"""The token bucket: what it admits, how exact its waits are, what giving back may do."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastproc.core.limit import TokenBucket
+
+RULES = st.tuples(st.integers(1, 1000), st.floats(0.001, 3600))
+#: Seconds between calls; a clock that goes backwards is part of it.
+STEPS = st.lists(st.one_of(st.just(0.0), st.floats(0, 5), st.floats(-2, 0)), max_size=300)
+
+
+@given(RULES, st.floats(0, 1e6), STEPS)
+def test_a_bucket_never_admits_more_than_its_burst_and_its_rate_times_the_time(
+    rules: tuple[int, float], start: float, steps: list[float]
+) -> None:
+    most, duration_s = rules
+    bucket = TokenBucket(most, duration_s, start)
+    now = latest = start
+    admitted = 0
+    for step in steps:
+        now += step
+        latest = max(latest, now)
+        admitted += bucket.take(now) == 0.0
+    assert admitted <= most + most / duration_s * (latest - start) + 1e-3
+
+
+@given(RULES, st.floats(0, 1e6), st.integers(1, 200))
+def test_a_wait_that_was_slept_to_its_end_is_always_enough(
+    rules: tuple[int, float], now: float, takes: int
+) -> None:
+    most, duration_s = rules
+    bucket = TokenBucket(most, duration_s, now)
+    for _ in range(takes):
+        waits = 0
+        while wait_s := bucket.take(now):
+            assert 0 < wait_s <= duration_s / most + 1e-9
+            waits += 1
+            # As a sleep does: the clock moves by what was asked, and by its smallest step at least.
+            now = max(now + wait_s, math.nextafter(now, math.inf))
+        # A clock that rounds may cost a second, tiny wait; more would be spinning.
+        assert waits <= 3
+
+
+@given(RULES, st.floats(0, 1e6))
+def test_a_wait_is_not_longer_than_it_must_be(rules: tuple[int, float], now: float) -> None:
+    most, duration_s = rules
+    bucket = TokenBucket(most, duration_s, now)
+    for _ in range(most):
+        assert bucket.take(now) == 0.0
+    wait_s = bucket.take(now)
+    assert wait_s == pytest.approx(duration_s / most)
+    assert bucket.take(now + wait_s / 2) == pytest.approx(wait_s / 2, abs=1e-9 * max(1.0, now))
+
+
+def test_no_token_comes_a_thousandth_early() -> None:
+    bucket = TokenBucket(1, 1.0, 0.0)
+    assert bucket.take(0.0) == 0.0
+    assert bucket.take(0.999) == pytest.approx(0.001)
+    assert bucket.take(1.0) == 0.0
+
+
+def test_a_bucket_starts_full_and_refills_to_its_burst_and_no_further() -> None:
+    bucket = TokenBucket(10, 1.0, 100.0)
+    assert [bucket.take(100.0) for _ in range(10)] == [0.0] * 10
+    assert bucket.take(100.0) == pytest.approx(0.1)
+    later = 100.0 + 3600
+    assert [bucket.take(later) for _ in range(10)] == [0.0] * 10
+    assert bucket.take(later) > 0
+
+
+def test_the_long_run_admits_the_rate_for_who_waits_as_told() -> None:
+    bucket, now, admitted = TokenBucket(10, 1.0, 0.0), 0.0, 0
+    while now < 60.0:
+        wait_s = bucket.take(now)
+        admitted += wait_s == 0.0
+        now += wait_s
+    assert 605 <= admitted <= 611
+
+
+def test_a_token_that_is_given_back_can_be_taken_again_at_once() -> None:
+    bucket = TokenBucket(1, 60.0, 0.0)
+    assert bucket.take(0.0) == 0.0
+    assert bucket.take(0.0) > 0
+    bucket.give_back(0.0)
+    assert bucket.take(0.0) == 0.0
+
+
+@given(st.integers(1, 20), st.integers(1, 100))
+def test_giving_back_never_makes_a_bucket_larger(most: int, times: int) -> None:
+    bucket = TokenBucket(most, 60.0, 0.0)
+    for _ in range(times):
+        bucket.give_back(0.0)
+    assert sum(bucket.take(0.0) == 0.0 for _ in range(most + times)) == most
+
+
+def test_a_clock_that_goes_back_gives_nothing_and_takes_nothing() -> None:
+    bucket = TokenBucket(2, 1.0, 100.0)
+    assert bucket.take(50.0) == 0.0
+    assert bucket.take(99.0) == 0.0
+    assert bucket.take(99.9) > 0
+    assert bucket.take(100.5) == 0.0
