@@ -68,12 +68,12 @@ def connector(config: RedisConfig, key: str, client_name: str | None = None) -> 
     if config.url and scheme.endswith(("+sentinel", "+cluster")):
         many = _many(config.url)
         locate = _by_sentinel(many) if scheme.endswith("+sentinel") else _by_cluster(many, key)
-        kind: type[AbstractConnection] = SSLConnection if many.tls else Connection
+        tcp: type[Connection] = SSLConnection if many.tls else Connection
         database: dict[str, Any] = {"db": int(many.path[1])} if len(many.path) > 1 else {}
 
         async def make() -> AbstractConnection:
             host, port = await locate()
-            return kind(host=host, port=port, socket_keepalive=True, **many.login, **database, **own)
+            return tcp(host=host, port=port, socket_keepalive=True, **many.login, **database, **own)
 
         return make
     kind, arguments = _single(config)
