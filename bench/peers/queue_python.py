@@ -1,0 +1,46 @@
+"""The same work with the official Python worker. Prints one JSON line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+
+import bullmq
+import redis.asyncio
+
+
+async def work(port: int, name: str, jobs: int, slots: int) -> None:
+    """As queue_fastproc."""
+    events = redis.asyncio.Redis(port=port)
+    left, done = jobs, asyncio.Event()
+
+    async def process(job: Any, _token: str) -> dict[str, bool]:
+        nonlocal left
+        await events.publish("bench.started", json.dumps({"photoId": job.data["photoId"]}))
+        for percent in (10, 25, 35, 45, 75, 90, 95, 100):
+            await job.updateProgress(percent)
+        await events.publish("bench.completed", json.dumps({"photoId": job.data["photoId"]}))
+        return {"success": True}
+
+    def completed(*_: Any) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            done.set()
+
+    before, started = time.process_time(), time.monotonic()
+    options = {"connection": {"host": "127.0.0.1", "port": port}, "concurrency": slots}
+    worker = bullmq.Worker(name, process, options)
+    worker.on("completed", completed)
+    await done.wait()
+    print(json.dumps({"cpu_s": time.process_time() - before, "seconds": time.monotonic() - started}))
+    await worker.close()
+    await events.aclose()
+
+
+if __name__ == "__main__":
+    port, name, jobs, slots = sys.argv[1:5]
+    asyncio.run(work(int(port), name, int(jobs), int(slots)))
