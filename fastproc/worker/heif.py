@@ -62,7 +62,9 @@ class File:
                 raise _translated(error) from None
             width, height = self._picture.size
             bands = len(self._picture.mode)
-            padded = image.from_memory(data, self._picture.stride // bands, height, bands)
+            padded = image.from_memory(
+                data, (self._picture.stride // bands, height), bands, self.traits.profile
+            )
             self._pixels = padded.crop(0, 0, width, height)
         return self._pixels
 

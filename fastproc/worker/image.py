@@ -47,6 +47,7 @@ _SAVERS: Final = {
 }
 #: Formats whose sides the gate knows for sure; the other containers may crop, turn or grow the picture.
 _EXACT: Final = ("jpeg", "png")
+_PROFILE: Final = "icc-profile-data"
 _NO_MEMORY: Final = ("out of memory", "insufficient memory", "cannot allocate", "memory allocation")
 _UNSUPPORTED: Final = ("unsupported", "not supported")
 #: Rows in one strip of a streaming decode: 0.4 MB of a 12-megapixel photo, which fits the cache (tuning.md, "strip").
@@ -143,7 +144,7 @@ def _traits(opened: Image, header: Header) -> Traits:
         orientation=orientation if orientation in range(1, 9) else None,
         subsampling=_field(opened, "jpeg-chroma-subsample"),
         frames=max(header.frames, _field(opened, "n-pages") or 1) if header.format != "avif" else 1,
-        profile=_field(opened, "icc-profile-data"),
+        profile=_field(opened, _PROFILE),
         exif=_field(opened, "exif-data"),
     )
 
@@ -152,10 +153,13 @@ def _field(opened: Image, name: str) -> Any:
     return opened.get(name) if opened.get_typeof(name) else None
 
 
-def from_memory(pixels: bytes, width: int, height: int, bands: int) -> Image:
-    """Return 8-bit pixels (rows without padding) as a picture; the bytes are used in place."""
-    space = "srgb" if bands > 2 else "b-w"
-    return pyvips.Image.new_from_memory(pixels, width, height, bands, "uchar").copy(interpretation=space)
+def from_memory(pixels: bytes, sides: tuple[int, int], bands: int, profile: bytes | None) -> Image:
+    """Return 8-bit pixels (rows without padding) as a picture with its profile; the bytes are used in place."""
+    picture = pyvips.Image.new_from_memory(pixels, *sides, bands, "uchar")
+    picture = picture.copy(interpretation="srgb" if bands > 2 else "b-w")
+    if profile:
+        picture.set_type(pyvips.GValue.blob_type, _PROFILE, profile)
+    return picture
 
 
 def in_memory(image: Image) -> Image:
@@ -239,6 +243,7 @@ def mozjpeg(image: Image, quality: int) -> bytes:
         trellis_quant=True,
         overshoot_deringing=True,
         quant_table=3,
+        subsample_mode="on",
         keep="none",
     )
     return saved
@@ -269,3 +274,5 @@ def samples() -> Iterator[tuple[str, bytes]]:
         options: dict[str, Any] = {"compression": "av1", "effort": 0} if name == "avif" else {}
         yield name, getattr(ramp(), f"{saver}_buffer")(**options)
     yield "progressive", ramp().jpegsave_buffer(interlace=True)
+    for profile in ("p3", "cmyk"):
+        yield profile, ramp().icc_transform(profile, input_profile="srgb").jpegsave_buffer(profile=profile)

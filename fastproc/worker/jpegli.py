@@ -2,17 +2,20 @@
 
 pyjpegli's own `encode` writes baseline files only. Its extension module exports all of jpegli, so the few calls that
 a progressive file takes are made directly. The layout of `jpeg_compress_struct` is that of jpeglib.h with
-JPEG_LIB_VERSION 62; jpegli itself compares version and size, and `self_test` shows that the result is a picture.
+JPEG_LIB_VERSION 62 on 64-bit Linux; the self-test of `encoders` shows that what comes out is a picture.
 
 Rule 1: eight bits, RGB in, YCbCr 4:2:0 out, no profile: what is passed in is sRGB already.
-Rule 2: jpegli reports an error by calling `error_exit`, which must not return; here it does, after it has noted the
-        error, so every call that can fail is followed by a look at the note. Arguments are checked before.
+Rule 2: jpegli's error handler must not return, and Python cannot jump over C: an error of jpegli's ends the process,
+        with its reason on stderr. So versions that were not tried are refused before a call, and arguments and rows
+        are counted here; what remains is the lack of memory.
 """
 
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Iterable
+from importlib import metadata
 from typing import Any, Final
 
 import pyjpegli
@@ -20,7 +23,10 @@ import pyjpegli
 ABI: Final = 62
 MAX_SIDE_PX: Final = 65_500
 _RGB: Final = 2
-#: sizeof(jpeg_error_mgr) is 168; jpegli's own struct is 520 bytes, and allocates the rest itself.
+#: Versions of pyjpegli whose struct is the one below.
+TRIED_VERSIONS: Final = re.compile(r"0\.3\.\d+")
+#: sizeof(jpeg_compress_struct), and more than sizeof(jpeg_error_mgr), which is 168.
+_STATE_BYTES: Final = 520
 _ERROR_BYTES: Final = 256
 
 
@@ -69,31 +75,19 @@ def _scan(components: tuple[int, ...], first: int, last: int) -> _Scan:
     return _Scan(len(components), (ctypes.c_int * 4)(*components), first, last, 0, 0)
 
 
-#: Coarse first: all DC, the low frequencies of luma, the colours, the rest of luma. Spectral selection alone: jpegli's
-#: own scripts refine bits as well, for 2 to 3 % fewer bytes and 40 to 70 % more time (tuning.md, "scan script").
-SCRIPT: Final = (_Scan * 5)(
-    _scan((0, 1, 2), 0, 0), _scan((0,), 1, 5), _scan((1,), 1, 63), _scan((2,), 1, 63), _scan((0,), 6, 63)
+#: Coarse first: DC, low frequencies of luma, colours, the rest of luma. Spectral selection alone: jpegli's own scripts
+#: refine bits as well, which takes a third more time for 0.3 to 1 % fewer bytes (tuning.md, "scan script").
+SCRIPT: Final = (_Scan * 7)(
+    *(_scan((component,), 0, 0) for component in (0, 1, 2)),
+    _scan((0,), 1, 8),
+    _scan((1,), 1, 63),
+    _scan((2,), 1, 63),
+    _scan((0,), 9, 63),
 )
-
-_ErrorExit = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 class JpegliError(Exception):
-    """jpegli refused a call."""
-
-
-class _Note:
-    """The last error that jpegli reported. Module state, because C calls back without a context."""
-
-    raised = False
-
-
-def _take_note(_cinfo: int) -> None:
-    _Note.raised = True
-
-
-#: Kept for the life of the process: C holds its address.
-_error_exit = _ErrorExit(_take_note)
+    """The library, the arguments or the rows are not what jpegli can be given."""
 
 
 _POINTER = ctypes.POINTER(_Compress)
@@ -114,11 +108,15 @@ class Jpegli:
     """The encoder. One a process: it keeps the loaded library."""
 
     def __init__(self) -> None:
-        """Raises OSError or AttributeError where the library is not what we know."""
-        self._library = ctypes.CDLL(pyjpegli.__file__)
+        """Raises JpegliError, OSError or AttributeError where the library is not what we know."""
+        self.version = metadata.version("pyjpegli")
+        if not TRIED_VERSIONS.fullmatch(self.version) or ctypes.sizeof(_Compress) != _STATE_BYTES:
+            raise JpegliError(f"version {self.version} was never tried on this kind of machine")
+        library = ctypes.CDLL(pyjpegli.__file__)
         for name, result, arguments in _SIGNATURES:
-            function = getattr(self._library, name)
+            function = getattr(library, name)
             function.restype, function.argtypes = result, arguments
+        self._library = library
         self._free = ctypes.CDLL(None).free
         self._free.argtypes = [ctypes.c_void_p]
 
@@ -130,39 +128,37 @@ class Jpegli:
         """
         if not (1 <= width <= MAX_SIDE_PX and 1 <= height <= MAX_SIDE_PX and 1 <= quality <= 100):
             raise JpegliError(f"{width}x{height} at quality {quality}")
-        error, state = (ctypes.c_byte * _ERROR_BYTES)(), _Compress()
+        library, error, state = self._library, (ctypes.c_byte * _ERROR_BYTES)(), _Compress()
         data, size = ctypes.c_void_p(), ctypes.c_ulong()
-        self._library.jpegli_std_error(error)
-        ctypes.c_void_p.from_buffer(error).value = ctypes.cast(_error_exit, ctypes.c_void_p).value
-        state.error = ctypes.addressof(error)
-        _Note.raised = False
-        self._call("CreateCompress", state, ABI, ctypes.sizeof(_Compress))
+        state.error = library.jpegli_std_error(error)
+        library.jpegli_CreateCompress(state, ABI, ctypes.sizeof(state))
         try:
-            self._call("mem_dest", state, ctypes.byref(data), ctypes.byref(size))
-            self._start(state, width, height, quality)
+            library.jpegli_mem_dest(state, ctypes.byref(data), ctypes.byref(size))
+            state.width, state.height, state.bands, state.colour_space = width, height, 3, _RGB
+            library.jpegli_set_defaults(state)
+            library.jpegli_set_quality(state, quality, 1)
+            state.scan_count, state.scans = len(SCRIPT), SCRIPT
+            library.jpegli_start_compress(state, 1)
+            missing = height
             for strip in strips:
-                self._write(state, strip, 3 * width)
-            self._call("finish_compress", state)
+                missing -= self._write(state, strip, 3 * width, missing)
+            if missing:
+                raise JpegliError(f"{missing} of {height} rows are missing")
+            library.jpegli_finish_compress(state)
             return ctypes.string_at(data.value or 0, size.value)
         finally:
-            self._library.jpegli_destroy_compress(state)
+            library.jpegli_destroy_compress(state)
             self._free(data)
 
-    def _call(self, name: str, state: _Compress, *arguments: Any) -> None:
-        getattr(self._library, f"jpegli_{name}")(state, *arguments)
-        if _Note.raised:
-            raise JpegliError(f"jpegli_{name} failed")
-
-    def _start(self, state: _Compress, width: int, height: int, quality: int) -> None:
-        state.width, state.height, state.bands, state.colour_space = width, height, 3, _RGB
-        self._call("set_defaults", state)
-        self._call("set_quality", state, quality, 1)
-        state.scan_count, state.scans = len(SCRIPT), SCRIPT
-        self._call("start_compress", state, 1)
-
-    def _write(self, state: _Compress, strip: Any, row_bytes: int) -> None:
-        start, rows = ctypes.addressof(ctypes.c_char.from_buffer(strip)), len(strip) // row_bytes
+    def _write(self, state: _Compress, strip: Any, row_bytes: int, missing: int) -> int:
+        rows, rest = divmod(len(strip), row_bytes)
+        if rest or rows > missing:
+            raise JpegliError(
+                f"a strip of {len(strip)} bytes where {missing} rows of {row_bytes} are missing"
+            )
+        start = ctypes.addressof(ctypes.c_char.from_buffer(strip))
         addresses = (ctypes.c_void_p * rows)(*range(start, start + rows * row_bytes, row_bytes))
-        written = self._library.jpegli_write_scanlines(state, addresses, rows)
-        if _Note.raised or written != rows:
+        written: int = self._library.jpegli_write_scanlines(state, addresses, rows)
+        if written != rows:
             raise JpegliError(f"{written} of {rows} rows were taken")
+        return rows
