@@ -11,7 +11,6 @@ import importlib.metadata
 import importlib.util
 import logging
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -20,16 +19,11 @@ from fastproc import __version__
 from fastproc.backends.events_redis import RedisEventSink
 from fastproc.backends.metadata_sqlite import SqliteMetadataStore
 from fastproc.backends.objects_s3 import S3ObjectStore
-from fastproc.bullmq import scripts, server
-from fastproc.bullmq.address import connector
-from fastproc.bullmq.client import Client, greeting
-from fastproc.bullmq.connection import Pipe, Waiter
-from fastproc.bullmq.decode import Defaults
-from fastproc.bullmq.fetcher import FetchedBy, Fetcher
-from fastproc.bullmq.protocol import Keys
-from fastproc.bullmq.queue import BullQueue, Sweep
-from fastproc.config import Config, RedisConfig
-from fastproc.core.errors import ConfigError, FleetHalted, QueueUnavailable, Unreachable
+from fastproc.bullmq.connection import Pipe
+from fastproc.bullmq.opening import opened
+from fastproc.bullmq.scripts import installed_version
+from fastproc.config import Config
+from fastproc.core.errors import ConfigError, FleetHalted
 from fastproc.core.limit import TokenBucket
 from fastproc.host import service_name
 from fastproc.ipc.messages import Ready, Settings
@@ -72,21 +66,20 @@ class Service:
                 http = HttpServer(config.http.host, config.http.port, self._conditions, self.metrics)
                 await http.start()
                 stack.push_async_callback(http.close)
-            pipe = await stack.enter_async_context(_opened_pipe(config, scripts.load()))
-            for warning in (await _judged(pipe, config.redis)).warnings:
+            queue = await stack.enter_async_context(opened(config, service_name()))
+            for warning in queue.server.warnings:
                 log.warning("Redis at %s: %s", config.redis.where, warning)
-            queue = await stack.enter_async_context(_queue(config, pipe))
             objects = S3ObjectStore(config.s3)
             stack.push_async_callback(objects.close)
             await objects.check(config.s3.buckets)
             metadata = SqliteMetadataStore(config.database.sqlite_path)
             stack.push_async_callback(metadata.close)
             await metadata.check()
-            events = RedisEventSink(pipe.call)
+            events = RedisEventSink(queue.pipe.call)
             stack.push_async_callback(events.close)
             pool = await stack.enter_async_context(started_pool(config))
-            self._watch(pipe, pool, metadata, events)
-            await self._work(Ports(queue, objects, metadata, events, pool), pool)
+            self._watch(queue.pipe, pool, metadata, events)
+            await self._work(Ports(queue.queue, objects, metadata, events, pool), pool)
 
     async def _work(self, ports: Ports, pool: Pool) -> None:
         config = self._config
@@ -208,22 +201,10 @@ async def started_pool(config: Config) -> AsyncIterator[Pool]:
 
 
 async def ping_redis(config: Config) -> str:
-    """Connect as the service would, load the scripts, and say what the server is. Raises Unreachable, ConfigError."""
-    async with _opened_pipe(config, scripts.load()) as pipe:
-        verdict = await _judged(pipe, config.redis)
-    words = "; ".join((f"{verdict.name} at {config.redis.where}", *verdict.warnings))
-    return f"{words}; scripts of bullmq {scripts.installed_version()}"
-
-
-async def _judged(pipe: Pipe, config: RedisConfig) -> server.Verdict:
-    try:
-        verdict = server.judge(server.parse(await pipe.call("INFO")))
-    except QueueUnavailable as error:
-        # An ACL may keep INFO from us; what the server is then shows when it is used.
-        return server.Verdict("Redis", warnings=(f"it does not say what it is: {error}",))
-    if verdict.refusal:
-        raise Unreachable(f"Redis at {config.where} cannot be used: {verdict.refusal}")
-    return verdict
+    """Open the queue as the service would, and say what the server is. Raises Unreachable, ConfigError."""
+    async with opened(config, service_name()) as queue:
+        words = (f"{queue.server.name} at {config.redis.where}", *queue.server.warnings)
+    return f"{'; '.join(words)}; scripts of bullmq {installed_version()}"
 
 
 async def greet_workers(config: Config) -> Ready:
@@ -233,37 +214,6 @@ async def greet_workers(config: Config) -> Ready:
         if pool.greeting is None:
             raise FleetHalted("a worker is ready and has said nothing")
         return pool.greeting
-
-
-@asynccontextmanager
-async def _opened_pipe(config: Config, commands: Mapping[str, scripts.Script]) -> AsyncIterator[Pipe]:
-    keys = Keys(config.queue.prefix, config.queue.name)
-    pipe = Pipe(connector(config.redis, keys.base), greeting(commands))
-    try:
-        await pipe.open()
-    except QueueUnavailable as error:
-        raise Unreachable(f"Redis at {config.redis.where} cannot be used: {error}") from None
-    try:
-        yield pipe
-    finally:
-        await pipe.close()
-
-
-@asynccontextmanager
-async def _queue(config: Config, pipe: Pipe) -> AsyncIterator[BullQueue]:
-    keys = Keys(config.queue.prefix, config.queue.name)
-    name = service_name()
-    waiter = Waiter(connector(config.redis, keys.base, f"{keys.client_name}:w:{name}"))
-    by = FetchedBy(worker_id=str(uuid.uuid4()), name=name, lock_duration_ms=config.queue.lock_duration_ms)
-    sweep = Sweep(
-        interval_ms=config.queue.stalled_interval_ms, max_stalled_count=config.queue.max_stalled_count
-    )
-    defaults = Defaults(bucket=config.s3.bucket, buckets=config.s3.buckets, attempts=config.queue.max_retries)
-    client = Client(pipe, keys, scripts.load(), lambda: time.time_ns() // 1_000_000)
-    try:
-        yield BullQueue(client, Fetcher(client, waiter, keys("marker"), by, defaults), by, sweep)
-    finally:
-        await waiter.close()
 
 
 def _bucket(config: Config) -> TokenBucket | None:

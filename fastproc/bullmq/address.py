@@ -28,6 +28,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisClusterException
 
 from fastproc.config import RedisConfig
 
@@ -88,7 +89,7 @@ async def plain_client(config: RedisConfig) -> Any:
     """Return redis-py's own client, for commands that may be slow and rare: status, adding jobs by hand."""
     scheme = urlsplit(config.url).scheme if config.url else ""
     if config.url and scheme.endswith("+cluster"):
-        return await _cluster(_many(config.url)).initialize()
+        return await _cluster(_many(config.url))
     if config.url and scheme.endswith("+sentinel"):
         many = _many(config.url)
         host, port = await _by_sentinel(many)()
@@ -140,17 +141,26 @@ def _by_sentinel(many: _Many) -> Callable[[], Awaitable[tuple[str, int]]]:
 
 def _by_cluster(many: _Many, key: str) -> Callable[[], Awaitable[tuple[str, int]]]:
     async def locate() -> tuple[str, int]:
-        async with _cluster(many) as cluster:
+        cluster = await _cluster(many)
+        try:
             node = cluster.get_node_from_key(key)
-            if node is None:
-                raise RedisConnectionError("no node of the cluster holds the queue's slot")
-            return str(node.host), int(node.port)
+        finally:
+            await cluster.aclose()
+        if node is None:
+            raise RedisConnectionError("no node of the cluster holds the queue's slot")
+        return str(node.host), int(node.port)
 
     return locate
 
 
-def _cluster(many: _Many) -> RedisCluster:
+async def _cluster(many: _Many) -> RedisCluster:
     nodes = [ClusterNode(host, port) for host, port in many.hosts]
-    return RedisCluster(
+    cluster = RedisCluster(
         startup_nodes=nodes, ssl=many.tls, protocol=2, **many.login, socket_timeout=CONNECT_TIMEOUT_S
     )
+    try:
+        return await cluster.initialize()
+    except RedisClusterException as error:
+        # Not one of redis-py's RedisErrors, though it says the same: nobody there answers.
+        await cluster.aclose()
+        raise RedisConnectionError(str(error)) from error

