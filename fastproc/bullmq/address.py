@@ -65,10 +65,8 @@ def connector(config: RedisConfig, key: str, client_name: str | None = None) -> 
         "client_name": client_name,
         "protocol": 2,
     }
-    scheme = urlsplit(config.url).scheme if config.url else ""
-    if config.url and scheme.endswith(("+sentinel", "+cluster")):
-        many = _many(config.url)
-        locate = _by_sentinel(many) if scheme.endswith("+sentinel") else _by_cluster(many, key)
+    if many := _taken_apart(config):
+        locate = _locator(config, many, key)
         tcp: type[Connection] = SSLConnection if many.tls else Connection
         database: dict[str, Any] = {"db": int(many.path[1])} if len(many.path) > 1 else {}
 
@@ -85,18 +83,23 @@ def connector(config: RedisConfig, key: str, client_name: str | None = None) -> 
     return make_single
 
 
-async def plain_client(config: RedisConfig) -> Any:
-    """Return redis-py's own client, for commands that may be slow and rare: status, adding jobs by hand."""
-    scheme = urlsplit(config.url).scheme if config.url else ""
-    if config.url and scheme.endswith("+cluster"):
-        return await _cluster(_many(config.url))
-    if config.url and scheme.endswith("+sentinel"):
-        many = _many(config.url)
-        host, port = await _by_sentinel(many)()
+async def plain_client(config: RedisConfig, key: str) -> Redis:
+    """Return redis-py's own client, connected to the server that holds `key`, for slow and rare commands."""
+    if many := _taken_apart(config):
+        host, port = await _locator(config, many, key)()
         return Redis(host=host, port=port, ssl=many.tls, protocol=2, **many.login, **_QUICK)
     if config.url:
         return Redis.from_url(config.url, protocol=2, **_QUICK)
     return Redis(host=config.host, port=config.port, password=config.password, protocol=2, **_QUICK)
+
+
+def _taken_apart(config: RedisConfig) -> _Many | None:
+    several = config.url and urlsplit(config.url).scheme.endswith(("+sentinel", "+cluster"))
+    return _many(config.url) if config.url and several else None
+
+
+def _locator(config: RedisConfig, many: _Many, key: str) -> Callable[[], Awaitable[tuple[str, int]]]:
+    return _by_cluster(many, key) if config.is_cluster else _by_sentinel(many)
 
 
 def _single(config: RedisConfig) -> tuple[type[AbstractConnection], dict[str, Any]]:

@@ -75,13 +75,14 @@ class Producer:
 @asynccontextmanager
 async def producer(redis_config: RedisConfig, queue_config: QueueConfig) -> AsyncIterator[Producer]:
     """Open a producer. Raises Unreachable from the block when Redis fails."""
+    keys = Keys(queue_config.prefix, queue_config.name)
     try:
-        redis = await plain_client(redis_config)
+        redis = await plain_client(redis_config, keys.base)
     except (RedisError, OSError) as error:
         raise Unreachable(f"Redis at {redis_config.where} cannot be used: {error}") from None
     queue = bullmq.Queue(queue_config.name, {"connection": redis, "prefix": queue_config.prefix})
     try:
-        yield Producer(queue, redis, Keys(queue_config.prefix, queue_config.name))
+        yield Producer(queue, redis, keys)
     except (RedisError, OSError) as error:
         raise Unreachable(f"Redis at {redis_config.where} cannot be used: {error}") from None
     finally:

@@ -109,7 +109,7 @@ async def _listening(
     config: Config, photos: dict[str, Photo], view: PhotoProgress
 ) -> AsyncIterator[asyncio.Event]:
     """Follow the service's events as an application would; the event is set when every photo has ended."""
-    redis = await plain_client(config.redis)
+    redis = await plain_client(config.redis, config.queue.prefix)
     pubsub = redis.pubsub(ignore_subscribe_messages=True)
     await pubsub.psubscribe("photo.processing.*")
     ended = asyncio.Event()
@@ -137,7 +137,7 @@ async def _listening(
     finally:
         listener.cancel()
         await asyncio.gather(listener, return_exceptions=True)
-        await pubsub.aclose()
+        await pubsub.aclose()  # type: ignore[no-untyped-call]
         await redis.aclose()
 
 
