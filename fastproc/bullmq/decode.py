@@ -26,6 +26,8 @@ MAX_DATA_BYTES: Final = 64 << 10
 #: S3's own limit.
 MAX_KEY_BYTES: Final = 1024
 MAX_ECHO_CHARS: Final = 256
+#: JavaScript's and Lua's largest exact integer. What is larger makes no sense, and msgpack or float() would raise.
+MAX_NUMBER: Final = 2**53 - 1
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -152,7 +154,7 @@ def _keep(value: Any, default: Keep) -> Keep:
     if isinstance(value, dict):
         found = {name: _limit(value.get(name)) for name in ("count", "age", "limit")}
         return Keep(**found) if found["count"] is not None or found["age"] is not None else Keep(count=-1)
-    return Keep(count=int(value)) if isinstance(value, int | float) and value == value else default
+    return Keep(count=int(value)) if isinstance(value, int | float) and abs(value) <= MAX_NUMBER else default
 
 
 def _trace(raw: bytes | None) -> tuple[str, ...]:
@@ -174,21 +176,24 @@ def _deaths(trace: tuple[str, ...], failed_reason: bytes | None) -> int:
 
 def _count(raw: bytes | None) -> int:
     try:
-        return max(0, int(raw or 0))
+        value = int(raw or 0)
     except ValueError:
         return 0
+    return value if 0 <= value <= MAX_NUMBER else 0
 
 
 def _whole(value: Any) -> int:
-    return int(value) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    return _limit(value) or 0
 
 
 def _limit(value: Any) -> int | None:
-    return int(value) if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return int(value) if whole and 0 <= value <= MAX_NUMBER else None
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if number and abs(value) <= MAX_NUMBER else 0.0
 
 
 def _fault(error: TaskError) -> Fault:
