@@ -1,0 +1,194 @@
+"""The two faces of a worker's socket, against each other and against a hostile other side."""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from fastproc.core.model import Report
+from fastproc.ipc.channel import MAX_DESCRIPTORS, SupervisorChannel, WorkerChannel, pair
+from fastproc.ipc.messages import MAX_MESSAGE_BYTES, Done, Failed, Progress, Ready, Task, encode
+
+
+class Heard:
+    """What a supervisor's channel has said so far."""
+
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
+        self.ends: list[str] = []
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0.001)
+
+    async def end(self) -> str:
+        await self.until(lambda: bool(self.ends))
+        return self.ends[0]
+
+
+@pytest.fixture
+async def ends() -> AsyncIterator[tuple[SupervisorChannel, socket.socket, Heard]]:
+    """A listening supervisor's channel, the raw socket of the other side, and what was heard."""
+    ours, theirs = pair()
+    channel, heard = SupervisorChannel(ours), Heard()
+    channel.listen(heard.messages.append, heard.ends.append)
+    with theirs:
+        yield channel, theirs, heard
+    channel.close()
+
+
+#: A sound message but for one fact, which is a bomb: facts are any JSON, so the type does not stop it.
+DEEP = encode(Done(report=Report(width=1, height=1, format="x", facts={"metadata": {"x": "MARK"}}))).replace(
+    b"\xa4MARK", b"\x91" * 100_000 + b"\xc0"
+)
+
+Ends = tuple[SupervisorChannel, socket.socket, Heard]
+
+
+async def test_messages_come_whole_and_in_order(ends: Ends) -> None:
+    _, theirs, heard = ends
+    said = [Progress(stage=f"s{n}") for n in range(20)]
+    for message in said:
+        theirs.send(encode(message))
+    await heard.until(lambda: len(heard.messages) == 20)
+    assert heard.messages == said
+    assert heard.ends == []
+
+
+async def test_a_worker_gets_its_task_with_the_descriptors_in_their_order(ends: Ends) -> None:
+    channel, theirs, _ = ends
+    files = [os.memfd_create(f"test-{n}") for n in range(MAX_DESCRIPTORS)]
+    for n, fd in enumerate(files):
+        os.write(fd, bytes([n]))
+    task = Task(lane=1, size=5, fresh=tuple(range(MAX_DESCRIPTORS)))
+    channel.send(task, files)
+    channel.send(Task(lane=1, size=6), [])
+    worker = WorkerChannel(os.dup(theirs.fileno()))
+    got = worker.receive()
+    assert got is not None
+    assert got[0] == task
+    assert [os.pread(fd, 1, 0) for fd in got[1]] == [bytes([n]) for n in range(MAX_DESCRIPTORS)]
+    assert [os.get_inheritable(fd) for fd in got[1]] == [False] * MAX_DESCRIPTORS
+    assert worker.receive() == (Task(lane=1, size=6), [])
+    for fd in [*files, *got[1]]:
+        os.close(fd)
+    worker._socket.close()
+
+
+async def test_the_largest_message_fits(ends: Ends) -> None:
+    _, theirs, heard = ends
+    report = Report(width=1, height=1, format="jpeg", facts={"metadata": {"x": "y" * 150_000}})
+    worker = WorkerChannel(os.dup(theirs.fileno()))
+    worker.send(Done(report=report))
+    worker._socket.close()
+    await heard.until(lambda: bool(heard.messages))
+    assert heard.messages == [Done(report=report)]
+
+
+async def test_a_worker_sees_the_end_when_the_supervisor_closes(ends: Ends) -> None:
+    channel, theirs, heard = ends
+    worker = WorkerChannel(os.dup(theirs.fileno()))
+    channel.close()
+    channel.close()
+    assert worker.receive() is None
+    with pytest.raises(OSError):
+        worker.send(Progress(stage="x"))
+    worker._socket.close()
+    await asyncio.sleep(0)
+    assert heard.ends == []
+
+
+async def test_the_end_of_the_other_side_is_told_once_and_after_its_last_message(ends: Ends) -> None:
+    _, theirs, heard = ends
+    theirs.send(encode(Progress(stage="last")))
+    theirs.close()
+    assert await heard.end() == ""
+    await asyncio.sleep(0.01)
+    assert heard.messages == [Progress(stage="last")]
+    assert heard.ends == [""]
+
+
+async def test_draining_reads_what_a_dead_worker_has_left_behind(ends: Ends) -> None:
+    channel, theirs, heard = ends
+    for n in range(5):
+        theirs.send(encode(Progress(stage=str(n))))
+    theirs.close()
+    channel.drain()
+    assert [message.stage for message in heard.messages] == ["0", "1", "2", "3", "4"]
+    assert heard.ends == [""]
+
+
+async def test_draining_a_quiet_channel_returns_at_once(ends: Ends) -> None:
+    channel, _, heard = ends
+    channel.drain()
+    assert heard.ends == heard.messages == []
+
+
+@pytest.mark.parametrize(
+    ("packet", "complaint"),
+    [
+        (b"\xc1", "cannot be read"),
+        (b"\x91" * 100_000, "cannot be read"),
+        (DEEP, "cannot be read"),
+        (b"x" * (MAX_MESSAGE_BYTES + 1), "a message over"),
+        (encode(Task(lane=1, size=1)), "cannot be read"),
+    ],
+    ids=["no msgpack", "nested bomb", "a bomb inside a fact", "too long", "a task"],
+)
+async def test_what_no_sound_worker_sends_ends_the_channel_with_a_complaint(
+    ends: Ends, packet: bytes, complaint: str
+) -> None:
+    _, theirs, heard = ends
+    theirs.send(packet)
+    theirs.send(encode(Progress(stage="too late")))
+    assert complaint in await heard.end()
+    assert heard.messages == []
+
+
+async def test_descriptors_of_a_worker_are_refused_and_not_left_open(ends: Ends) -> None:
+    _, theirs, heard = ends
+    before = len(os.listdir("/proc/self/fd"))
+    with open("/proc/self/status", "rb") as file:
+        rights = array.array("i", [file.fileno()] * 4)
+        theirs.sendmsg([encode(Progress(stage="x"))], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+    assert await heard.end() == "it sent descriptors"
+    assert heard.messages == []
+    assert len(os.listdir("/proc/self/fd")) < before  # Ours is closed, and nothing came in.
+
+
+async def test_a_worker_that_does_not_read_makes_sending_an_error_and_not_a_wait(ends: Ends) -> None:
+    channel, _, _ = ends
+    with pytest.raises(OSError):
+        for _ in range(100_000):
+            channel.send(Task(lane=1, size=1, content_type="x" * 1000), [])
+
+
+async def test_a_task_for_a_worker_that_is_gone_is_an_error(ends: Ends) -> None:
+    channel, theirs, _ = ends
+    theirs.close()
+    with pytest.raises(OSError):
+        channel.send(Task(lane=1, size=1), [])
+
+
+async def test_neither_end_is_inherited_by_a_child(ends: Ends) -> None:
+    ours, theirs = pair()
+    with ours, theirs:
+        assert not ours.get_inheritable()
+        assert not theirs.get_inheritable()
+
+
+def test_a_message_that_is_too_large_is_not_sent_by_a_worker() -> None:
+    ours, theirs = pair()
+    worker = WorkerChannel(theirs.detach())
+    with ours:
+        with pytest.raises(ValueError, match="the limit is"):
+            worker.send(Failed(code="X", message="y" * MAX_MESSAGE_BYTES, stage=""))
+        worker.send(Ready(encoders={}, versions={}))
+        worker._socket.close()
