@@ -19,7 +19,6 @@ PARAMETERS = 6
 
 #: module over budget -> why it is better in one piece.
 OVER = {
-    "app.py": "all wiring in one file: what is built, started and stopped, and in which order",
     "bullmq/protocol.py": "a third is the table of the scripts' keys, which belongs beside the arguments",
     "config.py": "the one list of settings: most lines are a variable, its bounds and its meaning",
     "supervisor/pool.py": "one owner of the workers' state: halves would share the tasks, the slots and the loans",
