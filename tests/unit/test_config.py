@@ -210,12 +210,13 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
 
 @given(st.dictionaries(st.sampled_from(sorted(VARIABLES)), st.text(max_size=30), max_size=8))
 def test_whatever_the_environment_says_the_answer_is_a_config_or_its_problems(env: dict[str, str]) -> None:
+    found: list[str] = []
     try:
-        assert isinstance(load(env, 4), Config)
+        load(env, 4)
     except ConfigError as error:
-        names = set(env) | {"MIN_SIDE_PX", "MAX_INFLIGHT_BYTES"}
-        assert error.problems
-        assert all(problem.partition(":")[0] in names for problem in error.problems)
+        found = error.problems or ["no problem"]
+    names = set(env) | {"MIN_SIDE_PX", "MAX_INFLIGHT_BYTES"}
+    assert all(problem.partition(":")[0] in names for problem in found)
 
 
 # --- the table

@@ -242,7 +242,7 @@ def test_descriptors_that_do_not_match_their_lanes_are_refused_and_closed(lanes:
     with pytest.raises(ValueError, match="2 descriptors for 1 lanes"):
         Lanes().accept([1], fds)
     for fd in fds:
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(fd)
 
 
