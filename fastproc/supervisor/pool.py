@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from msgspec import Struct
 
 from fastproc.core import fleet
-from fastproc.core.errors import FleetHalted, TaskError, WorkerCrashed, WorkerTimeout, from_code
+from fastproc.core.errors import FleetHalted, ImageError, TaskError, WorkerCrashed, WorkerTimeout, from_code
 from fastproc.core.fleet import Fleet, Halt, Kill, Lost, Order, Spawn, State, Stop
 from fastproc.core.model import Report
 from fastproc.ipc.blob import Lane, SlotLanes
@@ -218,7 +218,11 @@ class Pool:
             case Done(report=report) if waiting:
                 self._done(slot, waiting, report)
             case Failed(code=code, message=text, stage=stage) if waiting:
-                self._answered(slot, waiting, from_code(code, f"{text} (stage {stage})" if stage else text))
+                error = from_code(code, text)
+                if stage and not isinstance(error, ImageError):
+                    # What is wrong with a picture is said in its own words; what went wrong here needs its place.
+                    error = from_code(code, f"{text} (in {stage})")
+                self._answered(slot, waiting, error)
             case _:
                 why = f"it sent {type(message).__name__} when nobody asked"
                 self._obey(self._fleet.condemn(slot, why))
