@@ -108,6 +108,13 @@ def test_lossless_and_arithmetic_jpegs_are_unsupported(marker: int) -> None:
         judge(pictures.jpeg().replace(b"\xff\xc0", bytes((0xFF, marker)), 1))
 
 
+def test_a_jpeg_of_twelve_bits_is_unsupported() -> None:
+    data = pictures.jpeg()
+    at = data.find(b"\xff\xc0")
+    with pytest.raises(errors.UnsupportedFormat, match="12 bits"):
+        judge(data[: at + 4] + b"\x0c" + data[at + 5 :])
+
+
 @pytest.mark.parametrize("item", [b"unci", b"avc1", b"vvc1", b"j2k1"])
 def test_heif_with_foreign_codecs_is_unsupported(item: bytes) -> None:
     with pytest.raises(errors.UnsupportedFormat):

@@ -60,6 +60,10 @@ def test_a_stream_gives_the_same_file_as_memory() -> None:
     assert encode(stream, 85) == encode(memory, 85)
 
 
+def test_low_qualities_are_lowered_further_for_jpegli_and_high_ones_are_not() -> None:
+    assert [encoders.jpegli_quality(quality) for quality in (100, 85, 80, 75, 1)] == [100, 85, 79, 73, 1]
+
+
 @pytest.mark.parametrize("quality", [75, 80, 85, 95])
 def test_its_numbers_mean_what_mozjpegs_mean(quality: int) -> None:
     """On grain, which no photo has so much of: bytes and error are near mozjpeg's. The exact promise is for photos."""

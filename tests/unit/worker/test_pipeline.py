@@ -74,10 +74,19 @@ def test_every_orientation_is_applied_and_gone(run: Go, orientation: int, kind: 
     assert (done.facts["width"], done.facts["height"], done.facts["orientation"]) == (320, 240, orientation)
 
 
-def test_thumbnails_are_turned_after_a_reduced_decode_too(run: Go) -> None:
-    picture = run(pictures.turned(6, width=2500, height=1875)).picture()
-    assert picture.size == (600, 450)
-    assert unlike(picture, pictures.scene(2500, 1875)) < 4
+def test_large_pictures_are_turned_after_a_reduced_decode_and_a_streamed_one(run: Go) -> None:
+    done = run(pictures.turned(6, width=2500, height=1875), options=OPTIMIZING)
+    assert done.picture().size == (600, 450)
+    assert done.picture("optimized").size == (2500, 1875)
+    for name in ("thumb_lg", "optimized"):
+        assert unlike(done.picture(name), pictures.scene(2500, 1875)) < 4
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_orientation_that_means_nothing_is_ignored(run: Go, orientation: int) -> None:
+    done = run(pictures.turned(orientation))
+    assert done.facts["orientation"] in (None, 1)
+    assert unlike(done.picture(), pictures.scene()) < 4
 
 
 def test_exif_and_position_do_not_reach_the_renditions(run: Go) -> None:
@@ -223,7 +232,7 @@ def test_a_jpeg_that_is_cut_short_is_corrupted_however_little_is_missing(
         return
     answer = run(data).answer
     assert isinstance(answer, Failed)
-    assert answer.code == FileCorrupted.code
+    assert (answer.code, answer.stage) == (FileCorrupted.code, "validation")
     assert answer.message
 
 

@@ -1,0 +1,89 @@
+"""Read directories of an untrusted TIFF structure (which EXIF is), at a bounded cost.
+
+Rule 1: only wanted tags are read, and of each only as much as any of them can mean, so entries that all point at the
+        same 64 KiB, maker notes and tags of gigabytes cost nothing.
+Rule 2: a directory is read when it is asked for, and never followed to the next: there is no loop.
+Rule 3: what lies outside the block, or has no such type, is not there.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection
+from typing import Any, Final
+
+#: Raw bytes for texts and undefined, else a tuple of numbers.
+Value = Any
+
+#: A camera's largest directory has about 60 entries.
+MAX_ENTRIES: Final = 512
+MAX_TEXT_BYTES: Final = 256
+#: The most numbers that any wanted tag has (lens specification: 4; GPS position: 3).
+MAX_NUMBERS: Final = 4
+
+_ASCII, _UNDEFINED = 2, 7
+#: type -> struct code and bytes of one value; rationals are two integers.
+_TYPES: Final = {
+    1: ("B", 1),
+    2: ("s", 1),
+    3: ("H", 2),
+    4: ("I", 4),
+    5: ("II", 8),
+    6: ("b", 1),
+    7: ("s", 1),
+    8: ("h", 2),
+    9: ("i", 4),
+    10: ("ii", 8),
+    11: ("f", 4),
+    12: ("d", 8),
+}
+
+
+class Reader:
+    """Directories of one TIFF structure."""
+
+    def __init__(self, block: bytes, order: str, wanted: Collection[int]) -> None:
+        """`order` is that of `struct`: < or >. Tags other than `wanted` are not read."""
+        self._block, self._order, self._wanted = block, order, wanted
+
+    def first(self) -> int:
+        """Return where the main directory begins; 0 if nowhere."""
+        return int(self._unpack("I", 4) or 0)
+
+    def directory(self, at: int) -> dict[int, Value]:
+        """Return the wanted tags of the directory at `at`, {} for 0 and for places that are none."""
+        count = self._unpack("H", at) if at else 0
+        found: dict[int, Value] = {}
+        for entry in range(at + 2, at + 2 + 12 * min(count or 0, MAX_ENTRIES), 12):
+            tag = self._unpack("H", entry)
+            if tag is not None and tag in self._wanted and tag not in found:
+                value = self._value(entry)
+                if value is not None:
+                    found[tag] = value
+        return found
+
+    def _value(self, entry: int) -> Value:
+        kind, count = self._unpack("H", entry + 2), self._unpack("I", entry + 4)
+        if kind not in _TYPES or not count:
+            return None
+        code, size = _TYPES[kind]
+        at = entry + 8 if size * count <= 4 else self._unpack("I", entry + 8)
+        if at is None:
+            return None
+        if kind in (_ASCII, _UNDEFINED):
+            return self._block[at : at + min(count, MAX_TEXT_BYTES)]
+        numbers = self._numbers(code * min(count, MAX_NUMBERS), at)
+        if numbers and kind in (5, 10):
+            pairs = zip(numbers[::2], numbers[1::2], strict=True)
+            numbers = tuple(a / b for a, b in pairs if b)
+        return numbers or None
+
+    def _numbers(self, codes: str, at: int) -> tuple[float, ...]:
+        try:
+            return struct.unpack_from(self._order + codes, self._block, at)
+        except struct.error:
+            return ()
+
+    def _unpack(self, code: str, at: int) -> int | None:
+        numbers = self._numbers(code, at)
+        return int(numbers[0]) if numbers else None
