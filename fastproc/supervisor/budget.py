@@ -15,7 +15,7 @@ class Share:
         self.size = 0
 
     async def admit(self, size: int) -> None:
-        """Wait until `size` more bytes fit, then hold them."""
+        """Wait until `size` more bytes fit, then hold them. Once a job: who holds some and waits for more may block."""
         await self._budget.take(size)
         self.size += size
 
@@ -30,6 +30,8 @@ class ByteBudget:
         self.total = total
         self.held = 0
         self._freed = asyncio.Condition()
+        # Who waits for room stands at the head of a queue: small photos must not overtake a large one for ever.
+        self._turn = asyncio.Lock()
 
     @asynccontextmanager
     async def share(self) -> AsyncIterator[Share]:
@@ -45,6 +47,6 @@ class ByteBudget:
 
     async def take(self, size: int) -> None:
         """Wait for `size` bytes and hold them."""
-        async with self._freed:
+        async with self._turn, self._freed:
             await self._freed.wait_for(lambda: self.held == 0 or self.held + size <= self.total)
             self.held += size
