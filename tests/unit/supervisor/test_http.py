@@ -1,0 +1,87 @@
+"""The three routes, over a real socket."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from fastproc.core.errors import Unreachable
+from fastproc.demo.child import free_ports
+from fastproc.supervisor.http import HttpServer
+from fastproc.supervisor.metrics import Metrics
+
+
+class Site:
+    """A running server and what it is told."""
+
+    def __init__(self) -> None:
+        self.port = free_ports(1)[0]
+        self.metrics = Metrics()
+        self.conditions = {"started": True, "redis": True}
+        self.server = HttpServer("127.0.0.1", self.port, lambda: self.conditions, self.metrics)
+
+    async def get(self, path: str, method: str = "GET") -> tuple[int, str, str]:
+        url = f"http://127.0.0.1:{self.port}{path}"
+        async with aiohttp.ClientSession() as session, session.request(method, url) as answer:
+            return answer.status, answer.headers["Content-Type"], await answer.text()
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    made = Site()
+    await made.server.start()
+    yield made
+    await made.server.close()
+
+
+async def test_health_says_that_the_process_lives_whatever_is_missing(site: Site) -> None:
+    site.conditions = {"redis": False}
+    assert await site.get("/health") == (200, "application/json", '{"status":"ok"}')
+
+
+async def test_ready_says_yes_when_all_is_well(site: Site) -> None:
+    status, _, body = await site.get("/ready")
+    assert (status, body) == (200, '{"status":"ready","started":true,"redis":true}')
+
+
+async def test_ready_says_no_and_what_is_missing(site: Site) -> None:
+    site.conditions["redis"] = False
+    status, _, body = await site.get("/ready")
+    assert (status, body) == (503, '{"status":"not ready","started":true,"redis":false}')
+
+
+async def test_metrics_are_in_the_format_that_prometheus_reads(site: Site) -> None:
+    site.metrics.taken()
+    status, kind, body = await site.get("/metrics")
+    assert status == 200
+    assert kind.startswith("text/plain; version=0.0.4")
+    assert "fastproc_jobs_taken_total 1.0" in body
+
+
+async def test_nothing_else_is_served_and_nothing_can_be_sent(site: Site) -> None:
+    assert (await site.get("/nothing"))[0] == 404
+    assert (await site.get("/health", "POST"))[0] == 405
+    assert (await site.get("/ready", "DELETE"))[0] == 405
+
+
+async def test_a_port_that_is_taken_is_one_message_that_names_the_variables() -> None:
+    site = Site()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", site.port))
+        other.listen()
+        with pytest.raises(Unreachable, match=rf"127\.0\.0\.1:{site.port} \(HTTP_HOST, HTTP_PORT\)"):
+            await site.server.start()
+    await site.server.close()
+
+
+async def test_after_closing_the_port_is_free() -> None:
+    site = Site()
+    await site.server.start()
+    await site.server.close()
+    await site.server.close()
+    await site.server.start()
+    assert (await site.get("/health"))[0] == 200
+    await site.server.close()

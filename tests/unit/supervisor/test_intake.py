@@ -1,0 +1,237 @@
+"""Slot, token, job: no more than the slots at once, no faster than the limit, and a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+from msgspec import structs
+
+from fastproc.core.errors import FleetHalted, LockLost, QueueUnavailable
+from fastproc.core.limit import TokenBucket
+from fastproc.core.model import Job
+from fastproc.supervisor.intake import Intake
+from fastproc.supervisor.metrics import Metrics
+from tests.unit.supervisor.fakes import JOB, Effects, FakeQueue
+
+
+async def settled() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+class Shop:
+    """An intake whose jobs run until they are told to end."""
+
+    def __init__(self, slots: int = 2, bucket: TokenBucket | None = None) -> None:
+        self.queue = FakeQueue(Effects())
+        self.metrics = Metrics()
+        self.running: dict[str, asyncio.Future[Job | None]] = {}
+        self.begun: list[str] = []
+        self.cancelled: list[str] = []
+        self.asks = False
+        self.answers: list[bool] = []
+        self.intake = Intake(self.queue, self._job, slots, bucket, self.metrics)
+        self.task = asyncio.create_task(self.intake.run())
+
+    async def _job(self, job: Job, may_fetch: Callable[[], bool]) -> Job | None:
+        self.begun.append(job.id)
+        self.running[job.id] = asyncio.get_running_loop().create_future()
+        try:
+            following = await self.running[job.id]
+        except asyncio.CancelledError:
+            self.cancelled.append(job.id)
+            raise
+        finally:
+            del self.running[job.id]
+        if self.asks:
+            self.answers.append(may_fetch())
+        return following
+
+    def add(self, *ids: str) -> None:
+        for job_id in ids:
+            self.queue.jobs.put_nowait(structs.replace(JOB, id=job_id))
+
+    async def end(self, job_id: str, following: str | None = None) -> None:
+        self.running[job_id].set_result(structs.replace(JOB, id=following) if following else None)
+        await settled()
+
+    async def close(self) -> None:
+        self.intake.stop()
+        await self.intake.interrupt()
+        async with asyncio.timeout(5):
+            await self.task
+
+
+def frozen(most: int) -> TokenBucket:
+    """A bucket that gets no new token for an hour."""
+    return TokenBucket(most, 3600.0 * most, time.monotonic())
+
+
+async def test_no_more_jobs_are_in_hand_than_there_are_slots() -> None:
+    shop = Shop(slots=2)
+    shop.add("1", "2", "3")
+    await settled()
+    assert shop.begun == ["1", "2"]
+    assert shop.intake.in_hand == 2
+    assert shop.queue.jobs.qsize() == 1  # It was not even taken: another service may have it.
+    await shop.end("1")
+    assert shop.begun == ["1", "2", "3"]
+    await shop.close()
+
+
+async def test_a_job_that_brings_the_next_one_keeps_its_slot() -> None:
+    shop = Shop(slots=1)
+    shop.add("1", "9")
+    await settled()
+    await shop.end("1", following="2")
+    await shop.end("2", following="3")
+    assert shop.begun == ["1", "2", "3"]
+    assert shop.intake.in_hand == 1
+    await shop.end("3")
+    assert shop.begun == ["1", "2", "3", "9"]
+    assert shop.metrics.registry.get_sample_value("fastproc_jobs_taken_total") == 4
+    await shop.close()
+
+
+async def test_no_more_jobs_start_than_there_are_tokens() -> None:
+    shop = Shop(slots=10, bucket=frozen(3))
+    shop.add(*"12345")
+    await settled()
+    assert shop.begun == ["1", "2", "3"]
+    assert shop.queue.jobs.qsize() == 2
+    await shop.close()
+
+
+async def test_a_waiting_token_does_not_hinder_the_stop() -> None:
+    shop = Shop(slots=10, bucket=frozen(1))
+    shop.add("1", "2")
+    await settled()
+    await shop.close()
+    assert shop.task.done()
+
+
+async def test_a_job_is_begun_when_its_token_comes() -> None:
+    shop = Shop(slots=10, bucket=TokenBucket(1, 0.06, time.monotonic()))
+    shop.add("1", "2", "3")
+    async with asyncio.timeout(5):
+        while len(shop.begun) < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    held = shop.metrics.registry.get_sample_value("fastproc_rate_limit_held_seconds_total")
+    assert held is not None
+    assert held > 0.05
+    await shop.close()
+
+
+async def test_the_next_job_comes_along_only_for_a_token() -> None:
+    shop = Shop(slots=1, bucket=frozen(2))
+    shop.asks = True
+    shop.add("1")
+    await settled()
+    await shop.end("1", following="2")
+    await shop.end("2")
+    assert shop.answers == [True, False]
+    await shop.close()
+
+
+async def test_a_token_that_brought_no_job_is_given_back() -> None:
+    shop = Shop(slots=3, bucket=frozen(3))  # One for the job, one for the wait for a further one.
+    shop.asks = True
+    shop.add("1")
+    await settled()
+    await shop.end("1")  # It asked and took the third token, but there was no further job.
+    assert shop.answers == [True]
+    shop.add("2", "3", "4")
+    await settled()
+    assert shop.begun == ["1", "2", "3"]
+    await shop.close()
+
+
+async def test_without_a_limit_the_next_job_always_comes_along_until_the_stop() -> None:
+    shop = Shop(slots=1)
+    shop.asks = True
+    shop.add("1")
+    await settled()
+    await shop.end("1", following="2")
+    shop.intake.stop()
+    await shop.end("2")
+    assert shop.answers == [True, False]
+    await shop.close()
+
+
+async def test_stopping_takes_no_more_and_lets_those_in_hand_end() -> None:
+    shop = Shop(slots=2)
+    shop.add("1")
+    await settled()
+    shop.intake.stop()
+    shop.add("2")
+    async with asyncio.timeout(5):
+        await shop.task
+    assert shop.begun == ["1"]
+    idle = asyncio.create_task(shop.intake.idle())
+    await settled()
+    assert not idle.done()
+    await shop.end("1")
+    assert idle.done()
+    assert shop.intake.in_hand == 0
+
+
+async def test_stopping_while_all_slots_are_taken_ends_the_intake() -> None:
+    shop = Shop(slots=1)
+    shop.add("1", "2")
+    await settled()
+    shop.intake.stop()
+    async with asyncio.timeout(5):
+        await shop.task
+    assert shop.begun == ["1"]
+    await shop.close()
+
+
+async def test_a_job_that_came_too_late_to_be_begun_goes_back() -> None:
+    shop = Shop()
+    await settled()
+    shop.add("1")  # Before the None of `stop` in the queue's list: the fetch was under way.
+    shop.intake.stop()
+    async with asyncio.timeout(5):
+        await shop.task
+    assert shop.begun == []
+    assert shop.queue.effects.done == ["queue.give_back 1"]
+
+
+@pytest.mark.parametrize("error", [LockLost("gone"), QueueUnavailable("away")])
+async def test_a_late_job_that_cannot_go_back_does_not_break_the_stop(error: Exception) -> None:
+    shop = Shop()
+    await settled()
+    shop.queue.effects.fail_at("queue.give_back", error)
+    shop.add("1")
+    shop.intake.stop()
+    async with asyncio.timeout(5):
+        await shop.task
+
+
+async def test_interrupting_ends_all_jobs_and_says_how_many_they_were() -> None:
+    shop = Shop(slots=3)
+    shop.add("1", "2", "3")
+    await settled()
+    await shop.end("2")
+    shop.intake.stop()
+    assert await shop.intake.interrupt() == 2
+    assert shop.cancelled == ["1", "3"]
+    assert shop.intake.in_hand == 0
+    await shop.close()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("boom"), FleetHalted("none starts")])
+async def test_a_job_whose_line_broke_frees_its_slot(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = Shop(slots=1)
+    shop.add("1", "2")
+    await settled()
+    shop.running["1"].set_exception(error)
+    await settled()
+    assert shop.begun == ["1", "2"]
+    assert ("a job's line broke" in caplog.text) == isinstance(error, RuntimeError)
+    await shop.close()

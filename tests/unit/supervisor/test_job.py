@@ -1,0 +1,333 @@
+"""The straight line of one job against in-memory ports: order of effects, and what every kind of trouble leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+from collections.abc import Callable
+
+import pytest
+from msgspec import structs
+
+from fastproc.core.errors import (
+    DatabaseUnavailable,
+    FileCorrupted,
+    FleetHalted,
+    LockLost,
+    QueueUnavailable,
+    StorageUnavailable,
+    TaskError,
+    WorkerCrashed,
+)
+from fastproc.core.model import Backoff, Fault, Job, Report
+from fastproc.supervisor import job as job_module
+from fastproc.supervisor.budget import ByteBudget
+from fastproc.supervisor.job import JobLine
+from fastproc.supervisor.locks import LockKeeper
+from fastproc.supervisor.metrics import Metrics
+from tests.unit.supervisor.fakes import JOB, REPORT, STAGES, World
+
+STRAIGHT = [
+    "metadata.begin p-1",
+    "events.post started",
+    "objects.get_into photos/photos/p-1.jpg",
+    "workers.run",
+    "objects.put_all photos",
+    "metadata.complete p-1",
+    "events.publish completed",
+    "queue.complete 7",
+]
+#: The effects that wait for somebody: at each of them anything may happen.
+POINTS = [effect.partition(" ")[0] for effect in STRAIGHT if not effect.startswith("events.post")]
+
+
+class Line(World):
+    """The line with its real lock keeper, budget and metrics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.metrics = Metrics()
+        self.budget = ByteBudget(1 << 20)
+        self.locks = LockKeeper(self.queue, 30.0, 30.0, lambda _ids: None)
+        self.line = JobLine(self.ports, self.locks, self.budget, STAGES, self.metrics)
+
+    async def run(self, job: Job = JOB, may_fetch: Callable[[], bool] = lambda: False) -> Job | None:
+        return await self.line.run(job, may_fetch)
+
+    def count(self, outcome: str) -> float:
+        return self.metrics.registry.get_sample_value("fastproc_jobs_total", {"outcome": outcome}) or 0.0
+
+    def nothing_is_held(self) -> bool:
+        return self.workers.lent == 0 and self.budget.held == 0 and not self.locks._held
+
+
+@pytest.fixture
+async def line(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Line:
+    monkeypatch.setattr(job_module, "RECORD_PAUSE_S", 0.0)
+    caplog.set_level(logging.INFO)
+    return Line()
+
+
+async def test_the_effects_of_a_job_come_in_the_contracts_order(line: Line) -> None:
+    assert await line.run() is None
+    assert line.effects.done == STRAIGHT
+    assert line.nothing_is_held()
+    assert line.count("completed") == 1
+
+
+async def test_progress_runs_through_the_contracts_marks_and_never_falls(line: Line) -> None:
+    await line.run()
+    assert line.queue.percents == [10, 25, 35, 45, 75, 90, 95, 100]
+    said = [event.data["progress"] for event in line.events.events if event.type.endswith("progress")]
+    assert said == line.queue.percents
+
+
+async def test_the_photo_reaches_the_worker_and_the_renditions_the_store(line: Line) -> None:
+    await line.run()
+    assert line.workers.got == [(b"a photo", "image/jpeg")]
+    assert [(upload.key, upload.body) for upload in line.objects.uploads] == [
+        ("thumbnails/p-1/thumb_sm_1700000000000.jpg", b"small"),
+        ("thumbnails/p-1/thumb_lg_1700000000000.jpg", b"large"),
+    ]
+    assert line.objects.uploads[0].metadata == {"size": "thumb_sm", "width": "150", "photo-id": "p-1"}
+    assert line.queue.logs == ["validation: 1.0 ms", "thumbnails: 2.5 ms"]
+
+
+async def test_row_event_and_return_value_agree(line: Line) -> None:
+    await line.run()
+    status, error, row = line.metadata.rows["p-1"]
+    value = json.loads(str(line.queue.said["return_value"]))
+    completed = line.events.events[-2]
+    assert (status, error) == ("completed", None)
+    assert row is not None
+    assert (row.width, row.height) == (640, 480)
+    stored = json.loads(row.processing_metadata)["thumbnails"]
+    assert completed.type == "photo.processing.completed"
+    assert stored == value["thumbnails"] == completed.data["thumbnails"]
+    assert value["thumbnailCount"] == len(stored) == 2
+    assert stored[0]["url"] == "http://s3/photos/thumbnails/p-1/thumb_sm_1700000000000.jpg"
+
+
+async def test_a_return_value_is_strict_json_whatever_a_stage_measured(line: Line) -> None:
+    facts = {"metadata": {"brightness": math.nan, "density": math.inf}}
+    line.workers.report = structs.replace(REPORT, facts=facts)
+    await line.run()
+    value = json.loads(str(line.queue.said["return_value"]), parse_constant=pytest.fail)
+    assert value["metadata"] == {"brightness": None, "density": None}
+
+
+async def test_the_next_job_comes_along_only_where_there_is_room_for_it(line: Line) -> None:
+    line.queue.following = structs.replace(JOB, id="8")
+    assert await line.run(may_fetch=lambda: True) is line.queue.following
+    assert await line.run(may_fetch=lambda: False) is None
+
+
+# --- failures
+
+
+async def test_a_photo_that_cannot_be_processed_fails_at_once_with_row_event_and_queue_in_that_order(
+    line: Line,
+) -> None:
+    line.effects.fail_at("workers.run", FileCorrupted("cut short"))
+    await line.run()
+    assert line.effects.done[3:] == ["metadata.fail p-1", "events.publish failed", "queue.fail 7"]
+    assert line.metadata.rows["p-1"] == ("failed", "FILE_CORRUPTED: cut short", None)
+    assert line.queue.said["reason"] == "FILE_CORRUPTED: cut short"
+    assert line.events.events[-1].data["error"] == {
+        "message": "cut short",
+        "code": "FILE_CORRUPTED",
+        "retryable": False,
+        "attempt": 1,
+        "willRetry": False,
+    }
+    assert line.count("failed") == 1
+    assert line.nothing_is_held()
+
+
+async def test_an_attempt_that_may_be_repeated_is_retried_and_its_row_stays_in_processing(line: Line) -> None:
+    job = structs.replace(JOB, backoff=Backoff("exponential", 1000), attempt=2)
+    line.effects.fail_at("objects.put_all", StorageUnavailable("it is away"))
+    await line.run(job)
+    assert line.effects.done[4:] == ["metadata.fail p-1", "events.publish failed", "queue.retry 7"]
+    assert line.metadata.rows["p-1"] == ("processing", "STORAGE_UNAVAILABLE: it is away", None)
+    assert line.queue.said["delay_ms"] == 2000
+    assert line.events.events[-1].data["error"]["willRetry"] is True
+    assert line.count("retried") == 1
+
+
+async def test_the_last_attempt_fails_for_good(line: Line) -> None:
+    line.effects.fail_at("metadata.begin", DatabaseUnavailable("locked"))
+    await line.run(structs.replace(JOB, attempt=3))
+    assert line.effects.done == ["metadata.fail p-1", "events.publish failed", "queue.fail 7"]
+
+
+async def test_a_photo_that_killed_its_worker_twice_is_poison(line: Line) -> None:
+    line.effects.fail_at("workers.run", WorkerCrashed("SIGSEGV"))
+    await line.run(structs.replace(JOB, attempt=2, deaths=1, attempts=9))
+    assert line.effects.done[-1] == "queue.fail 7"
+    assert str(line.queue.said["reason"]).startswith("POISON_PHOTO: ")
+
+
+async def test_the_stack_of_a_death_begins_with_the_code_that_the_next_attempt_counts(line: Line) -> None:
+    line.effects.fail_at("workers.run", WorkerCrashed("SIGSEGV"))
+    await line.run()
+    assert line.effects.done[-1] == "queue.retry 7"
+    assert str(line.queue.said["stack"]).startswith("WORKER_CRASHED: ")
+
+
+@pytest.mark.parametrize("point", [point for point in POINTS if point != "queue.complete"])
+@pytest.mark.parametrize("error", [StorageUnavailable("away"), RuntimeError("boom"), MemoryError()])
+async def test_an_error_at_any_point_is_recorded_announced_and_then_ends_the_attempt(
+    line: Line, point: str, error: Exception
+) -> None:
+    line.effects.fail_at(point, error)
+    await line.run()
+    before = [effect for effect in STRAIGHT if POINTS_ORDER[effect.partition(" ")[0]] < POINTS_ORDER[point]]
+    assert line.effects.done == [*before, "metadata.fail p-1", "events.publish failed", "queue.retry 7"]
+    code = error.code if isinstance(error, TaskError) else "PROCESSING_ERROR"
+    assert str(line.queue.said["reason"]).startswith(f"{code}: ")
+    assert line.nothing_is_held()
+
+
+POINTS_ORDER = {effect.partition(" ")[0]: number for number, effect in enumerate(STRAIGHT)}
+
+
+async def test_an_exception_that_nobody_expected_is_a_processing_error_that_names_it(line: Line) -> None:
+    line.effects.fail_at("workers.run", KeyError("thumb_xx"))
+    await line.run()
+    assert line.queue.said["reason"] == "PROCESSING_ERROR: KeyError: 'thumb_xx'"
+
+
+async def test_a_report_that_cannot_be_told_is_a_processing_error(line: Line) -> None:
+    line.workers.report = Report(width=1, height=1, format="jpeg", facts={}, renditions=REPORT.renditions[:1])
+    await line.run()  # One rendition for two bodies.
+    assert str(line.queue.said["reason"]).startswith("PROCESSING_ERROR: ValueError")
+    assert "objects.put_all photos" not in line.effects.done
+
+
+async def test_a_database_that_is_away_holds_a_failure_back_until_it_is_recorded(line: Line) -> None:
+    line.effects.fail_at("workers.run", FileCorrupted())
+    line.effects.fail_at("metadata.fail", *[DatabaseUnavailable("locked") for _ in range(5)])
+    await line.run()
+    assert line.effects.fail["metadata.fail"] == []
+    assert line.effects.done[3:] == ["metadata.fail p-1", "events.publish failed", "queue.fail 7"]
+
+
+# --- jobs that cannot be run
+
+
+async def test_a_job_with_a_fault_is_failed_in_its_own_words_and_touches_nothing(line: Line) -> None:
+    fault = Fault("PROCESSING_ERROR", "job stalled more than allowable limit")
+    await line.run(structs.replace(JOB, fault=fault))
+    assert line.effects.done == ["metadata.fail p-1", "events.publish failed", "queue.fail 7"]
+    assert line.queue.said["reason"] == "job stalled more than allowable limit"
+    assert line.metadata.rows["p-1"][0] == "failed"
+
+
+async def test_a_job_whose_photo_is_unknown_has_no_row_to_tell(line: Line) -> None:
+    await line.run(structs.replace(JOB, photo_id="", fault=Fault("INVALID_JOB", "INVALID_JOB: x")))
+    assert line.effects.done == ["events.publish failed", "queue.fail 7"]
+
+
+async def test_a_fault_is_not_tried_again_though_attempts_are_left(line: Line) -> None:
+    await line.run(structs.replace(JOB, attempts=9, fault=Fault("PROCESSING_ERROR", "x")))
+    assert line.effects.done[-1] == "queue.fail 7"
+
+
+# --- interruption
+
+
+async def interrupted_at(line: Line, point: str, interrupt: Callable[[asyncio.Task[object]], None]) -> object:
+    line.effects.hang_at = point
+    task = asyncio.create_task(line.run())
+    async with asyncio.timeout(5):
+        await line.effects.hanging.wait()
+        line.effects.hang_at = ""
+        interrupt(task)
+        await asyncio.wait([task])
+    return task
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_job_that_is_cancelled_at_any_point_goes_back_to_the_queue(line: Line, point: str) -> None:
+    task = await interrupted_at(line, point, lambda task: task.cancel())
+    assert isinstance(task, asyncio.Task)
+    assert task.cancelled()
+    before = [effect for effect in STRAIGHT if POINTS_ORDER[effect.partition(" ")[0]] < POINTS_ORDER[point]]
+    assert line.effects.done == [*before, "queue.give_back 7"]
+    assert line.count("given_back") == 1
+    assert line.nothing_is_held()
+
+
+@pytest.mark.parametrize("error", [LockLost("gone"), QueueUnavailable("away")])
+async def test_giving_back_that_fails_does_not_hide_the_cancelling(line: Line, error: Exception) -> None:
+    line.effects.fail_at("queue.give_back", error)
+    task = await interrupted_at(line, "workers.run", lambda task: task.cancel())
+    assert isinstance(task, asyncio.Task)
+    assert task.cancelled()
+    assert line.count("given_back") == 0
+
+
+async def test_a_fleet_that_halts_gives_the_job_back_and_is_told_upwards(line: Line) -> None:
+    line.effects.fail_at("workers.run", FleetHalted("no worker starts"))
+    with pytest.raises(FleetHalted):
+        await line.run()
+    assert line.effects.done[-1] == "queue.give_back 7"
+    assert "metadata.fail p-1" not in line.effects.done
+
+
+def lose_the_lock(line: Line) -> Callable[[asyncio.Task[object]], None]:
+    def lose(_task: asyncio.Task[object]) -> None:
+        [held] = line.locks._held.values()
+        line.locks._interrupt(held, "it is somebody else's")
+
+    return lose
+
+
+@pytest.mark.parametrize("point", [point for point in POINTS if point != "queue.complete"])
+async def test_a_job_whose_lock_was_lost_is_abandoned_in_silence(line: Line, point: str) -> None:
+    task = await interrupted_at(line, point, lose_the_lock(line))
+    assert isinstance(task, asyncio.Task)
+    assert task.result() is None
+    before = [effect for effect in STRAIGHT if POINTS_ORDER[effect.partition(" ")[0]] < POINTS_ORDER[point]]
+    assert line.effects.done == before
+    assert line.count("lost") == 1
+    assert line.nothing_is_held()
+
+
+@pytest.mark.parametrize("error", [LockLost("gone"), QueueUnavailable("away")])
+@pytest.mark.parametrize("end", ["queue.complete", "queue.fail", "queue.retry"])
+async def test_a_job_that_cannot_be_finished_is_left_to_the_sweep(
+    line: Line, end: str, error: Exception
+) -> None:
+    trouble = {"queue.fail": FileCorrupted(), "queue.retry": StorageUnavailable()}.get(end)
+    if trouble:
+        line.effects.fail_at("workers.run", trouble)
+    line.effects.fail_at(end, error)
+    assert await line.run(may_fetch=lambda: True) is None
+    assert not line.effects.of("queue")
+    assert line.count("lost") == 1
+    assert line.count("completed") == line.count("failed") == line.count("retried") == 0
+
+
+# --- what is said of it
+
+
+async def test_each_job_is_one_line_in_the_log(line: Line, caplog: pytest.LogCaptureFixture) -> None:
+    await line.run()
+    line.effects.fail_at("workers.run", FileCorrupted("cut short"))
+    await line.run(structs.replace(JOB, id="8"))
+    lines = [record.getMessage() for record in caplog.records if record.name == job_module.__name__]
+    assert [words.split()[:2] for words in lines] == [["completed", "job=7"], ["failed", "job=8"]]
+    assert "code=FILE_CORRUPTED" in lines[1]
+
+
+async def test_events_say_the_same_id_when_a_job_is_run_again(line: Line) -> None:
+    await line.run()
+    first = [event.id for event in line.events.events]
+    line.events.events.clear()
+    await line.run()
+    assert [event.id for event in line.events.events] == first
+    assert len(set(first)) == len(first)
