@@ -237,7 +237,8 @@ def _check(path: str) -> None:
         os.stat(path)
         with closing(_open(path)) as connection:
             present = {name for _, name, *_ in connection.execute("PRAGMA table_info(photos)")}
-            connection.executescript("BEGIN IMMEDIATE; ROLLBACK")
+            if present:  # BEGIN IMMEDIATE alone succeeds on a read-only file.
+                connection.executescript("BEGIN IMMEDIATE; DELETE FROM photos WHERE 0; ROLLBACK")
     except FileNotFoundError as error:
         lost = f"SQLITE_PATH: {error.filename} does not exist; `fastproc init-db` creates it"
         raise Unreachable(lost) from error

@@ -13,7 +13,8 @@ import redis
 import redis.asyncio
 
 from fastproc.backends.events_redis import RedisEventSink
-from fastproc.bullmq.connection import Pipe, connector
+from fastproc.bullmq.address import connector
+from fastproc.bullmq.connection import Pipe
 from fastproc.config import RedisConfig
 from fastproc.demo.servers import Valkey
 from tests.integration.suite_events import EventSinkSuite, event
@@ -46,7 +47,7 @@ def own(tmp_path_factory: pytest.TempPathFactory, valkey: Valkey) -> Iterator[Va
 
 @pytest_asyncio.fixture
 async def pipe(own: Valkey) -> AsyncIterator[Pipe]:
-    opened = Pipe(connector(RedisConfig(host=own.host, port=own.port)))
+    opened = Pipe(connector(RedisConfig(host=own.host, port=own.port), "any-key"))
     await opened.open()
     yield opened
     await opened.close()

@@ -118,7 +118,8 @@ async def test_a_refused_row_fails_alone(store, table, conflict) -> None:
 # Durability.
 
 
-async def test_every_commit_reaches_the_disk(store) -> None:
+async def test_every_commit_reaches_the_disk_in_whatever_mode_the_database_was(store, table) -> None:
+    table.run("PRAGMA journal_mode=DELETE")
     await store.begin("p", T1)
     loop = asyncio.get_running_loop()
     ask = lambda name: store._connection.execute(f"PRAGMA {name}").fetchone()[0]  # noqa: E731
@@ -318,15 +319,15 @@ async def test_check_says_what_is_wrong_and_makes_nothing(store, sqlite_path, sp
     assert _exists(sqlite_path) == existed
 
 
-@pytest.fixture
-def locked_folder() -> Iterator[Path]:
-    """A folder with a database in which we may write nothing, even where the tests run as root."""
+@pytest.fixture(params=[0o555, 0o777], ids=["folder read-only", "file read-only"])
+def locked_folder(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A folder with a database that we may not write to, even where the tests run as root."""
     folder = Path(tempfile.mkdtemp(prefix="fastproc-test-"))
     create_schema(str(folder / "photos.db"))
     root = os.geteuid() == 0
     for file in folder.iterdir():
         file.chmod(0o444)
-    folder.chmod(0o555)
+    folder.chmod(request.param)
     if root:
         os.seteuid(65534)
     yield folder
@@ -343,8 +344,6 @@ async def test_check_says_that_a_database_cannot_be_written_to(locked_folder) ->
     with pytest.raises(DatabaseUnavailable, match=r"SQLITE_(READONLY|CANTOPEN)"):
         await store.begin("p", T1)
     await store.close()
-    with pytest.raises(Unreachable, match=r"^SQLITE_PATH: .*Permission denied"):
-        create_schema(str(locked_folder / "deeper" / "photos.db"))
 
 
 # fastproc init-db.
@@ -358,6 +357,12 @@ def test_init_db_makes_folder_and_table_and_can_be_repeated(tmp_path: Path) -> N
     create_schema(path)
     assert table.read("kept")["processing_status"] == "pending"
     assert {row["name"] for row in table.run("PRAGMA table_info(photos)")} == set(COLUMNS)
+
+
+@pytest.mark.parametrize("locked_folder", [0o555], indirect=True)
+def test_init_db_says_that_it_may_not(locked_folder: Path) -> None:
+    with pytest.raises(Unreachable, match=r"^SQLITE_PATH: .*Permission denied"):
+        create_schema(str(locked_folder / "deeper" / "photos.db"))
 
 
 def test_init_db_says_what_is_wrong(tmp_path: Path) -> None:

@@ -232,6 +232,15 @@ async def against(scripted: Scripted) -> AsyncIterator[S3ObjectStore]:
     await store.close()
 
 
+async def test_the_path_that_is_sent_is_the_path_that_was_signed(scripted, against) -> None:
+    scripted.answer = error(404, "NoSuchKey")
+    with pytest.raises(ObjectNotFound):
+        await against.get_into("photos", "a+b%2F (1)!'~é/c", room(10), nothing)
+    assert scripted.requests[0].startswith(
+        b"GET /photos/a%2Bb%252F%20%281%29%21%27~%C3%A9/c?X-Amz-Algorithm="
+    )
+
+
 async def test_a_body_that_is_cut_short_is_unavailable(scripted, against) -> None:
     scripted.answer = says(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", b"x" * 99, then_close=True)
     with pytest.raises(StorageUnavailable, match="photos/k"):
