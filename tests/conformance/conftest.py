@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +33,7 @@ OPTIONS = {
     "metrics": {"maxDataPoints": METRICS_MINUTES},
 }
 PATIENCE_S = 15.0
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +66,38 @@ def scripts_of_major(peer: Peer, tmp_path_factory: pytest.TempPathFactory) -> di
     return folders
 
 
+class Serving:
+    """A worker in a process of its own, to be killed."""
+
+    def __init__(self, kind: str, port: int, queue: str, era: int, options: dict[str, Any]) -> None:
+        self.kind, self._port, self._queue, self._era, self._options = kind, port, queue, era, options
+        self._peer: Peer | None = None
+        self._program: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Return when it serves."""
+        if self.kind == "official":
+            self._peer = Peer(self._port)
+            self._peer.wait("work", v=self._era, queue=self._queue, opts=self._options, handle="it")
+            return
+        told = json.dumps({"port": self._port, "queue": self._queue, "opts": self._options})
+        command = [sys.executable, "-m", "tests.conformance.ours", told]
+        self._program = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert self._program.stdout
+        assert self._program.stdout.readline() == "serving\n", "our worker did not start"
+
+    def kill(self) -> None:
+        """End it as a crash does. Idempotent."""
+        if self._peer:
+            self._peer.kill()
+        if self._program:
+            self._program.kill()
+            self._program.wait()
+            assert self._program.stdout
+            self._program.stdout.close()
+        self._peer = self._program = None
+
+
 class Side:
     """One queue with one kind of worker, "official" or "ours"; `major` is the producer's, `era` that of the scripts."""
 
@@ -76,6 +114,14 @@ class Side:
         """Add a job that plays `script`; return its id. `opts` are BullMQ's."""
         job = await self.call("add", _name, photo(script), opts)
         return str(job["id"])
+
+    async def add_all(self, script: str, count: int, **opts: Any) -> None:
+        """Add `count` jobs in one step, so that no worker sees some of them; opts["jobId"] gets a number."""
+        jobs = []
+        for number in range(count):
+            own = {"jobId": f"{opts['jobId']}-{number}"} if "jobId" in opts else {}
+            jobs.append({"name": "photo", "data": photo(script), "opts": opts | own})
+        await self.call("addBulk", jobs)
 
     async def call(self, method: str, *args: Any) -> Any:
         """Call a method of Queue."""
@@ -94,6 +140,12 @@ class Side:
         heard = await self.peer("heard", v=self.major, queue=self.queue)
         return [said for event, said in heard if event == name]
 
+    async def until_heard(self, name: str, count: int) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while len(await self.heard(name)) < count:
+            assert time.monotonic() < deadline, f"{self.kind}: not {count} {name} events"
+            await asyncio.sleep(0.01)
+
     async def finished(self, job_id: str, ttl_ms: int = 10_000) -> Any:
         """Job.waitUntilFinished. Raises PeerError with the job's reason."""
         return await self.peer("finished", v=self.major, queue=self.queue, job=job_id, ttl=ttl_ms)
@@ -101,29 +153,56 @@ class Side:
     # --- the worker
 
     @asynccontextmanager
-    async def worker(self, **options: Any) -> AsyncIterator[Any]:
-        """Run a worker while the block runs; at its end it finishes the jobs in hand."""
-        async with self._worker(OPTIONS | options, self.queue) as worker:
-            yield worker
+    async def worker(self, second: str = "", **options: Any) -> AsyncIterator[Any]:
+        """Run a worker while the block runs; at its end it finishes the jobs in hand.
 
-    @asynccontextmanager
-    async def _worker(self, options: dict[str, Any], queue: str) -> AsyncIterator[Any]:
+        `second` is the end of the name of a scenario's second queue.
+        """
+        queue, told = self.queue + second, self._told(options)
         if self.kind == "ours":
-            async with consumer(self.port, queue, options | {"scripts": self.scripts}) as intake:
+            async with consumer(self.port, queue, told) as intake:
                 yield intake
             return
         self._workers += 1
         handle = f"{queue}/{self._workers}"
-        await self.peer("work", v=self.era, queue=queue, opts=options, handle=handle)
+        await self.peer("work", v=self.era, queue=queue, opts=told, handle=handle)
         try:
             yield handle
+        except BaseException:
+            await self.peer("stop", handle=handle, force=True)
+            raise
+        await self.peer("stop", handle=handle)
+
+    @asynccontextmanager
+    async def process(self, kind: str | None = None, **options: Any) -> AsyncIterator[Serving]:
+        """Run a worker in a process of its own, of the other kind if asked for; it is killed at the end."""
+        serving = Serving(kind or self.kind, self.port, self.queue, self.era, self._told(options))
+        await asyncio.to_thread(serving.start)
+        try:
+            yield serving
         finally:
-            await self.peer("stop", handle=handle)
+            serving.kill()
+
+    @property
+    def other(self) -> str:
+        """The other kind of worker."""
+        return "official" if self.kind == "ours" else "ours"
+
+    def _told(self, options: dict[str, Any]) -> dict[str, Any]:
+        return OPTIONS | options | {"scripts": self.scripts}
 
     # --- from outside
 
     def key(self, suffix: str) -> str:
         return f"bull:{self.queue}:{suffix}"
+
+    def client_name(self, worker: str) -> str:
+        """The name of the worker's connection, by which getWorkers finds it."""
+        return f"bull:{base64.b64encode(self.queue.encode()).decode()}:w:{worker}"
+
+    @property
+    def scripts_folder(self) -> Path | None:
+        return Path(self.scripts) if self.scripts else None
 
     def open(self, gate: str) -> None:
         """Let jobs pass that wait at `gate`."""
@@ -143,16 +222,19 @@ class Side:
         count = {"list": self.redis.llen, "zset": self.redis.zcard, "none": lambda _key: 0}
         return int(count[self.redis.type(self.key(state))](self.key(state)))
 
+    def where(self) -> str:
+        """Where the jobs are and what happened last, for messages."""
+        counts = {state: self.count(state) for state in (*STATES, "waiting-children", "completed", "failed")}
+        return f"{counts}, last events {self.events()[-6:]}"
+
     async def until(self, condition: Callable[[], Any], what: str = "") -> Any:
         """Wait until the condition holds; return what it returned."""
         deadline = time.monotonic() + PATIENCE_S
         while not (found := condition()):
             if time.monotonic() > deadline:
-                state = {
-                    name: self.count(name) for name in (*STATES, "completed", "failed", "waiting-children")
-                }
                 pytest.fail(
-                    f"{self.kind}: not within {PATIENCE_S:g} s: {what or condition}; {state}, {self.events()[-6:]}"
+                    f"{self.kind}: not within {PATIENCE_S:g} s: {what or condition}; {self.where()}",
+                    pytrace=False,
                 )
             await asyncio.sleep(0.01)
         return found
@@ -205,7 +287,10 @@ class Both:
 
     async def __call__(self, scenario: Scenario, *, several_at_once: bool = False) -> None:
         """Play the scenario on both sides at the same time, and compare what it leaves and what it returns."""
-        said = await asyncio.gather(scenario(self.official), scenario(self.ours))
+        said = await asyncio.gather(scenario(self.official), scenario(self.ours), return_exceptions=True)
+        for outcome in said:
+            if isinstance(outcome, BaseException):
+                raise outcome
         left = [side.snapshot() for side in (self.official, self.ours)]
         if several_at_once:
             left = [keyspace.each_job_apart(found) for found in left]

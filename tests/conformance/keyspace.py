@@ -15,6 +15,10 @@ _MS = re.compile(r"(?<!\d)1[5-9]\d{11}(?!\d)")
 #: The score of a delayed job: its time * 4096 + a sequence number.
 _DUE = 10**15
 
+#: A job of a scheduler: `repeat:<scheduler>:<ms>`.
+_ITERATION = re.compile(r":repeat:.+:(1[5-9]\d{11})$")
+_ITERATION_ID = re.compile(r"(repeat:[^\s\"]+:)(1[5-9]\d{11})")
+
 Snapshot = dict[str, Any]
 
 
@@ -52,21 +56,44 @@ def normalise(found: Snapshot, queue: str) -> Snapshot:
 
     The order of finished jobs is the event stream's affair: two that end in the same ms have no order in their set.
     """
+    iterations = sorted({int(ms) for key in found for ms in _ITERATION.findall(key)})
+    numbers = {str(ms): f"<iteration {number}>" for number, ms in enumerate(iterations, 1)}
+
+    def named(text: str) -> str:
+        text = _ITERATION_ID.sub(
+            lambda m: m[1] + numbers.get(m[2], "<next iteration>"), text.replace(queue, "Q")
+        )
+        return _MS.sub("<ms>", text)
+
+    def everywhere(value: Any) -> Any:
+        match value:
+            case str():
+                return named(value)
+            case bool():
+                return value
+            case int():
+                return "<ms>" if _MS.fullmatch(str(value)) else value
+            case dict():
+                return {named(name): everywhere(item) for name, item in value.items()}
+            case list() | tuple():
+                return type(value)(everywhere(item) for item in value)
+        return value
+
     return {
-        _named(key, queue): _normal(key, kind, _named_all(value, queue))
+        named(key): everywhere((kind, _normal(key, kind, value)))
         for key, (kind, value) in sorted(found.items())
     }
 
 
-def _normal(key: str, kind: str, value: Any) -> tuple[str, Any]:
+def _normal(key: str, kind: str, value: Any) -> Any:
     if key.endswith(":lock"):
-        return kind, "<token>"
+        return "<token>"
     if kind == "hash":
-        return kind, {name: _field(name, text) for name, text in sorted(value.items())}
+        return {name: _field(name, text) for name, text in sorted(value.items())}
     if kind == "zset":
         members = [(member, _score(score)) for member, score in value]
-        return kind, sorted(members) if key.endswith((":completed", ":failed", ":repeat")) else members
-    return kind, value
+        return sorted(members) if key.endswith((":completed", ":failed", ":repeat")) else members
+    return value
 
 
 def _field(name: str, text: str) -> Any:
@@ -74,28 +101,17 @@ def _field(name: str, text: str) -> Any:
         # The first line is the error; the rest says where in somebody's program.
         return [entry.partition("\n")[0] for entry in json.loads(text)]
     if name in ("data", "opts", "returnvalue", "progress", "parent"):
-        return json.loads(text)
-    return text
+        value = json.loads(text)
+        if isinstance(value, dict) and "offset" in value.get("repeat", ()):
+            # Where in the interval the series began.
+            value["repeat"]["offset"] = "<offset>"
+        return value
+    return "<offset>" if name == "offset" else text
 
 
-def _score(score: float) -> float | str:
-    if score > _DUE and score / 4096 < _DUE:
-        return "<due>" if _MS.fullmatch(str(int(score / 4096))) else score
-    return "<ms>" if _MS.fullmatch(str(int(score))) else score
-
-
-def _named_all(value: Any, queue: str) -> Any:
-    if isinstance(value, str):
-        return _named(value, queue)
-    if isinstance(value, dict):
-        return {_named(name, queue): _named_all(item, queue) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_named_all(item, queue) for item in value)
-    return value
-
-
-def _named(text: str, queue: str) -> str:
-    return _MS.sub("<ms>", text.replace(queue, "Q"))
+def _score(score: float) -> Any:
+    due = str(int(score / 4096))
+    return "<due>" if score > _DUE and _MS.fullmatch(due) else int(score) if score.is_integer() else score
 
 
 def each_job_apart(found: Snapshot) -> Snapshot:

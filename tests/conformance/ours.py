@@ -6,7 +6,7 @@ The script is the job's `s3Key`: steps separated by " | ", played by `play.js` i
     fail:CODE           an error of that code; fatal:CODE one that must not be tried again
     fail-then-ok:N      the first N attempts fail
     slow:MS             take time; gate:NAME wait until the key gate:<queue>:NAME is there
-    progress:N log:TEXT
+    progress:N progress-times:N log:TEXT
 
 Run as a program (`python -m tests.conformance.ours JSON`) it serves until it is told to stop by SIGTERM, or killed.
 """
@@ -27,7 +27,8 @@ from typing import Any
 
 import uvloop
 
-from fastproc.bullmq import connection, scripts
+from fastproc.bullmq import scripts
+from fastproc.bullmq.address import connector
 from fastproc.bullmq.client import Client, greeting
 from fastproc.bullmq.connection import Pipe, Waiter
 from fastproc.bullmq.decode import Defaults
@@ -75,6 +76,9 @@ class ScriptedLine(JobLine):
                     value = argument or "null"
                 case "progress":
                     queue.progress(job, int(argument))
+                case "progress-times":
+                    for percent in range(int(argument)):
+                        queue.progress(job, percent)
                 case "log":
                     queue.add_log(job, argument)
                 case "slow":
@@ -91,8 +95,9 @@ class ScriptedLine(JobLine):
         return Completed(value)
 
     async def _opened(self, gate: str) -> None:
-        while not await self._pipe.call("EXISTS", f"gate:{self._queue_name}:{gate}"):
-            await asyncio.sleep(0.005)  # noqa: ASYNC110 - whoever opens it is in another process
+        # Whoever opens it is in another process.
+        while not await self._pipe.call("EXISTS", f"gate:{self._queue_name}:{gate}"):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
 
 @asynccontextmanager
@@ -102,10 +107,10 @@ async def consumer(port: int, queue: str, opts: Mapping[str, Any]) -> AsyncItera
     commands = scripts.load(Path(opts["scripts"]) if opts.get("scripts") else None)
     keys = Keys("bull", queue)
     async with AsyncExitStack() as stack:
-        pipe = Pipe(connection.connector(redis), greeting(commands))
+        pipe = Pipe(connector(redis, keys.base), greeting(commands))
         await pipe.open()
         stack.push_async_callback(pipe.close)
-        waiter = Waiter(connection.connector(redis, f"{keys.client_name}:w:{opts['name']}"))
+        waiter = Waiter(connector(redis, keys.base, f"{keys.client_name}:w:{opts['name']}"))
         stack.push_async_callback(waiter.close)
         client = Client(pipe, keys, commands, lambda: time.time_ns() // 1_000_000)
         bull = _queue(client, waiter, keys, opts)
@@ -115,13 +120,22 @@ async def consumer(port: int, queue: str, opts: Mapping[str, Any]) -> AsyncItera
         silent: Any = Silent()
         line = ScriptedLine(Ports(bull, silent, silent, silent, silent), locks, pipe, queue)
         intake = Intake(bull, line.run, opts["concurrency"], _bucket(opts.get("limiter")), Metrics())
-        stack.push_async_callback(_stopped, intake, asyncio.create_task(intake.run()))
-        # The locks go last: they are renewed until the last job in hand has ended.
-        sweeping = asyncio.create_task(locks.run())
-        stack.callback(sweeping.cancel)
+        running, keeping = asyncio.create_task(intake.run()), asyncio.create_task(locks.run())
+        stack.push_async_callback(_ended, intake, running, keeping)
         yield intake
         intake.stop()
+        # Its last fetch may still bring a job.
+        await running
         await intake.idle()
+
+
+async def _ended(intake: Intake, *background: asyncio.Task[None]) -> None:
+    """Take no more jobs and give back those in hand; where the block ended well, there are none."""
+    intake.stop()
+    await intake.interrupt()
+    for task in background:
+        task.cancel()
+    await asyncio.gather(*background, return_exceptions=True)
 
 
 def _queue(client: Client, waiter: Waiter, keys: Keys, opts: Mapping[str, Any]) -> BullQueue:
@@ -137,12 +151,6 @@ def _queue(client: Client, waiter: Waiter, keys: Keys, opts: Mapping[str, Any]) 
     )
     sweep = Sweep(interval_ms=opts["stalledInterval"], max_stalled_count=opts["maxStalledCount"])
     return BullQueue(client, Fetcher(client, waiter, keys("marker"), by, defaults), by, sweep)
-
-
-async def _stopped(intake: Intake, running: asyncio.Task[None]) -> None:
-    intake.stop()
-    await intake.interrupt()
-    await asyncio.gather(running, return_exceptions=True)
 
 
 def _bucket(limiter: Mapping[str, int] | None) -> TokenBucket | None:

@@ -9,7 +9,7 @@
 //   work {v, queue, opts, handle}             a Worker whose processor plays the job's script; `idle`, `stop`
 //   errors {handle}                           what the worker has emitted as errors
 //   lua {v}                                   the Lua commands of the package, by file name
-//   leave {queue}                             close what this queue has open
+//   leave {queue}                             close what queues have open whose names begin so
 //
 // `v` is the major. Argument: the port of the server.
 
@@ -83,10 +83,10 @@ async function stop({ handle, force }) {
 async function leave({ queue }) {
   const closing = [];
   for (const [handle, { queue: whose }] of Object.entries(open.worker)) {
-    if (whose === queue) closing.push(stop({ handle, force: true }));
+    if (whose.startsWith(queue)) closing.push(stop({ handle, force: true }));
   }
   for (const kind of [open.queue, open.listener]) {
-    for (const key of Object.keys(kind).filter((name) => name.endsWith(` ${queue}`))) {
+    for (const key of Object.keys(kind).filter((name) => name.slice(2).startsWith(queue))) {
       closing.push(kind[key].then((made) => made.close()));
       delete kind[key];
     }

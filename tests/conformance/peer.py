@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).parent
+#: Longest that an operation may take.
+PATIENCE_S = 20.0
 
 
 class PeerError(Exception):
@@ -36,11 +38,12 @@ class Peer:
 
     async def __call__(self, op: str, **command: Any) -> Any:
         """Do one operation of peer.js. Raises PeerError with the library's message."""
-        return await asyncio.wrap_future(self._send(op, command))
+        async with asyncio.timeout(PATIENCE_S):
+            return await asyncio.wrap_future(self._send(op, command))
 
     def wait(self, op: str, **command: Any) -> Any:
         """The same, from outside a loop."""
-        return self._send(op, command).result(30)
+        return self._send(op, command).result(PATIENCE_S)
 
     def kill(self) -> None:
         """End the process as a crash does."""
@@ -73,6 +76,8 @@ class Peer:
         for line in self._process.stdout:
             answer = json.loads(line)
             future = self._waiting.pop(answer["id"])
+            if future.cancelled():
+                continue
             if "error" in answer:
                 future.set_exception(PeerError(answer["error"]))
             else:

@@ -16,6 +16,7 @@ exports.play = async function play(job, redis, UnrecoverableError) {
     const [, name, argument] = step.match(/^([a-z-]+):?(.*)$/s);
     if (name === 'ok') value = argument ? JSON.parse(argument) : undefined;
     else if (name === 'progress') await job.updateProgress(Number(argument));
+    else if (name === 'progress-times') for (let n = 0; n < argument; n++) await job.updateProgress(n);
     else if (name === 'log') await job.log(argument);
     else if (name === 'slow') await sleep(Number(argument));
     else if (name === 'gate') while (!(await redis.exists(`gate:${job.queueName}:${argument}`))) await sleep(5);
