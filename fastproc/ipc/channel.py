@@ -106,7 +106,11 @@ class SupervisorChannel:
         return True
 
     def _receive(self) -> FromWorker | None:
-        packet, _, flags, _ = self._socket.recvmsg(MAX_MESSAGE_BYTES)
+        try:
+            packet, _, flags, _ = self._socket.recvmsg(MAX_MESSAGE_BYTES)
+        except ConnectionResetError:
+            # It died before it had read its task: an end like any other, and how the process ended says more.
+            return None
         if flags & socket.MSG_CTRUNC:
             # No room was given for descriptors, so the kernel has closed what came.
             raise ProtocolError("it sent descriptors")
