@@ -125,6 +125,13 @@ async def test_the_end_of_the_other_side_is_told_once_and_after_its_last_message
     assert heard.ends == [""]
 
 
+async def test_an_end_before_a_task_was_read_is_an_end_like_any_other(ends: Ends) -> None:
+    channel, theirs, heard = ends
+    channel.send(Task(lane=1, size=1), [])
+    theirs.close()  # The kernel says "connection reset" where something was left unread.
+    assert await heard.end() == ""
+
+
 async def test_draining_reads_what_a_dead_worker_has_left_behind(ends: Ends) -> None:
     channel, theirs, heard = ends
     for n in range(5):

@@ -118,6 +118,17 @@ async def test_a_return_value_is_strict_json_whatever_a_stage_measured(line: Lin
     assert value["metadata"] == {"brightness": None, "density": None}
 
 
+async def test_a_photos_bytes_count_until_its_worker_is_done_and_no_longer(line: Line) -> None:
+    held: list[int] = []
+    line.queue.add_log = lambda job, row: held.append(line.budget.held)  # type: ignore[method-assign]
+    task = await interrupted_at(
+        line, "workers.run", lambda task: held.append(line.budget.held) or task.cancel()
+    )
+    assert isinstance(task, asyncio.Task)
+    await line.run()
+    assert held == [len(b"a photo"), 0, 0]
+
+
 async def test_the_next_job_comes_along_only_where_there_is_room_for_it(line: Line) -> None:
     line.queue.following = structs.replace(JOB, id="8")
     assert await line.run(may_fetch=lambda: True) is line.queue.following
