@@ -22,7 +22,6 @@ OVER = {
     "bullmq/protocol.py": "a third is the table of the scripts' keys, which belongs beside the arguments",
     "config.py": "the one list of settings: most lines are a variable, its bounds and its meaning",
     "supervisor/pool.py": "one owner of the workers' state: halves would share the tasks, the slots and the loans",
-    "worker/exif.py": "half is tables of tags and words from the standard, of use to this reader alone",
     "worker/image.py": "the only importer of pyvips: a second file would be a second importer",
 }
 
