@@ -199,12 +199,12 @@ class JobLine:
         about = f"job={job.id} photo={job.photo_id or '?'} attempt={job.attempt}/{job.attempts} seconds={seconds:.3f}"
         if isinstance(end, Completed):
             log.info("completed %s", about)
-        elif isinstance(end.decision, Retry):
-            log.warning(
-                "retrying %s delay_ms=%d code=%s: %s", about, end.decision.delay_ms, end.code, end.reason
-            )
+            return
+        words = end.reason.removeprefix(f"{end.code}: ")
+        if isinstance(end.decision, Retry):
+            log.warning("retrying %s delay_ms=%d code=%s: %s", about, end.decision.delay_ms, end.code, words)
         else:
-            log.warning("failed %s code=%s why=%r: %s", about, end.code, end.decision.why, end.reason)
+            log.warning("failed %s why=%r code=%s: %s", about, end.decision.why, end.code, words)
 
     async def _give_back(self, job: Job) -> None:
         try:
