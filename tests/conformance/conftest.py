@@ -115,6 +115,11 @@ class Side:
         job = await self.call("add", _name, photo(script), opts)
         return str(job["id"])
 
+    async def add_to(self, second: str, script: str, **opts: Any) -> None:
+        """Add a job to the scenario's second queue."""
+        args = ["photo", photo(script), opts]
+        await self.peer("queue", v=self.major, queue=self.queue + second, method="add", args=args)
+
     async def add_all(self, script: str, count: int, **opts: Any) -> None:
         """Add `count` jobs in one step, so that no worker sees some of them; opts["jobId"] gets a number."""
         jobs = []
@@ -199,6 +204,18 @@ class Side:
     def client_name(self, worker: str) -> str:
         """The name of the worker's connection, by which getWorkers finds it."""
         return f"bull:{base64.b64encode(self.queue.encode()).decode()}:w:{worker}"
+
+    def connections(self, worker: str) -> list[str]:
+        """Ids of the connections that make the worker visible."""
+        clients = self.redis.client_list()
+        return [client["id"] for client in clients if client["name"] == self.client_name(worker)]
+
+    def cut(self, worker: str) -> bool:
+        """Cut the worker's visible connections; say whether there was one."""
+        found = self.connections(worker)
+        for number in found:
+            self.redis.client_kill_filter(_id=number)
+        return bool(found)
 
     @property
     def scripts_folder(self) -> Path | None:

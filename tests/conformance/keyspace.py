@@ -23,12 +23,16 @@ Snapshot = dict[str, Any]
 
 
 def snapshot(redis: Redis, *queues: str) -> Snapshot:
-    """Return all keys of the queues with their types and contents, as they are."""
+    """Return all keys of the queues with their types and contents, as they are.
+
+    But for the one that keeps workers from sweeping too often, which goes by itself after a while.
+    """
     found: Snapshot = {}
     for queue in queues:
         for key in redis.scan_iter(f"bull:{queue}:*", count=1000):
             kind = redis.type(key)
-            found[key] = (kind, _content(redis, key, kind))
+            if not key.endswith(":stalled-check"):
+                found[key] = (kind, _content(redis, key, kind))
     return found
 
 
@@ -89,17 +93,26 @@ def _normal(key: str, kind: str, value: Any) -> Any:
     if key.endswith(":lock"):
         return "<token>"
     if kind == "hash":
-        return {name: _field(name, text) for name, text in sorted(value.items())}
+        fields = {name: _field(name, text) for name, text in sorted(value.items())}
+        return _without_delay(fields) if _ITERATION.search(key) else fields
     if kind == "zset":
         members = [(member, _score(score)) for member, score in value]
         return sorted(members) if key.endswith((":completed", ":failed", ":repeat")) else members
     return value
 
 
+def _without_delay(fields: dict[str, Any]) -> dict[str, Any]:
+    """An iteration's delay is the rest of its interval, which depends on the moment."""
+    for holder in (fields, fields.get("opts", {})):
+        if holder.get("delay") not in (None, 0, "0"):
+            holder["delay"] = "<rest>"
+    return fields
+
+
 def _field(name: str, text: str) -> Any:
     if name == "stacktrace":
-        # The first line is the error; the rest says where in somebody's program.
-        return [entry.partition("\n")[0] for entry in json.loads(text)]
+        # The first line is the error, with its class where a JavaScript engine wrote it; the rest says where.
+        return [re.sub(r"^\w*Error: ", "", entry.partition("\n")[0]) for entry in json.loads(text)]
     if name in ("data", "opts", "returnvalue", "progress", "parent"):
         value = json.loads(text)
         if isinstance(value, dict) and "offset" in value.get("repeat", ()):
