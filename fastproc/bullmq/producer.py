@@ -49,7 +49,7 @@ class Producer:
     async def add(self, data: Mapping[str, Any], options: Mapping[str, Any]) -> str:
         """Add a job; return its id. `options` are BullMQ's."""
         job = await self._queue.add(JOB_NAME, dict(data), dict(options))
-        return str(job.id)
+        return text(job.id) if isinstance(job.id, bytes) else str(job.id)
 
     async def status(self, failures: int = 5) -> Status:
         """Read the queue's state, with the newest `failures` failed jobs."""
