@@ -361,6 +361,20 @@ async def test_a_dripping_body_is_unavailable_after_the_total_time(scripted, aga
     assert 0.5 < time.monotonic() - started < 1.5
 
 
+async def test_a_dripping_head_is_unavailable_after_the_total_time(scripted, against) -> None:
+    async def drip(head: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        for _ in range(100):
+            writer.write(b"x")
+            await asyncio.sleep(0.05)
+
+    scripted.answer = drip
+    started = time.monotonic()
+    with pytest.raises(StorageUnavailable, match=r"more than 0\.6 s"):
+        await against.get_into("photos", "k", room(100), nothing)
+    assert time.monotonic() - started < 1.5
+
+
 async def test_waiting_for_admission_is_not_charged_to_the_server(scripted, against) -> None:
     body = b"x" * 3_000_000
     scripted.answer = says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body)
