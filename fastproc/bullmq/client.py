@@ -23,10 +23,10 @@ log = logging.getLogger(__name__)
 
 
 class Refused(FastprocError):
-    """A script refused to move the job, which is still ours; `code` is its reply."""
+    """A script refused to move the job, which is still ours; `code` is its reply, the message BullMQ's own."""
 
     def __init__(self, job_id: str, code: int, script: str) -> None:
-        super().__init__(f"job {job_id}: {protocol.ERRORS.get(code, 'refused')} ({script} {code})")
+        super().__init__(protocol.refusal(job_id, code, script))
         self.code = code
 
 
@@ -181,5 +181,5 @@ def _accepted(reply: Any, job_id: str, script: str) -> Any:
     if not isinstance(reply, int) or reply >= 0:
         return reply
     if reply in protocol.NOT_OURS:
-        raise LockLost(f"job {job_id}: {protocol.ERRORS[reply]} ({script} {reply})")
+        raise LockLost(protocol.refusal(job_id, reply, script))
     raise Refused(job_id, reply, script)

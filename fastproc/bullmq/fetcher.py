@@ -4,7 +4,7 @@ Rule 1: one fetch at a time, one blocking wait at a time, and a wait only for a 
         popped is gone for everybody.
 Rule 2: `drained`, `next_at` and `limit_until` mean what they mean in the official worker.
         Source: BullMQ src/classes/worker.ts, mainLoop, waitForJob, getBlockTimeout.
-Rule 3: who takes a scheduler's job produces the next one, beside running this one.
+Rule 3: who takes a scheduler's job produces the next one before running this one, as the official worker does.
 Rule 4: a fetch whose reply never came may have given us a job that we do not know of: before the next fetch the active
         jobs are looked through for locks of ours, and strays go back to the queue.
 """
@@ -39,6 +39,8 @@ MAX_LIMIT_S = 30.0
 MIN_BLOCK_S = 0.002
 #: Pause after a fetch that failed: the connection itself reconnects with backoff.
 TROUBLE_PAUSE_S = 0.2
+#: Longest wait for the next job of a scheduler's series to be there before this one starts.
+SERIES_PATIENCE_S = 2.0
 
 
 class Fetcher:
@@ -78,8 +80,8 @@ class Fetcher:
         """Take no more jobs; a waiting `take` returns None."""
         self._stopped.set()
 
-    def note(self, fetched: Fetched, token: str) -> Job | None:
-        """Learn from a fetch, wherever it was made; return its job, if it brought one."""
+    async def note(self, fetched: Fetched, token: str) -> Job | None:
+        """Learn from a fetch, wherever it was made; return its job, if it brought one, with its series continued."""
         self._drained = fetched.job_id is None
         self._next_at_ms = fetched.next_at_ms
         self._limit_until_ms = _now_ms() + fetched.limit_ms if fetched.limit_ms else 0
@@ -90,6 +92,8 @@ class Fetcher:
             producing = asyncio.create_task(self._continue(series, fetched.job_id, fetched.fields))
             self._producing.add(producing)
             producing.add_done_callback(self._producing.discard)
+            # Listeners expect the next job before this one's end; but Redis' trouble must not keep this one.
+            await asyncio.wait((producing,), timeout=SERIES_PATIENCE_S)
         return decode.job(fetched.job_id, token, fetched.fields, self._defaults)
 
     def released(self, job_id: str) -> None:
@@ -120,7 +124,7 @@ class Fetcher:
     async def _fetch(self) -> Job | None:
         token = f"{self._by.worker_id}:{next(self._tokens)}"
         try:
-            return self.note(await self._client.move_to_active(self._by.fetch(token)), token)
+            return await self.note(await self._client.move_to_active(self._by.fetch(token)), token)
         except QueueUnavailable:
             self.unsure()
             raise

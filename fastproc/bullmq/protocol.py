@@ -22,15 +22,15 @@ from fastproc.core.model import Keep
 
 Arg = str | bytes | int
 
-#: Negative replies. Source: BullMQ src/enums/error-code.ts.
+#: Negative replies, in the words that the official worker puts into `failedReason`.
+#: Source: BullMQ src/enums/error-code.ts, src/classes/finished-errors.ts.
 ERRORS: Final = {
-    -1: "the job's key is missing",
-    -2: "the job's lock is missing",
-    -3: "the job is not active",
-    -4: "the job has pending children",
-    -5: "the parent job is missing",
-    -6: "the job's lock is somebody else's",
-    -9: "the job has failed children",
+    -1: "Missing key for job {job}. {script}",
+    -2: "Missing lock for job {job}. {script}",
+    -3: "Job {job} is not in the active state. {script}",
+    -4: "Job {job} has pending dependencies. {script}",
+    -6: "Lock mismatch for job {job}. Cmd {script} from active",
+    -9: "Cannot complete job {job} because it has at least one failed child. {script}",
 }
 #: Minutes that `queue.getMetrics` can show; two weeks, as BullMQ's MetricsTime.TWO_WEEKS.
 METRICS_MINUTES: Final = 14 * 24 * 60
@@ -150,6 +150,13 @@ def settle(standing: Standing, token: str, *, finishing: bool, removed: bool) ->
     if not finishing or standing.finished or (removed and not standing.exists):
         return Settled.DONE
     return Settled.LOST
+
+
+def refusal(job_id: str, code: int, script: str) -> str:
+    """What a script's negative reply says, in BullMQ's words."""
+    return ERRORS.get(code, "Unknown code {code} for job {job}. {script}").format(
+        job=job_id, code=code, script=script
+    )
 
 
 def text(value: bytes | str) -> str:

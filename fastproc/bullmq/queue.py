@@ -150,7 +150,7 @@ class BullQueue:
                 raise
             else:
                 self._fetcher.released(job.id)
-                return self._fetcher.note(fetched, job.token) if fetched is not None else None
+                return await self._fetcher.note(fetched, job.token) if fetched is not None else None
 
     async def _settled(self, job: Job, finishing: bool, removed: bool) -> bool:
         """Whether the move has happened after all; False when it must be sent again. Raises LockLost."""

@@ -71,7 +71,7 @@ def _options(
     again |= {"count": count, "offset": offset}
     for key in ("startDate", "endDate"):
         again[key] = _epoch_ms(repeat.get(key))
-    merged = {**options, "timestamp": now_ms, "repeatJobKey": name}
+    merged = {"attempts": 0, **options, "timestamp": now_ms, "repeatJobKey": name}
     merged["repeat"] = {key: value for key, value in again.items() if value is not None}
     if next_ms is not None:
         merged |= {"prevMillis": next_ms, "jobId": f"repeat:{name}:{next_ms}"}

@@ -138,7 +138,6 @@ async def test_a_child_that_stalled_too_often_reaches_its_parent_as_any_failed_c
     await both(scenario)
 
 
-@pytest.mark.xfail(strict=True, reason="the reason is not in the words of the official worker")
 @pytest.mark.parametrize("attempts", [1, 2])
 async def test_a_parent_that_ends_before_its_children_fails_by_the_usual_rules(
     both: Both, attempts: int
@@ -160,7 +159,6 @@ async def test_a_parent_that_ends_before_its_children_fails_by_the_usual_rules(
     await both(scenario)
 
 
-@pytest.mark.xfail(strict=True, reason="the reason is not in the words of the official worker")
 @pytest.mark.parametrize("attempts", [1, 3])
 async def test_a_parent_whose_child_has_failed_meanwhile_fails_for_good(both: Both, attempts: int) -> None:
     async def scenario(side: Side) -> list[str]:
@@ -268,7 +266,6 @@ async def test_a_schedule_goes_on_until_its_limit_whatever_becomes_of_its_jobs(
     await both(scenario)
 
 
-@pytest.mark.xfail(strict=True, reason="the next iteration is produced beside the job, not before it")
 async def test_the_next_job_of_a_schedule_is_there_before_this_one_begins(both: Both) -> None:
     async def scenario(side: Side) -> list[str]:
         async with side.worker():
@@ -280,9 +277,6 @@ async def test_the_next_job_of_a_schedule_is_there_before_this_one_begins(both: 
     await both(scenario)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an iteration does not get the attempts: 0 that the official worker adds"
-)
 async def test_the_next_job_of_a_schedule_has_the_same_options_where_attempts_are_not_given(
     both: Both,
 ) -> None:
