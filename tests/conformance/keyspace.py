@@ -25,13 +25,13 @@ Snapshot = dict[str, Any]
 def snapshot(redis: Redis, *queues: str) -> Snapshot:
     """Return all keys of the queues with their types and contents, as they are.
 
-    But for the one that keeps workers from sweeping too often, which goes by itself after a while.
+    But for those that depend on the clock alone: the pause between two sweeps, and the metrics by the minute.
     """
     found: Snapshot = {}
     for queue in queues:
         for key in redis.scan_iter(f"bull:{queue}:*", count=1000):
             kind = redis.type(key)
-            if not key.endswith(":stalled-check"):
+            if not key.endswith((":stalled-check", ":metrics:completed:data", ":metrics:failed:data")):
                 found[key] = (kind, _content(redis, key, kind))
     return found
 
@@ -94,6 +94,8 @@ def _normal(key: str, kind: str, value: Any) -> Any:
         return "<token>"
     if kind == "hash":
         fields = {name: _field(name, text) for name, text in sorted(value.items())}
+        if ":metrics:" in key:
+            return {"count": fields["count"]}
         return _without_delay(fields) if _ITERATION.search(key) else fields
     if kind == "zset":
         members = [(member, _score(score)) for member, score in value]

@@ -22,21 +22,22 @@ const { play } = require('./play.js');
 const connection = { host: '127.0.0.1', port: Number(process.argv[2]), maxRetriesPerRequest: null };
 const packages = { 4: 'bullmq4', 5: 'bullmq5', 6: 'bullmq' };
 const bullmq = (v) => require(packages[v]);
-const scripts = new Redis(connection);
+// Errors of a connection are told by what was asked over it.
+const quiet = (redis) => redis.on('error', () => {}).setMaxListeners(0);
+const scripts = quiet(new Redis(connection));
 const shared = {};
 const open = { queue: {}, listener: {}, flow: {}, worker: {} };
 
 // One connection a major for all queues: a test has a queue of its own, not a connection.
 function link(v) {
-  shared[v] ??= new Redis(connection).setMaxListeners(0);
+  shared[v] ??= quiet(new Redis(connection));
   return shared[v];
 }
 
 async function queueOf({ v, queue }) {
   const key = `${v} ${queue}`;
   if (!open.queue[key]) {
-    const made = new (bullmq(v).Queue)(queue, { connection: link(v) });
-    made.on('error', () => {});
+    const made = quiet(new (bullmq(v).Queue)(queue, { connection: link(v) }));
     open.queue[key] = made.waitUntilReady().then(() => made);
   }
   return open.queue[key];
@@ -108,7 +109,7 @@ const operations = {
     return command.method ? job[command.method](...(command.args ?? [])) : job;
   },
   flow: async ({ v, args }) => {
-    open.flow[v] ??= new (bullmq(v).FlowProducer)({ connection: link(v) });
+    open.flow[v] ??= quiet(new (bullmq(v).FlowProducer)({ connection: link(v) }));
     await open.flow[v].add(...args);
   },
   listen: async (command) => void (await listenerOf(command)),

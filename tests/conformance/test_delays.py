@@ -74,7 +74,7 @@ async def test_delayed_jobs_with_a_priority_keep_it_when_they_are_due(both: Both
     await both(scenario)
 
 
-async def test_a_paused_queue_lets_due_jobs_wait_and_runs_none(both: Both) -> None:
+async def test_a_paused_queue_lets_due_jobs_wait_and_runs_none(sides: Both) -> None:
     async def scenario(side: Side) -> list[str]:
         await side.add("ok", delay=100)
         await side.call("pause")
@@ -86,4 +86,4 @@ async def test_a_paused_queue_lets_due_jobs_wait_and_runs_none(both: Both) -> No
             await side.quiet()
         return side.runs()
 
-    await both(scenario)
+    await sides(scenario)

@@ -1,0 +1,99 @@
+"""Official workers and ours beside each other on one queue, some of them dying; a server that goes and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from fastproc.demo.servers import Valkey
+from tests.conformance.conftest import Both, Serving, Side
+from tests.conformance.peer import Peer
+
+#: Locks that run out soon. A job may stall as often as its workers die.
+MORTAL = {"lockDuration": 600, "stalledInterval": 300, "maxStalledCount": 50, "concurrency": 3}
+
+
+@pytest.mark.parametrize(
+    ("jobs", "seed"),
+    [(200, 3), *(pytest.param(500, seed, marks=pytest.mark.soak) for seed in range(4, 8))],
+)
+async def test_every_job_is_finished_once_though_workers_are_killed(ours: Side, jobs: int, seed: int) -> None:
+    dice = random.Random(seed)
+    async with contextlib.AsyncExitStack() as stack:
+        workers: list[Serving] = []
+        for number, kind in enumerate(("official", "official", "ours")):
+            workers.append(await stack.enter_async_context(ours.process(kind, name=f"w{number}", **MORTAL)))
+        await ours.add_all("slow:100 | ok:1", jobs)
+        killed = []
+        while ours.count("completed") < jobs * 0.8:
+            await asyncio.sleep(dice.uniform(0.1, 0.4))
+            worker = dice.choice(workers)
+            killed.append(worker.kind)
+            worker.kill()
+            await asyncio.to_thread(worker.start)
+        await ours.quiet()
+    runs = ours.runs()
+    print(f"killed: {killed}; begun {len(runs)} times for {jobs} jobs")
+    assert {"ours", "official"} <= set(killed)
+    assert ours.count("failed") == 0
+    finished = Counter(event["jobId"] for event in ours.events("completed"))
+    assert finished == Counter(str(number + 1) for number in range(jobs))
+    by = Counter(ours.redis.hget(ours.key(str(number + 1)), "pb") for number in range(jobs))
+    print(f"finished by: {dict(by)}")
+    assert by.keys() == {"w0", "w1", "w2"}
+    assert {ours.redis.hget(ours.key(str(number + 1)), "atm") for number in range(jobs)} == {"1"}
+
+
+@pytest.fixture
+def mortal_valkey(tmp_path: Path) -> Iterator[Valkey]:
+    """A server that keeps its data when it is stopped and started."""
+    with Valkey(tmp_path, options=("--appendonly", "yes")) as server:
+        yield server
+
+
+@pytest.fixture
+def elsewhere(mortal_valkey: Valkey, unique: str, peer: Peer) -> Iterator[Both]:
+    """Both sides on that server."""
+    redis = Redis(port=mortal_valkey.port, decode_responses=True, protocol=2)
+    with contextlib.closing(redis), contextlib.closing(Peer(mortal_valkey.port)) as own:
+        yield Both(*(Side(kind, f"{unique}-{kind}", own, redis) for kind in ("official", "ours")))
+
+
+async def test_jobs_added_before_and_after_an_outage_of_the_server_are_all_done(
+    elsewhere: Both, mortal_valkey: Valkey
+) -> None:
+    ready, up = asyncio.Barrier(3), asyncio.Event()
+
+    async def scenario(side: Side) -> None:
+        await side.add("ok", jobId="early")
+        async with side.worker():
+            await side.until_state("completed")
+            await side.add("ok", jobId="before", delay=300)
+            await ready.wait()
+            await up.wait()
+            await side.add("ok", jobId="after")
+            await side.until_state("completed", 3)
+            await side.quiet()
+        assert sorted(side.runs()) == ["after/1", "before/1", "early/1"]
+
+    async def outage() -> None:
+        await ready.wait()
+        await asyncio.to_thread(mortal_valkey.stop)
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(_again, mortal_valkey)
+        up.set()
+
+    async with asyncio.timeout(40):
+        await asyncio.gather(scenario(elsewhere.official), scenario(elsewhere.ours), outage())
+
+
+def _again(server: Valkey) -> None:
+    server.start()
+    server.wait_ready()
