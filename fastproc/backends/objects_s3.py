@@ -78,6 +78,7 @@ class S3ObjectStore:
         self._public_url = (config.public_url or self._endpoint).rstrip("/")
         self._timeouts = timeouts or Timeouts()
         credentials = ReadOnlyCredentials(config.access_key, config.secret_key, None)
+        self._buckets_from = "ALLOWED_BUCKETS, MINIO_BUCKET" if config.allowed_buckets else "MINIO_BUCKET"
         self._signer = S3SigV4QueryAuth(credentials, "s3", config.region, expires=_EXPIRES_S)
         self._opened: aiohttp.ClientSession | None = None
 
@@ -156,7 +157,7 @@ class S3ObjectStore:
         if refusal.code == "NoSuchKey":
             return None
         if refusal.code == "NoSuchBucket":
-            return f"MINIO_BUCKET: there is no bucket {bucket!r} at {self._endpoint}"
+            return f"{self._buckets_from}: there is no bucket {bucket!r} at {self._endpoint}"
         if refusal.code in _REFUSED_KEYS:
             return f"MINIO_ACCESS_KEY, MINIO_SECRET_KEY: {self._endpoint} refused them ({refusal})"
         if refusal.code == "AccessDenied":
