@@ -23,7 +23,8 @@ from tests import pictures
 
 #: No timing here is tighter than this: two cores may have much else to do.
 PATIENCE_S = 30.0
-OPTIONS = Options(limits=Limits(max_source_bytes=8 << 20))
+STAGES = ("validation", "metadata", "thumbnails", "optimization")
+OPTIONS = Options(stages=STAGES, limits=Limits(max_source_bytes=8 << 20))
 
 
 def ignore(_stage: str) -> None:
@@ -74,7 +75,7 @@ async def test_a_photo_goes_in_and_its_renditions_come_out() -> None:
     async with started() as pool:
         result = await process(pool, pictures.jpeg(800, 600), seen.append)
         assert pool.greeting is not None
-    assert seen == ["validation", "metadata", "thumbnails", "optimization"]
+    assert tuple(seen) == STAGES
     assert (result.report.width, result.report.height, result.report.format) == (800, 600, "jpeg")
     sizes = {
         rendition.name: Image.open(io.BytesIO(body)).size
@@ -154,6 +155,7 @@ async def test_cancelling_a_task_that_waits_harms_nobody() -> None:
             await asyncio.sleep(0.05)
             waiting.cancel()
             await asyncio.wait([waiting], timeout=PATIENCE_S)
+            assert pool._queue == []
         assert (await asyncio.wait_for(busy, PATIENCE_S)).bodies
         assert pool.pids == [pid]
         assert pool._lanes[0].lent == 0
@@ -192,15 +194,15 @@ async def test_recycled_memory_does_not_grow() -> None:
 
 async def test_work_moves_to_an_idle_worker() -> None:
     async with started(size=2) as pool:
+        # Photos of different sizes: each result must be its own photo's, wherever that was moved to.
+        photos = [pictures.jpeg(200 + 10 * n, 200) for n in range(6)]
         with stopped(pool.pids[0]):
-            tasks = [asyncio.create_task(process(pool, pictures.jpeg())) for _ in range(6)]
-            done: set[asyncio.Task[Result]] = set()
-            async with asyncio.timeout(PATIENCE_S):
-                while len(done) < 5:
-                    done, _ = await asyncio.wait(tasks, return_when="FIRST_COMPLETED", timeout=0.1)
+            tasks = [asyncio.create_task(process(pool, photo)) for photo in photos]
+            await until(lambda: sum(task.done() for task in tasks) == 5)
             assert pool.moves > 0
         results = await asyncio.gather(*tasks)
-        assert all(result.bodies == results[0].bodies for result in results)
+        assert [result.report.width for result in results] == [200, 210, 220, 230, 240, 250]
+        assert [lanes.lent for lanes in pool._lanes] == [0, 0]
 
 
 async def test_a_worker_has_no_environment_of_ours_and_no_descriptor_but_its_own() -> None:
