@@ -93,7 +93,14 @@ class Limits(Struct, frozen=True, kw_only=True):
 class Options(Struct, frozen=True, kw_only=True):
     """What the pipeline makes of a photo. The same for every job of a service; given to a worker when it starts."""
 
-    stages: tuple[str, ...] = ("validation", "metadata", "thumbnails", "optimization")
+    stages: tuple[str, ...] = (
+        "validation",
+        "metadata",
+        "thumbnails",
+        "optimization",
+        "placeholder",
+        "phash",
+    )
     thumbnails: tuple[ThumbnailSpec, ...] = (
         ThumbnailSpec("thumb_sm", 150, 75),
         ThumbnailSpec("thumb_md", 300, 80),

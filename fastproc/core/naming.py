@@ -48,6 +48,12 @@ def stage_percent(stages: tuple[str, ...], stage: str) -> int:
     return max(marks)
 
 
+def is_news(stages: tuple[str, ...], stage: str) -> bool:
+    """Return whether the end of `stage` moves the progress: stages behind the last of the contract do not."""
+    at = stages.index(stage)
+    return at == 0 or stage_percent(stages, stage) > stage_percent(stages, stages[at - 1])
+
+
 def suffix(rendition: Rendition) -> str:
     """Return the file name's ending for the rendition, without the dot."""
     return _SUFFIXES.get(rendition.content_type, "bin")

@@ -216,7 +216,8 @@ class JobLine:
             log.warning("job %s: cannot be given back, it will be found stalled: %s", job.id, error)
 
     def _mark_stage(self, job: Job, stage: str) -> None:
-        self._mark(job, naming.stage_percent(self._stages, stage))
+        if naming.is_news(self._stages, stage):
+            self._mark(job, naming.stage_percent(self._stages, stage))
 
     def _mark(self, job: Job, percent: int) -> None:
         self._ports.queue.progress(job, percent)

@@ -228,10 +228,15 @@ def strips(image: Image) -> Iterator[Any]:
             yield region.fetch(0, top, image.width, min(STRIP_ROWS, image.height - top))
 
 
+def raw(image: Image) -> bytes:
+    """Return the pixels of a picture in memory, row by row."""
+    return bytes(image.write_to_memory())
+
+
 def sampled(image: Image, pixels: int) -> bytes:
     """Return about so many pixels of an sRGB picture in memory, on a grid, as R G B R G B ..."""
     step = max(1, math.isqrt(image.width * image.height // pixels))
-    return bytes(image.subsample(min(step, image.width), min(step, image.height)).write_to_memory())
+    return raw(image.subsample(min(step, image.width), min(step, image.height)))
 
 
 def mozjpeg(image: Image, quality: int) -> bytes:

@@ -7,6 +7,7 @@ Rule 2: every picture given out is upright, opaque, sRGB of 8 bits; `stream` is 
 
 from __future__ import annotations
 
+import hashlib
 from functools import cached_property
 from typing import Any
 
@@ -28,7 +29,7 @@ class Source:
 
     def __init__(self, data: memoryview, header: Header, side_px: int) -> None:
         """`side_px` is the square of the largest thumbnail. Raises FileCorrupted, UnsupportedFormat."""
-        self.header, self.size = header, len(data)
+        self.header, self.size, self._data = header, len(data), data
         self.decodes = 0
         self.warnings: list[str] = []
         self._side_px = max(side_px, SMALLEST_BASE_PX)
@@ -64,11 +65,13 @@ class Source:
 
     def fitted(self, width: int, height: int) -> Image:
         """Return the picture in memory at a size of the plan, from the next larger one that was asked for."""
-        larger = [sides for sides in self._rungs if sides[0] >= width and sides[1] >= height]
-        start = self._rungs[min(larger)] if larger else self.base
-        fitted = image.in_memory(image.resized(start, width, height))
+        fitted = image.in_memory(image.resized(self._nearest(width, height), width, height))
         self._rungs[width, height] = fitted
         return fitted
+
+    def _nearest(self, width: int, height: int) -> Image:
+        larger = [sides for sides in self._rungs if sides[0] >= width and sides[1] >= height]
+        return self._rungs[min(larger)] if larger else self.base
 
     def stream(self) -> Image:
         """Return the picture at full size, lazily; a turned one in memory, since it cannot be read in order.
@@ -92,6 +95,14 @@ class Source:
             self.warnings.append(f"EXIF of {len(block)} bytes was not read")
             return {}
         return exif.parse(block) if block else {}
+
+    def pixels(self, width: int, height: int) -> bytes:
+        """Return the picture at some small size, of any shape, R G B R G B ..."""
+        return image.raw(image.resized(self._nearest(width, height), width, height))
+
+    def sha256(self) -> str:
+        """Return the digest of the file as it came, in hexadecimal digits."""
+        return hashlib.sha256(self._data).hexdigest()
 
     @cached_property
     def sample(self) -> bytes:

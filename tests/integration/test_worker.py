@@ -116,7 +116,7 @@ def test_photos_of_every_format_are_processed_one_after_another_in_recycled_memo
     for make in (pictures.jpeg, pictures.png, pictures.webp, pictures.avif, pictures.gif):
         done = worker.ask(make(1000, 750))
         assert isinstance(done, Done), done
-        assert worker.progress == ["validation", "metadata", "thumbnails", "optimization"]
+        assert worker.progress == list(Options().stages)
         shown = worker.pictures(done)
         assert {name: picture.size for name, picture in shown.items()} == {
             "thumb_sm": (150, 113),

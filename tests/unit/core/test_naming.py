@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastproc.core import naming
-from fastproc.core.model import Rendition
+from fastproc.core.model import Options, Rendition
 from fastproc.core.naming import SAFE_NAME, event_id, object_key, stage_percent
 
 CONTRACT = ("validation", "metadata", "thumbnails", "optimization")
@@ -44,6 +44,13 @@ def test_the_percentages_are_those_of_the_contract() -> None:
     others = (naming.ACCEPTED_PERCENT, naming.FETCHED_PERCENT, naming.RECORDED_PERCENT, naming.DONE_PERCENT)
     assert stages == [35, 45, 75, 90]
     assert others == (10, 25, 95, 100)
+
+
+def test_the_stages_behind_the_contracts_last_do_not_move_the_progress() -> None:
+    stages = Options().stages
+    assert stages[:4] == CONTRACT
+    assert [stage_percent(stages, stage) for stage in stages] == [35, 45, 75, 90, 90, 90]
+    assert [stage for stage in stages if naming.is_news(stages, stage)] == list(CONTRACT)
 
 
 def test_a_stage_of_ones_own_does_not_move_the_contracts_marks() -> None:

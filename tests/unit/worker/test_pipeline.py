@@ -35,7 +35,7 @@ def unlike(one: Image.Image, other: Image.Image) -> float:
 
 def test_a_photo_ends_with_facts_thumbnails_and_progress_in_order(run: Go) -> None:
     done = run(pictures.jpeg(1600, 1200))
-    assert done.progress == ["validation", "metadata", "thumbnails", "optimization"]
+    assert done.progress == list(Options().stages)
     assert [(r.name, r.width, r.height) for r in done.report.renditions] == [
         ("thumb_sm", 150, 113),
         ("thumb_md", 300, 225),

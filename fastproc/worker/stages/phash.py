@@ -1,0 +1,44 @@
+"""Is this photo there already? A perceptual hash, near for pictures that look alike, and the file's own SHA-256.
+
+Two photos look alike where their hashes differ in few of the 64 bits: up to about 8 for the same photo at another size
+or quality, about 32 for two that have nothing in common.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Final
+
+from fastproc.worker import dct
+from fastproc.worker.stage import StageResult, Work
+
+NAME: Final = "phash"
+
+#: As in the original pHash, and in what else compares with it (Python's imagehash): 32 x 32 grey values, of whose
+#: cosine transform the lowest 8 x 8 frequencies are compared with their median, row by row, highest bit first.
+SIDE_PX: Final = 32
+WAVES: Final = 8
+#: Decimals that are looked at: a flat picture's frequencies are all zero but for rounding errors.
+_DECIMALS: Final = 3
+
+
+def run(work: Work) -> StageResult:
+    """Raises FileCorrupted."""
+    return StageResult(
+        {"hash": hash_of(work.source.pixels(SIDE_PX, SIDE_PX)), "sha256": work.source.sha256()}
+    )
+
+
+def hash_of(pixels: bytes) -> str:
+    """Return 16 hexadecimal digits for 32 x 32 pixels R G B R G B ...
+
+    Source: Pillow's convert("L") in whole numbers, then imagehash.phash.
+    """
+    colours = zip(pixels[0::3], pixels[1::3], pixels[2::3], strict=True)
+    grey = [(19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16 for red, green, blue in colours]
+    lowest = dct.waves(WAVES, SIDE_PX)
+    table = dct.project(grey, SIDE_PX, lowest, lowest)
+    values = [round(value, _DECIMALS) for row in table for value in row]
+    middle = median(values)
+    bits = "".join("1" if value > middle else "0" for value in values)
+    return f"{int(bits, 2):016x}"

@@ -1,0 +1,28 @@
+"""What a page shows until the photo is there: a BlurHash and a ThumbHash, a few bytes each."""
+
+from __future__ import annotations
+
+import base64
+from typing import Final
+
+from fastproc.core.plan import fit
+from fastproc.worker import blurhash, thumbhash
+from fastproc.worker.stage import StageResult, Work
+
+NAME: Final = "placeholder"
+
+#: Of 7 waves at most across a side, 32 samples show each without error; more only take longer.
+SIDE_PX: Final = 32
+
+
+def run(work: Work) -> StageResult:
+    """Raises FileCorrupted."""
+    width, height = fit(*work.source.sides, SIDE_PX)
+    pixels = work.source.pixels(width, height)
+    across, down = (4, 3) if width >= height else (3, 4)
+    return StageResult(
+        {
+            "blurhash": blurhash.encode(width, height, pixels, across, down),
+            "thumbhash": base64.b64encode(thumbhash.encode(width, height, pixels)).decode(),
+        }
+    )
