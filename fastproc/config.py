@@ -16,7 +16,7 @@ from msgspec import Meta, Struct, structs
 
 from fastproc import config_values as values
 from fastproc.core.errors import ConfigError
-from fastproc.core.model import Limits, Options, ThumbnailSpec
+from fastproc.core.model import Limits, Options, Sandbox, ThumbnailSpec
 from fastproc.core.naming import SAFE_NAME
 
 
@@ -156,6 +156,17 @@ class PoolConfig(Struct, frozen=True, kw_only=True):
     job_timeout_s: Annotated[
         float, _var("JOB_TIMEOUT_S", "a task that runs longer loses its worker", gt=0, le=3600)
     ] = 120.0
+    memory_bytes: Annotated[
+        int,
+        _var("WORKER_MEMORY_BYTES", "what a worker may allocate; a photo that wants more fails alone", ge=1),
+    ] = 2 << 30
+    sandbox: Annotated[
+        Sandbox,
+        _var(
+            "WORKER_SANDBOX",
+            "`enforce`: no worker without its jail; `best-effort`: with what the kernel has; `off`: none",
+        ),
+    ] = "enforce"
     shutdown_grace_s: Annotated[
         float,
         _var(
@@ -189,6 +200,10 @@ class PipelineConfig(Struct, frozen=True, kw_only=True):
     optimize_min_saving_percent: Annotated[
         float, _var("OPTIMIZE_MIN_SAVING_PERCENT", "it is kept when it saves more than this", ge=0, lt=100)
     ] = 10.0
+    exif_gps: Annotated[
+        Literal["keep", "strip"],
+        _var("EXIF_GPS", "`keep` or `strip` the position where the photo was taken, for row and events"),
+    ] = "keep"
     formats: Annotated[
         tuple[str, ...],
         _var(
@@ -260,8 +275,10 @@ class Setting(Struct, frozen=True):
 #: Variables of the agreed contract that this version does not serve: refused, because to ignore them would be a lie.
 NOT_SERVED = {
     "DATABASE_URL": "PostgreSQL is not served yet, the rows go to SQLITE_PATH",
-    "WORKER_SANDBOX": "the worker's jail is not there yet",
 }
+
+#: What a worker allocates besides the largest decode: 70 MB when it is ready, and buffers of resampling and encoding.
+WORKER_ROOM_BYTES = 256 << 20
 
 _EXPECTED = {int: "a whole number", float: "a number", bool: "true or false"}
 
@@ -333,6 +350,12 @@ def _conflicts(config: Config) -> list[str]:
         found.append(
             f"MAX_INFLIGHT_BYTES: {pool.max_inflight_bytes} is less than MAX_SOURCE_BYTES"
             f" ({pipeline.max_source_bytes}): a photo of that size could never be fetched"
+        )
+    least = pipeline.max_decoded_bytes + WORKER_ROOM_BYTES
+    if pool.memory_bytes < least:
+        found.append(
+            f"WORKER_MEMORY_BYTES: {pool.memory_bytes} is less than {least}, which is MAX_DECODED_BYTES"
+            f" ({pipeline.max_decoded_bytes}) and room for the interpreter and the encoders"
         )
     if pool.prefetch is not None and not 0 <= pool.prefetch <= 4 * pool.workers:
         found.append(f"PREFETCH: expected 0 to 4 for each of {pool.workers} workers (it is {pool.prefetch})")

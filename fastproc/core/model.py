@@ -14,6 +14,9 @@ from msgspec import Struct, field
 #: A JSON value: what facts are made of. (msgspec has no recursive aliases, so it cannot be said more exactly.)
 Json = Any
 
+#: How much of its jail a worker must have: all that it cannot do without, what there is, none.
+Sandbox = Literal["enforce", "best-effort", "off"]
+
 
 class Backoff(Struct, frozen=True):
     """A job's own backoff: kind `fixed` or `exponential`, delay in ms, jitter in [0, 1]."""
@@ -109,6 +112,7 @@ class Options(Struct, frozen=True, kw_only=True):
     optimize_threshold_bytes: int = 2 << 20
     optimize_quality: int = 85
     optimize_min_saving_percent: float = 10.0
+    exif_gps: Literal["keep", "strip"] = "keep"
     limits: Limits = field(default_factory=Limits)
 
 

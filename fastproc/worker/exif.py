@@ -35,7 +35,7 @@ _PROGRAMS: Final = (
 _METERING: Final = ("unknown", "average", "center", "spot", "multispot", "pattern", "partial")
 
 
-def parse(block: bytes) -> dict[str, Any]:
+def parse(block: bytes, *, with_position: bool = True) -> dict[str, Any]:
     """Return the fields of an EXIF block (with or without its `Exif\\0\\0`); {} if it is none.
 
     Units: exposureTime in seconds, focalLength in millimetres, exposureBias in EV, gps in decimal degrees (south and
@@ -49,7 +49,7 @@ def parse(block: bytes) -> dict[str, Any]:
     main = reader.directory(reader.first())
     exif = reader.directory(_pointer(main, _EXIF_IFD))
     fields = _fields(main, _MAIN) | _fields(exif, _EXIF) | _dates(main, exif)
-    position = _position(reader.directory(_pointer(main, _GPS_IFD)))
+    position = _position(reader.directory(_pointer(main, _GPS_IFD))) if with_position else None
     if position:
         fields["gps"] = position
     return fields

@@ -22,6 +22,13 @@ options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
 #: libheif says "unsupported" or "memory" of what only a damaged file asks for: box versions that nobody has defined,
 #: properties that break off, sizes beyond its own limits.
 _DAMAGE: Final = ("data version", "could not parse", "Security limit")
+#: (colour, more than 8 bits) -> what libvips calls it.
+_SPACES: Final = {
+    (True, False): "srgb",
+    (True, True): "rgb16",
+    (False, False): "b-w",
+    (False, True): "grey16",
+}
 _FAILURES: Final = (ValueError, EOFError, SyntaxError, RuntimeError, OSError, IndexError, KeyError, TypeError)
 
 
@@ -45,7 +52,7 @@ class File:
         self.traits = Traits(
             width=width,
             height=height,
-            space="srgb" if len(self._picture.mode) > 2 else "b-w",
+            space=_SPACES[len(self._picture.mode) > 2, found["bit_depth"] > 8],
             channels=len(self._picture.mode),
             depth="uchar" if found["bit_depth"] <= 8 else "ushort",
             has_alpha=self._picture.has_alpha,

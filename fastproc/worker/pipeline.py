@@ -113,7 +113,7 @@ class Pipeline:
     def _open(self, data: memoryview, content_type: str | None) -> Work:
         options = self._options
         header = gate.judge(data, options.limits)
-        source = Source(data, header, max((spec.side_px for spec in options.thumbnails), default=0))
+        source = Source(data, header, options)
         _judge_again(source, options)
         plan = make_plan(options, *source.sides, len(data))
         return Work(source=source, options=options, plan=plan, content_type=content_type, jpeg=self._jpeg)

@@ -11,7 +11,7 @@ import hashlib
 from functools import cached_property
 from typing import Any
 
-from fastproc.core.model import Header
+from fastproc.core.model import Header, Options
 from fastproc.core.plan import fit, reduction
 from fastproc.worker import exif, heif, image
 from fastproc.worker.image import Image, Traits
@@ -27,12 +27,13 @@ MAX_EXIF_BYTES = 1 << 20
 class Source:
     """One photo. `decodes` counts how often its pixels were decoded; `warnings` are findings that fail nothing."""
 
-    def __init__(self, data: memoryview, header: Header, side_px: int) -> None:
-        """`side_px` is the square of the largest thumbnail. Raises FileCorrupted, UnsupportedFormat."""
+    def __init__(self, data: memoryview, header: Header, options: Options) -> None:
+        """Raises FileCorrupted, UnsupportedFormat."""
         self.header, self.size, self._data = header, len(data), data
         self.decodes = 0
         self.warnings: list[str] = []
-        self._side_px = max(side_px, SMALLEST_BASE_PX)
+        self._options = options
+        self._side_px = max([SMALLEST_BASE_PX, *(spec.side_px for spec in options.thumbnails)])
         self._reduction = reduction(header, self._side_px)
         self._file = heif.File(data) if header.format == "heic" else image.File(data, header, self._reduction)
         self._rungs: dict[tuple[int, int], Image] = {}
@@ -89,12 +90,12 @@ class Source:
 
     @cached_property
     def exif(self) -> dict[str, Any]:
-        """The EXIF fields, {} where there are none or they cannot be read."""
+        """The EXIF fields that may be told, {} where there are none or they cannot be read."""
         block = self.traits.exif
         if block and len(block) > MAX_EXIF_BYTES:
             self.warnings.append(f"EXIF of {len(block)} bytes was not read")
             return {}
-        return exif.parse(block) if block else {}
+        return exif.parse(block, with_position=self._options.exif_gps == "keep") if block else {}
 
     def pixels(self, width: int, height: int) -> bytes:
         """Return the picture at some small size, of any shape, R G B R G B ..."""

@@ -50,12 +50,15 @@ VARIABLES = {
     "PREFETCH": (None, "3", 3, "pool.prefetch"),
     "MAX_INFLIGHT_BYTES": (512 << 20, "100000000", 100_000_000, "pool.max_inflight_bytes"),
     "JOB_TIMEOUT_S": (120.0, "2.5", 2.5, "pool.job_timeout_s"),
+    "WORKER_MEMORY_BYTES": (2 << 30, "3000000000", 3_000_000_000, "pool.memory_bytes"),
+    "WORKER_SANDBOX": ("enforce", "Best-Effort", "best-effort", "pool.sandbox"),
     "SHUTDOWN_GRACE_S": (30.0, "0", 0.0, "pool.shutdown_grace_s"),
     "PIPELINE": (Options().stages, "validation, phash", ("validation", "phash"), "pipeline.stages"),
     "THUMBNAILS": (Options().thumbnails, "s:10:1", (ThumbnailSpec("s", 10, 1),), "pipeline.thumbnails"),
     "OPTIMIZE_THRESHOLD_BYTES": (2_097_152, "0", 0, "pipeline.optimize_threshold_bytes"),
     "OPTIMIZE_QUALITY": (85, "100", 100, "pipeline.optimize_quality"),
     "OPTIMIZE_MIN_SAVING_PERCENT": (10.0, "2.5", 2.5, "pipeline.optimize_min_saving_percent"),
+    "EXIF_GPS": ("keep", "STRIP", "strip", "pipeline.exif_gps"),
     "ALLOWED_FORMATS": (Limits().formats, "JPEG,gif", ("jpeg", "gif"), "pipeline.formats"),
     "MIN_SIDE_PX": (100, "1", 1, "pipeline.min_side_px"),
     "MAX_SIDE_PX": (10_000, "20000", 20_000, "pipeline.max_side_px"),
@@ -147,11 +150,14 @@ WRONG = {
     "PREFETCH": ["-1", "17", "x"],
     "MAX_INFLIGHT_BYTES": ["1", "2000000"],
     "JOB_TIMEOUT_S": ["0", "-1", "3601", "soon"],
+    "WORKER_MEMORY_BYTES": ["0", "1768435455"],
+    "WORKER_SANDBOX": ["on", "none"],
     "SHUTDOWN_GRACE_S": ["-1"],
     "PIPELINE": ["metadata", "thumbnails,validation"],
     "THUMBNAILS": ["s", "s:10", "s:0:80", "s:10:101", "s:1:1,s:2:2", "a b:1:1", "s:10001:1"],
     "OPTIMIZE_QUALITY": ["0", "101"],
     "OPTIMIZE_MIN_SAVING_PERCENT": ["100", "-1"],
+    "EXIF_GPS": ["maybe", "yes"],
     "ALLOWED_FORMATS": ["svg", "jpeg,tiff", ","],
     "MIN_SIDE_PX": ["0", "10001"],
     "MAX_SIDE_PX": ["0", "65536"],
@@ -191,7 +197,7 @@ def test_a_wrong_value_is_shown_unless_it_is_secret() -> None:
     assert "swordfish" not in str(problems({"REDIS_URL": "odd://me:swordfish@h"}))
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "WORKER_SANDBOX"])
+@pytest.mark.parametrize("name", ["DATABASE_URL"])
 def test_a_variable_that_is_not_served_is_refused_and_not_ignored(name: str) -> None:
     assert name in NOT_SERVED
     assert problems({name: "x"})[0].startswith(f"{name}: ")
@@ -203,6 +209,9 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     inflight = {"MAX_INFLIGHT_BYTES": "2000000", "MAX_SOURCE_BYTES": "2000001"}
     assert problems(inflight)[0].startswith("MAX_INFLIGHT_BYTES: ")
     load({**inflight, "MAX_SOURCE_BYTES": "2000000"}, 1)
+    memory = {"MAX_DECODED_BYTES": "2000000000", "WORKER_MEMORY_BYTES": "2268435455"}
+    assert problems(memory)[0].startswith("WORKER_MEMORY_BYTES: ")
+    load({**memory, "WORKER_MEMORY_BYTES": "2268435456"}, 1)
     cluster = {"REDIS_URL": "redis+cluster://a:1,b:2"}
     assert problems(cluster)[0].startswith("QUEUE_PREFIX: ")
     load({**cluster, "QUEUE_PREFIX": "{bull}"}, 1)

@@ -98,6 +98,16 @@ def test_exif_and_position_do_not_reach_the_renditions(run: Go) -> None:
             assert trace not in body
 
 
+def test_the_position_is_told_to_nobody_where_it_is_to_be_stripped(run: Go) -> None:
+    data = pictures.jpeg(exif=pictures.camera_exif())
+    kept, stripped = (
+        run(data, options=msgspec.structs.replace(OPTIONS, exif_gps=policy)) for policy in ("keep", "strip")
+    )
+    assert set(kept.facts["exif"]) - set(stripped.facts["exif"]) == {"gps"}
+    assert "-22.9518" in json.dumps(kept.report.facts)
+    assert "22.9518" not in json.dumps(stripped.report.facts)
+
+
 @pytest.mark.parametrize(
     ("data", "facts"),
     [
@@ -334,6 +344,12 @@ def test_damage_is_found_without_the_validation_stage_too(run: Go) -> None:
     options = msgspec.structs.replace(OPTIONS, stages=("thumbnails",))
     assert run(pictures.jpeg()[:-500], options=options).code == FileCorrupted.code
     assert run(pictures.jpeg(), options=options).progress == ["thumbnails"]
+
+
+def test_a_service_may_want_no_thumbnails(run: Go) -> None:
+    done = run(pictures.jpeg(1000, 800), options=msgspec.structs.replace(OPTIONS, thumbnails=()))
+    assert done.report.renditions == ()
+    assert done.facts["width"] == 1000
 
 
 def test_thumbnails_need_not_be_in_order_of_size(run: Go) -> None:
