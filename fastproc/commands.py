@@ -18,7 +18,7 @@ from fastproc.backends.metadata_sqlite import SqliteMetadataStore, create_schema
 from fastproc.backends.objects_s3 import S3ObjectStore
 from fastproc.bullmq.producer import producer
 from fastproc.config import Config, table
-from fastproc.console import settings_table
+from fastproc.console import clean, settings_table
 from fastproc.core.errors import ConfigError, FleetHalted, TaskError, Unreachable
 from fastproc.supervisor.ports import Upload
 
@@ -96,7 +96,7 @@ async def status(config: Config, *, as_json: bool) -> None:
     if found.paused:
         console.print("the queue is paused")
     for job in found.failures:
-        console.print(f"failed {job.id}: {job.reason}", highlight=False, markup=False)
+        console.print(clean(f"failed {job.id}: {job.reason}"), highlight=False, markup=False)
 
 
 def photo_id_of(key: str) -> str:
