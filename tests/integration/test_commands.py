@@ -1,0 +1,207 @@
+"""The short commands as real processes: check, init-db, enqueue, status, process."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from fastproc.config import Config, S3Config, table
+from fastproc.demo.child import free_ports
+from fastproc.demo.servers import Valkey
+from fastproc.exits import Exit
+from tests import pictures
+from tests.integration.service import PATIENCE_S, Place
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def place(valkey: Valkey, s3: S3Config, s3_client: Any, sqlite_path: str, unique: str) -> Iterator[Place]:
+    made = Place(valkey, s3, s3_client, sqlite_path, unique)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def run(place: Place, tmp_path: Path) -> Run:
+    """Run a command at the test's place to its end."""
+
+    def go(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "fastproc", *arguments],
+            env={**place.environment, "COLUMNS": "200", **settings},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+
+    return go
+
+
+def test_check_shows_every_setting_and_says_that_all_is_well(run: Run, place: Place) -> None:
+    found = run("check")
+    assert found.returncode == Exit.OK, found.stdout + found.stderr
+    for row in table(Config()):
+        assert row.env in found.stdout
+    for part in ("Redis", "S3", "database", "worker"):
+        assert re.search(rf"^ok +{part}: ", found.stdout, re.MULTILINE), part
+    assert "Valkey" in found.stdout
+    assert place.s3.secret_key not in found.stdout
+
+
+def test_check_tries_everything_though_one_fails(run: Run) -> None:
+    found = run("check", REDIS_PORT=str(free_ports(1)[0]), SQLITE_PATH="nowhere.db")
+    assert found.returncode == Exit.UNREACHABLE
+    verdicts = dict(re.findall(r"^(?P<well>ok|FAIL) +(?P<part>\w+): ", found.stdout, re.MULTILINE)[::-1])
+    assert re.search(r"^FAIL Redis: .*REDIS_PORT", found.stdout, re.MULTILINE)
+    assert re.search(r"^FAIL database: .*SQLITE_PATH", found.stdout, re.MULTILINE)
+    assert re.search(r"^ok +S3: ", found.stdout, re.MULTILINE)
+    assert re.search(r"^ok +worker: ", found.stdout, re.MULTILINE), verdicts
+
+
+def test_init_db_makes_the_table_once_and_leaves_what_is_there(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    assert run("init-db", SQLITE_PATH="data/new.db").returncode == Exit.OK
+    with closing(sqlite3.connect(tmp_path / "data/new.db")) as database:
+        database.execute("insert into photos (id) values ('p')")
+        database.commit()
+    assert run("init-db", SQLITE_PATH="data/new.db").returncode == Exit.OK
+    with closing(sqlite3.connect(tmp_path / "data/new.db")) as database:
+        assert database.execute("select id, processing_status from photos").fetchall() == [("p", "pending")]
+
+
+def test_init_db_of_a_path_that_cannot_be_is_a_message(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    found = run("init-db", SQLITE_PATH="file/photos.db")
+    assert found.returncode == Exit.UNREACHABLE
+    assert "file/photos.db" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_enqueue_adds_a_job_for_each_key_and_prints_what_it_added(run: Run, place: Place) -> None:
+    found = run(
+        "enqueue", "uploads/a 1.jpg", "b.png", "--client-id", "c", "--session-id", "s", "--attempts", "7"
+    )
+    assert found.returncode == Exit.OK, found.stderr
+    assert [line.split(maxsplit=2) for line in found.stdout.splitlines()] == [
+        ["1", "a-1", "uploads/a 1.jpg"],
+        ["2", "b", "b.png"],
+    ]
+    job = place.job("1")
+    assert json.loads(job["data"]) == {
+        "photoId": "a-1",
+        "s3Key": "uploads/a 1.jpg",
+        "clientId": "c",
+        "sessionId": "s",
+    }
+    assert json.loads(job["opts"])["attempts"] == 7
+    assert sorted(place.ids("wait")) == ["1", "2"]
+
+
+def test_enqueue_can_delay_and_name_photo_and_bucket(run: Run, place: Place) -> None:
+    found = run("enqueue", "k.jpg", "--photo-id", "mine", "--bucket", "other", "--delay", "3600000")
+    assert found.returncode == Exit.OK, found.stderr
+    assert place.ids("delayed") == ["1"]
+    assert json.loads(place.job("1")["data"]) == {"photoId": "mine", "s3Key": "k.jpg", "bucket": "other"}
+
+
+def test_enqueue_uploads_local_files(run: Run, place: Place, tmp_path: Path) -> None:
+    (tmp_path / "one.png").write_bytes(pictures.png())
+    found = run("enqueue", "--upload", "one.png")
+    assert found.returncode == Exit.OK, found.stderr
+    assert json.loads(place.job("1")["data"])["s3Key"] == "photos/one.png"
+    stored = place.s3_client.get_object(Bucket=place.s3.bucket, Key="photos/one.png")
+    assert stored["ContentType"] == "image/png"
+    assert stored["Body"].read() == pictures.png()
+
+
+def test_enqueue_of_a_file_that_is_not_there_is_a_message_and_adds_nothing(run: Run, place: Place) -> None:
+    found = run("enqueue", "--upload", "missing.png")
+    assert found.returncode == Exit.CONFIG
+    assert "missing.png" in found.stderr
+    assert place.ids("wait") == []
+
+
+@pytest.mark.parametrize("command", [["enqueue", "k.jpg"], ["status"]])
+def test_a_redis_that_is_away_is_a_message(run: Run, command: list[str]) -> None:
+    found = run(*command, REDIS_PORT=str(free_ports(1)[0]))
+    assert found.returncode == Exit.UNREACHABLE
+    assert "REDIS_PORT" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+async def test_status_shows_jobs_by_state_and_the_newest_failures(run: Run, place: Place) -> None:
+    empty = json.loads(run("status", "--json").stdout)
+    assert set(empty["counts"].values()) == {0}
+    assert (empty["workers"], empty["paused"], empty["failures"]) == ([], False, [])
+    for n in range(3):
+        await place.add({"photoId": f"p{n}", "s3Key": "k"})
+    await place.add({"photoId": "late", "s3Key": "k"}, delay=3_600_000)
+    place.redis.zadd(place.key("failed"), {"9": 1})
+    place.redis.hset(place.key("9"), mapping={"failedReason": "FILE_CORRUPTED: [bold]cut\x1b[2J short"})
+    found = json.loads(run("status", "--json").stdout)
+    assert (found["counts"]["wait"], found["counts"]["delayed"], found["counts"]["failed"]) == (3, 1, 1)
+    assert found["failures"][0]["id"] == "9"
+    shown = run("status")
+    assert shown.returncode == Exit.OK
+    assert "FILE_CORRUPTED: [bold]cut" in shown.stdout
+    assert "\x1b" not in shown.stdout
+    assert place.queue in shown.stdout
+
+
+def test_process_runs_the_pipeline_on_local_files_without_servers(run: Run, tmp_path: Path) -> None:
+    photos = tmp_path / "in"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(pictures.jpeg(800, 600))
+    (photos / "b.png").write_bytes(pictures.png(400, 300))
+    (photos / "c.jpg").write_bytes(pictures.jpeg()[:3000])
+    nobody = str(free_ports(1)[0])
+    found = run("process", str(photos), "--out", "out", "--json", REDIS_PORT=nobody, MINIO_PORT=nobody)
+    assert found.returncode == Exit.PHOTOS_FAILED, found.stderr
+    lines = {Path(line["file"]).name: line for line in map(json.loads, found.stdout.splitlines())}
+    assert {name: line["success"] for name, line in lines.items()} == {
+        "a.jpg": True,
+        "b.png": True,
+        "c.jpg": False,
+    }
+    assert lines["c.jpg"]["error"]["code"] == "FILE_CORRUPTED"
+    assert [each["name"] for each in lines["a.jpg"]["thumbnails"]] == ["thumb_sm", "thumb_md", "thumb_lg"]
+    with Image.open(tmp_path / "out/a_thumb_lg.jpg") as picture:
+        assert picture.size == (600, 450)
+        assert picture.format == "JPEG"
+    assert not list((tmp_path / "out").glob("c_*"))
+
+
+def test_process_says_in_words_what_became_of_the_photos(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(pictures.jpeg(800, 600))
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/a.jpg").write_bytes(pictures.jpeg(640, 480))
+    found = run("process", "a.jpg", "x/a.jpg", "--out", "out")
+    assert found.returncode == Exit.OK, found.stdout + found.stderr
+    assert "a.jpg" in found.stdout
+    with Image.open(tmp_path / "out/contact-sheet.jpg") as sheet:
+        assert sheet.format == "JPEG"
+    # Two files of one name do not overwrite each other.
+    assert {path.name for path in (tmp_path / "out").glob("*_thumb_sm.jpg")} == {
+        "a_thumb_sm.jpg", "a-2_thumb_sm.jpg",
+    }  # fmt: skip
+
+
+def test_process_refuses_a_file_over_the_limit_without_reading_it(run: Run, tmp_path: Path) -> None:
+    with (tmp_path / "giant.jpg").open("wb") as file:
+        file.truncate(70 << 20)
+    found = run("process", "giant.jpg", "--out", "out", "--json")
+    assert found.returncode == Exit.PHOTOS_FAILED
+    assert json.loads(found.stdout)["error"]["code"] == "SOURCE_TOO_LARGE"
