@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from tests.conformance.conftest import Both, Side, photo
@@ -30,6 +31,19 @@ async def test_delayed_jobs_run_when_they_are_due_and_at_the_same_time_in_the_or
         async with side.worker():
             await side.quiet()
         assert [run.partition("/")[0] for run in side.runs()] == ["early", "b", "c", "d", "late"]
+        return side.runs()
+
+    await both(scenario)
+
+
+async def test_the_answer_to_an_empty_fetch_tells_when_the_next_job_is_due(both: Both) -> None:
+    async def scenario(side: Side) -> list[str]:
+        await side.add("ok", jobId="soon", delay=300)
+        # Nothing but the reply tells the worker; it would look again after 5 s.
+        side.redis.delete(side.key("marker"))
+        async with side.worker():
+            await asyncio.wait_for(side.until_state("completed"), 3)
+            await side.quiet()
         return side.runs()
 
     await both(scenario)

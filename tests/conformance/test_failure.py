@@ -120,6 +120,24 @@ async def test_a_retry_waits_as_long_as_its_backoff_says(
     await both(scenario)
 
 
+async def test_delays_with_jitter_differ(both: Both) -> None:
+    async def scenario(side: Side) -> list[str]:
+        await side.add(AWAY, attempts=7, backoff={"type": "fixed", "delay": 60, "jitter": 1})
+        async with side.worker():
+            await side.quiet()
+        waited = [
+            int(fields["delay"]) - int(entry.partition("-")[0])
+            for entry, fields in side.redis.xrange(side.key("events"))
+            if fields["event"] == "delayed"
+        ]
+        assert max(waited, default=0) <= 61
+        assert min(waited) < 50
+        return side.runs()
+
+    for side in (both.official, both.ours):
+        await scenario(side)
+
+
 async def test_the_delay_of_a_retry_can_be_read_from_the_job(both: Both) -> None:
     async def scenario(side: Side) -> int:
         job_id = await side.add(
