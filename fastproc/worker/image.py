@@ -213,6 +213,9 @@ def to_srgb(image: Image, profile: bytes | None) -> Image:
             image = image.icc_transform("srgb", embedded=True, intent="perceptual", depth=8)
         except pyvips.Error:
             image = image.copy()
+    if image.interpretation == "cmyk":
+        # Ink without a profile is taken for libvips' press, as sharp takes it. (`colourspace` has no black of paper.)
+        image = image.icc_transform("srgb", input_profile="cmyk", intent="perceptual", depth=8)
     if image.interpretation != "srgb":
         image = image.colourspace("srgb")
     if image.bands > 3:
