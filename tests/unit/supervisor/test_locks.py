@@ -172,31 +172,35 @@ async def test_a_job_that_is_lost_and_cancelled_in_the_same_moment_is_cancelled(
     assert task.cancelled()
 
 
-async def test_a_job_that_has_ended_is_forgotten_and_a_late_answer_does_not_hit_the_next(
-    clock: Clock,
-) -> None:
+async def test_a_late_answer_about_a_job_does_not_hit_the_next_one_of_the_same_task(clock: Clock) -> None:
     keeper = Keeper()
-    first = keeper.job()
+    go_on = asyncio.Event()
+
+    async def two_jobs() -> None:
+        async with keeper.hold(JOB):
+            await go_on.wait()
+        async with keeper.hold(structs.replace(JOB, id="8")):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(two_jobs())
     await asyncio.sleep(0)
     clock.now += 10
     keeper.queue.lost = {"7"}
     asked = keeper.queue.extend_locks
 
     async def meanwhile(jobs: list[Job]) -> list[str]:
-        nonlocal second
-        first.cancel()
-        await ended(first)
-        second = keeper.job()  # The same job again, with a new lock.
-        await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.sleep(0.01)
+        assert list(keeper._held) == ["8"]
         return await asked(jobs)
 
-    second: asyncio.Task[str] = first
     keeper.queue.extend_locks = meanwhile  # type: ignore[method-assign,assignment]
     await keeper.renew()
-    await asyncio.sleep(0)
-    assert not second.done()
-    second.cancel()
-    await ended(second)
+    await asyncio.sleep(0.01)
+    assert not task.done()
+    task.cancel()
+    await asyncio.wait([task], timeout=5)
+    assert task.cancelled()
     assert keeper._held == {}
 
 
