@@ -15,6 +15,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from msgspec import structs
+
 from fastproc import __version__
 from fastproc.backends.events_redis import RedisEventSink
 from fastproc.backends.metadata_sqlite import SqliteMetadataStore
@@ -140,16 +142,20 @@ class Service:
         config = self._config
         self._ready = True
         limit = config.limiter
-        encoders = pool.greeting.encoders if pool.greeting else {}
+        greeting = pool.greeting or Ready(encoders={}, versions={})
+        for part in greeting.unprotected:
+            log.warning("the workers' jail lacks: %s (WORKER_SANDBOX=%s)", part, config.pool.sandbox)
         log.info(
-            "fastproc %s serves %s:%s: %d workers, %d jobs in hand at most, rate limit %s, encoders %s",
+            "fastproc %s serves %s:%s: %d workers, %d jobs in hand at most, rate limit %s, encoders %s,"
+            " sandbox %s",
             __version__,
             config.queue.prefix,
             config.queue.name,
             config.pool.workers,
             config.pool.slots,
             f"{limit.max} per {limit.duration_ms} ms (RATE_LIMIT_MAX)" if limit.max else "off",
-            encoders,
+            greeting.encoders,
+            greeting.sandbox,
         )
 
     def _conditions(self) -> Mapping[str, bool]:
@@ -186,7 +192,12 @@ def require_stages(names: Sequence[str]) -> None:
 async def started_pool(config: Config) -> AsyncIterator[Pool]:
     """Run the workers while the block runs; the first is ready when it begins. Raises FleetHalted."""
     require_stages(config.pipeline.stages)
-    settings = Settings(options=config.pipeline.options(), log_level=config.log.level)
+    settings = Settings(
+        options=config.pipeline.options(),
+        log_level=config.log.level,
+        sandbox=config.pool.sandbox,
+        memory_bytes=config.pool.memory_bytes,
+    )
     pool = Pool(config.pool.workers, settings, config.pool.job_timeout_s)
     pool.start()
     try:
@@ -209,8 +220,8 @@ async def ping_redis(config: Config) -> str:
 
 async def greet_workers(config: Config) -> Ready:
     """Start one worker, see it get ready, stop it, and return what it said. Raises FleetHalted."""
-    one = Config(pool=type(config.pool)(workers=1), pipeline=config.pipeline, log=config.log)
-    async with started_pool(one) as pool:
+    one = structs.replace(config.pool, workers=1)
+    async with started_pool(structs.replace(config, pool=one)) as pool:
         if pool.greeting is None:
             raise FleetHalted("a worker is ready and has said nothing")
         return pool.greeting

@@ -148,6 +148,7 @@ async def _check_rows(config: Config) -> str:
 async def _check_worker(config: Config) -> str:
     ready = await greet_workers(config)
     parts = [f"{name}: {words}" for name, words in {**ready.encoders, **ready.versions}.items()]
+    parts += [f"sandbox: {ready.sandbox}", *(f"without {part}" for part in ready.unprotected)]
     return "; ".join(parts)
 
 

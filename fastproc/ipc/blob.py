@@ -126,7 +126,8 @@ class Lanes:
                 raise ValueError(f"{len(fds)} descriptors for {len(fresh)} lanes")
             for number, fd in zip(fresh, fds, strict=True):
                 access = mmap.PROT_READ | (mmap.PROT_WRITE if number == OUTPUT_LANE else 0)
-                self._maps[number] = mmap.mmap(fd, os.fstat(fd).st_size, mmap.MAP_SHARED, access)
+                # Not fstat: C libraries make it a call with a path, which is closed to a worker.
+                self._maps[number] = mmap.mmap(fd, os.lseek(fd, 0, os.SEEK_END), mmap.MAP_SHARED, access)
         finally:
             for fd in fds:
                 os.close(fd)

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from fastproc.core.model import Options, Report
+from fastproc.core.model import Options, Report, Sandbox
 
 #: The largest message, in bytes. Linux' default socket buffer takes 208 KiB; a report is bounded far below.
 MAX_MESSAGE_BYTES: Final = 160 << 10
@@ -22,10 +22,15 @@ OUTPUT_LANE: Final = 0
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What a worker is told once, on its command line (JSON): it has no environment to read."""
+    """What a worker is told once, on its command line (JSON): it has no environment to read.
+
+    `memory_bytes` is what it may allocate, the interpreter and all buffers of a photo together.
+    """
 
     options: Options
     log_level: str = "info"
+    sandbox: Sandbox = "enforce"
+    memory_bytes: int = 2 << 30
 
 
 class Task(Struct, frozen=True, kw_only=True, tag="task"):
@@ -42,10 +47,15 @@ class Task(Struct, frozen=True, kw_only=True, tag="task"):
 
 
 class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
-    """The worker has warmed up and waits for its first task. `encoders`: purpose to encoder, for people."""
+    """The worker has warmed up and waits for its first task. `encoders`: purpose to encoder, for people.
+
+    `sandbox` says which parts of the jail are in force, `unprotected` which are not and why.
+    """
 
     encoders: dict[str, str]
     versions: dict[str, str]
+    sandbox: str = ""
+    unprotected: tuple[str, ...] = ()
 
 
 class Progress(Struct, frozen=True, kw_only=True, tag="progress"):

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 #: Room for renditions beyond the source's size: an optimised copy is smaller than it, thumbnails are small.
 OUTPUT_HEADROOM_BYTES = 16 << 20
+#: Of what a worker says when it cannot start.
+MAX_REASON_CHARS = 300
 
 OnStage = Callable[[str], None]
 
@@ -252,6 +254,9 @@ class Pool:
 
     def _exited(self, slot: int, how: str) -> None:
         self.deaths += not self._fleet.draining
+        if self._fleet.slots[slot].state is State.STARTING and (said := self._processes[slot].said):
+            # No photo had a hand in it yet, and the operator needs the reason: the jail's, a stage's, a library's.
+            how = f"{how}: {said.splitlines()[-1][:MAX_REASON_CHARS]}"
         self._obey(self._fleet.exited(slot, how, time.monotonic()))
         self._tick()
 

@@ -98,7 +98,8 @@ class WorkerProcess:
         self._process.stderr.close()
         how = _how(code)
         if code:
-            log.warning("worker %d (pid %d): %s%s", self._slot, self.pid, how, self._last_words())
+            words = f"; it said: {self.said}" if self.said else ""
+            log.warning("worker %d (pid %d): %s%s", self._slot, self.pid, how, words)
         self.gone.set()
         self._on_exit(how)
 
@@ -112,9 +113,10 @@ class WorkerProcess:
             asyncio.get_running_loop().remove_reader(self._process.stderr.fileno())
         self._stderr = (self._stderr + part)[-STDERR_TAIL_BYTES:]
 
-    def _last_words(self) -> str:
-        words = self._stderr.decode("utf-8", "replace").strip()
-        return f"; it said: {words}" if words else ""
+    @property
+    def said(self) -> str:
+        """The end of what it wrote to stderr."""
+        return self._stderr.decode("utf-8", "replace").strip()
 
 
 def _how(code: int) -> str:

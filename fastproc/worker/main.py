@@ -5,7 +5,8 @@ Started by `fastproc.ipc.launch`: `python -I -m fastproc.worker.main FD SETTINGS
 which an editable install is too.
 
 Rule 1: the socket is all it has: no file, no server, no credentials, no terminal.
-Rule 2: whatever a task may need is imported, opened and tried before Ready, so that a jail can be shut after it.
+Rule 2: whatever a task may need is imported, opened and tried before the jail is shut, and tried once more after it:
+        a jail that is too tight for this machine is found before the first photo, not by it.
 Rule 3: the end of the channel is the end of the process (exit code 0); SIGTERM ends it; SIGINT is the supervisor's
         to judge; it never outlives its supervisor.
 """
@@ -16,19 +17,20 @@ import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from fastproc.core.model import Limits, Options
+from fastproc.ipc import launch
 from fastproc.ipc.blob import Lanes
 from fastproc.ipc.channel import WorkerChannel
 from fastproc.ipc.messages import Done, Failed, Progress, Ready, Settings, Task
 from fastproc.worker import encoders, heif, image, stage
+from fastproc.worker.jail import Jail, JailError
 from fastproc.worker.pipeline import Pipeline, bounded
 
-#: linux/prctl.h
-_PR_SET_PDEATHSIG: Final = 1
 #: malloc.h: what malloc keeps at the top of its heap, and from which size on it maps and unmaps instead. One photo of
 #: 12 megapixels after another is encoded in the same memory, for 20 ms less each than in fresh pages; the memory of a
 #: giant goes back (tuning.md, "kept memory").
@@ -36,6 +38,14 @@ _M_TRIM_THRESHOLD: Final = (-1, 128 << 20)
 _M_MMAP_THRESHOLD: Final = (-3, 32 << 20)
 #: The supervisor is gone, so nobody reads this; for people who look.
 EXIT_ORPHANED: Final = 3
+#: The jail is not to be had, or nothing works in it; stderr says what.
+EXIT_NO_JAIL: Final = 4
+#: Where the channel is, whatever number it came with: the jail's filter and its list of open files are then constant.
+_CHANNEL_FD: Final = 3
+#: Lanes that a slot may come to have, for the limit on addresses. A few are usual (`supervisor.pool`).
+_LANES: Final = 24
+#: What a library sets for itself: libvips' place for temporary files (`image`), Python's locale.
+_SET_BY_LIBRARIES: Final = ("VIPS_DISC_THRESHOLD", "LC_CTYPE")
 _WARM_UP_OUTPUT_BYTES: Final = 1 << 20
 
 
@@ -44,25 +54,53 @@ def main(argv: list[str]) -> int:
     parent = os.getppid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _die_with(parent)
-    _keep_memory()
     settings = msgspec.json.decode(argv[2], type=Settings)
-    channel = WorkerChannel(int(argv[1]))
-    stages = stage.load(settings.options.stages)
-    encoder = encoders.choose()
-    warm_up(stages, encoder.encode)
-    channel.send(
-        Ready(
-            encoders={"jpeg": encoder.words},
-            versions={
-                "libvips": image.version(),
-                "libheif": heif.version(),
-                "python": sys.version.split()[0],
-            },
-        )
-    )
-    serve(channel, Pipeline(settings.options, stages, encoder.encode))
+    channel = WorkerChannel(_moved(int(argv[1])))
+    try:
+        jail = Jail(settings.sandbox, parent)
+        ready, pipeline = _get_ready(settings, jail)
+    except ProcessLookupError:
+        return EXIT_ORPHANED
+    except JailError as error:
+        print(error, file=sys.stderr)
+        return EXIT_NO_JAIL
+    channel.send(ready)
+    serve(channel, pipeline)
     return 0
+
+
+def _get_ready(settings: Settings, jail: Jail) -> tuple[Ready, Pipeline]:
+    """Load and try everything, with the jail shut step by step. Raises JailError, ConfigError, ProcessLookupError."""
+    lane_bytes = _LANES * settings.options.limits.max_source_bytes
+    jail.begin(settings.memory_bytes, lane_bytes, {*launch.ENVIRONMENT, *_SET_BY_LIBRARIES})
+    _keep_memory()
+    stages = stage.load(settings.options.stages)
+    jail.before_threads([*sys.path, str(Path(__file__).parents[1])])
+    encoder = encoders.choose()
+    samples = warm_up(stages, encoder.encode)
+    versions = {
+        "libvips": image.version(),
+        "libheif": heif.version(),
+        "python": sys.version.split()[0],
+    }
+    jail.shut(_CHANNEL_FD)
+    for name, answer in warm_up(stages, encoder.encode).items():
+        if type(answer) is not type(samples[name]):
+            raise JailError(f"WORKER_SANDBOX: a {name} that was well fails in the jail: {answer}")
+    ready = Ready(
+        encoders={"jpeg": encoder.words},
+        versions=versions,
+        sandbox=jail.words,
+        unprotected=tuple(jail.missing),
+    )
+    return ready, Pipeline(settings.options, stages, encoder.encode)
+
+
+def _moved(fd: int) -> int:
+    if fd != _CHANNEL_FD:
+        os.dup2(fd, _CHANNEL_FD, inheritable=False)
+        os.close(fd)
+    return _CHANNEL_FD
 
 
 def serve(channel: WorkerChannel, pipeline: Pipeline) -> None:
@@ -82,7 +120,7 @@ def _answer(channel: WorkerChannel, lanes: Lanes, pipeline: Pipeline, task: Task
     return bounded(answer) if isinstance(answer, Done) else answer
 
 
-def warm_up(stages: tuple[stage.Stage, ...], encode: encoders.JpegEncoder) -> None:
+def warm_up(stages: tuple[stage.Stage, ...], encode: encoders.JpegEncoder) -> dict[str, Done | Failed]:
     """Run every stage over a small picture of every format: lazy imports, codec tables, type registries are then done.
 
     HEVC cannot be written here: HEIC is tried with a file that libheif opens and then refuses.
@@ -93,18 +131,10 @@ def warm_up(stages: tuple[stage.Stage, ...], encode: encoders.JpegEncoder) -> No
     output = memoryview(bytearray(_WARM_UP_OUTPUT_BYTES))
     samples = dict(image.samples())
     samples["heic"] = samples["avif"].replace(b"avif", b"heic")
-    for sample in samples.values():
-        pipeline.run(memoryview(sample), None, output, lambda name: None)
-
-
-def _die_with(parent: int) -> None:
-    """Be killed when the supervisor ends, however it ends."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl")
-    # It may have ended before the call above: then the parent has changed, and no signal will come.
-    if os.getppid() != parent:
-        sys.exit(EXIT_ORPHANED)
+    return {
+        name: pipeline.run(memoryview(sample), None, output, lambda name: None)
+        for name, sample in samples.items()
+    }
 
 
 def _keep_memory() -> None:
@@ -116,4 +146,7 @@ def _keep_memory() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    # Not sys.exit: in the jail there is nothing to tidy up, and the interpreter would ask for more than it may have.
+    code = main(sys.argv)
+    sys.stderr.flush()
+    os._exit(code)

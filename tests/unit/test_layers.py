@@ -50,7 +50,7 @@ ONLY_IN: dict[str, set[str]] = {
     "pi_heif": {"worker/heif.py"},
     "pyjpegli": {"worker/jpegli.py"},
     # Seccomp, prctl and a library without a binding: what Python has no module for.
-    "ctypes": {"worker/jpegli.py", "worker/jail.py", "worker/main.py"},
+    "ctypes": {"worker/jpegli.py", "worker/kernel.py", "worker/main.py"},
     "redis": {"bullmq/address.py", "bullmq/connection.py", "bullmq/producer.py"},
     "bullmq": {"bullmq/producer.py"},
     "msgpack": {"bullmq/protocol.py"},
