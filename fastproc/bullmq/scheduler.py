@@ -73,6 +73,8 @@ def _options(
         again[key] = _epoch_ms(repeat.get(key))
     merged = {"attempts": 0, **options, "timestamp": now_ms, "repeatJobKey": name}
     merged["repeat"] = {key: value for key, value in again.items() if value is not None}
+    # The first job of an older application's `every` has one; its followers do not.
+    merged.pop("prevMillis", None)
     if next_ms is not None:
         merged |= {"prevMillis": next_ms, "jobId": f"repeat:{name}:{next_ms}"}
         merged["delay"] = max(0, next_ms - now_ms)

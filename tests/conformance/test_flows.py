@@ -348,6 +348,20 @@ async def test_a_stalled_job_of_a_schedule_never_fails_while_the_schedule_exists
     await both(scenario)
 
 
+async def test_a_repeatable_job_of_an_older_application_goes_on_with_its_data(sides: Both) -> None:
+    """`queue.add` with `repeat`, as before there were schedulers."""
+
+    async def scenario(side: Side) -> int:
+        async with side.worker():
+            await side.add("slow:30 | ok", repeat={"every": 250, "limit": 3}, attempts=1)
+            await side.until_state("completed", 3)
+            await side.quiet()
+        assert len(side.runs()) == 3
+        return len(side.runs())
+
+    await sides(scenario)
+
+
 # --- metrics
 
 

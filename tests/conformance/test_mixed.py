@@ -51,6 +51,28 @@ async def test_every_job_is_finished_once_though_workers_are_killed(ours: Side, 
     assert {ours.redis.hget(ours.key(str(number + 1)), "atm") for number in range(jobs)} == {"1"}
 
 
+async def test_jobs_that_our_shutdown_interrupts_are_the_next_ones_of_an_official_worker(sides: Both) -> None:
+    ours, official = sides.ours, sides.official
+    official.queue = ours.queue
+    await ours.add_all("gate:go | ok", 2)
+    await ours.add("ok", jobId="later")
+    async with ours.worker(concurrency=2) as intake:
+        await ours.until(lambda: len(ours.runs()) == 2)
+        intake.stop()
+        assert await intake.interrupt() == 2
+        assert (ours.count("active"), ours.count("wait")) == (0, 3)
+        assert not ours.redis.exists(ours.key("1:lock"), ours.key("2:lock"))
+    ours.open("go")
+    async with official.worker():
+        await ours.quiet()
+    assert ours.runs()[2:][-1] == "later/1"
+    # Begun twice, but no attempt was used up.
+    assert [ours.redis.hmget(ours.key(job_id), "ats", "atm", "pb") for job_id in "12"] == [
+        ["2", "1", "w"]
+    ] * 2
+    assert ours.count("completed") == 3
+
+
 @pytest.fixture
 def mortal_valkey(tmp_path: Path) -> Iterator[Valkey]:
     """A server that keeps its data when it is stopped and started."""
