@@ -47,6 +47,8 @@ _SAVERS: Final = {
 }
 #: Formats whose sides the gate knows for sure; the other containers may crop, turn or grow the picture.
 _EXACT: Final = ("jpeg", "png")
+#: Interpretations of one band, with alpha or without.
+_GREY: Final = ("b-w", "grey16")
 _PROFILE: Final = "icc-profile-data"
 _NO_MEMORY: Final = ("out of memory", "insufficient memory", "cannot allocate", "memory allocation")
 _UNSUPPORTED: Final = ("unsupported", "not supported")
@@ -168,15 +170,33 @@ def in_memory(image: Image) -> Image:
         return image.copy_memory()
 
 
-def resized(image: Image, width: int, height: int) -> Image:
-    """Return exactly `width` x `height`, by Lanczos3 (after a box filter where there is much to shrink)."""
-    if (image.width, image.height) == (width, height):
+def resized(image: Image, width: int, height: int, exact: tuple[float, float] | None = None) -> Image:
+    """Return exactly `width` x `height`, by Lanczos3 (after a box filter where there is much to shrink).
+
+    `exact` is how large a reduced decode would be if libvips had not dropped its last row or column that is not whole:
+    stretched over the result instead, 4807 pixels at an eighth are nearly one pixel out at the right.
+    Transparent pixels have no colour to mix: with alpha, colours are weighted by it.
+    """
+    if not image.hasalpha() or (image.width, image.height) == (width, height):
+        return _scaled(image, width, height, exact)
+    return _scaled(image.premultiply(), width, height, exact).unpremultiply().rint().cast(image.format)
+
+
+def _scaled(image: Image, width: int, height: int, exact: tuple[float, float] | None) -> Image:
+    wide, high = exact or (image.width, image.height)
+    whole = (int(wide + 0.5), int(high + 0.5))
+    if whole != (image.width, image.height):
+        image = image.embed(0, 0, *whole, extend="copy")
+    if (wide, high) == (width, height):
         return image
+    made = image.resize(width / wide, vscale=height / high, kernel="lanczos3")
+    if (made.width, made.height) == (width, height):
+        return made
     return image.resize(width / image.width, vscale=height / image.height, kernel="lanczos3")
 
 
 def opaque(image: Image) -> Image:
-    """Return the picture on white, without alpha. Before any resampling: transparent pixels have no colour to mix."""
+    """Return the picture on white, without alpha."""
     if not image.hasalpha():
         return image
     white = 65535 if image.format == "ushort" else 255
@@ -204,10 +224,11 @@ def upright(image: Image, orientation: int | None) -> Image:
 
 
 def to_srgb(image: Image, profile: bytes | None) -> Image:
-    """Return 8-bit sRGB of three bands, through the embedded profile where there is one that is not sRGB.
+    """Return 8 bits of sRGB, or of grey where the picture is; through the embedded profile if that is not sRGB.
 
-    A profile that the colour engine refuses is dropped. Cost: tuning.md "sRGB only where needed".
+    Alpha is kept. A profile that the colour engine refuses is dropped. Cost: tuning.md "sRGB only where needed".
     """
+    grey = image.interpretation in _GREY
     if profile and not is_srgb(profile):
         try:
             image = image.icc_transform("srgb", embedded=True, intent="perceptual", depth=8)
@@ -216,10 +237,11 @@ def to_srgb(image: Image, profile: bytes | None) -> Image:
     if image.interpretation == "cmyk":
         # Ink without a profile is taken for libvips' press, as sharp takes it. (`colourspace` has no black of paper.)
         image = image.icc_transform("srgb", input_profile="cmyk", intent="perceptual", depth=8)
-    if image.interpretation != "srgb":
-        image = image.colourspace("srgb")
-    if image.bands > 3:
-        image = image.extract_band(0, n=3)
+    wanted, bands = ("b-w", 1) if grey else ("srgb", 3)
+    if image.interpretation != wanted:
+        image = image.colourspace(wanted)
+    if image.bands > bands + image.hasalpha():
+        image = image.extract_band(0, n=bands)
     return image if image.format == "uchar" else image.cast("uchar")
 
 
@@ -231,30 +253,49 @@ def strips(image: Image) -> Iterator[Any]:
             yield region.fetch(0, top, image.width, min(STRIP_ROWS, image.height - top))
 
 
-def raw(image: Image) -> bytes:
-    """Return the pixels of a picture in memory, row by row."""
-    return bytes(image.write_to_memory())
+def colours(image: Image) -> bytes:
+    """Return the pixels of an sRGB or grey picture in memory, on white, R G B R G B ... row by row."""
+    image = opaque(image)
+    return bytes((image if image.bands == 3 else image.colourspace("srgb")).write_to_memory())
+
+
+def alpha(image: Image) -> bytes | None:
+    """Return the alpha of a picture in memory, row by row, None where it has none."""
+    return bytes(image.extract_band(image.bands - 1).write_to_memory()) if image.hasalpha() else None
 
 
 def sampled(image: Image, pixels: int) -> bytes:
-    """Return about so many pixels of an sRGB picture in memory, on a grid, as R G B R G B ..."""
+    """Return about so many pixels of a picture in memory, on a grid, as `colours` does."""
     step = max(1, math.isqrt(image.width * image.height // pixels))
-    return raw(image.subsample(min(step, image.width), min(step, image.height)))
+    return colours(image.subsample(min(step, image.width), min(step, image.height)))
 
 
 def mozjpeg(image: Image, quality: int) -> bytes:
     """Return a progressive JPEG by libvips' mozjpeg: trellis and its quantisation table, no search for scans."""
-    saved: bytes = image.jpegsave_buffer(
-        Q=quality,
-        interlace=True,
-        optimize_coding=True,
-        trellis_quant=True,
-        overshoot_deringing=True,
-        quant_table=3,
-        subsample_mode="on",
-        keep="none",
-    )
+    with decoding():
+        saved: bytes = image.jpegsave_buffer(
+            Q=quality,
+            interlace=True,
+            optimize_coding=True,
+            trellis_quant=True,
+            overshoot_deringing=True,
+            quant_table=3,
+            subsample_mode="on",
+            keep="none",
+        )
     return saved
+
+
+def webp(image: Image, quality: int) -> bytes:
+    """Return a WebP, with alpha if the picture has it. More effort: tuning.md, "WebP and AVIF effort"."""
+    with decoding():
+        return bytes(image.webpsave_buffer(Q=quality, effort=2, keep="none"))
+
+
+def avif(image: Image, quality: int) -> bytes:
+    """Return an AVIF, with alpha if the picture has it. More effort: tuning.md, "WebP and AVIF effort"."""
+    with decoding():
+        return bytes(image.heifsave_buffer(compression="av1", Q=quality, effort=1, bitdepth=8, keep="none"))
 
 
 def ramp() -> Image:
@@ -265,10 +306,12 @@ def ramp() -> Image:
     )
 
 
-def difference(picture: Image, encoded: bytes) -> tuple[float, bool]:
-    """Return the mean square error of an encoded JPEG, and whether it is progressive. Raises FileCorrupted."""
+def difference(picture: Image, encoded: bytes, format: str = "jpeg") -> tuple[float, bool]:
+    """Return the mean square error of an encoded picture, and whether it is progressive. Raises FileCorrupted."""
     with decoding():
-        read = pyvips.Image.jpegload_buffer(encoded, fail_on="error").copy_memory()
+        read = getattr(pyvips.Image, f"{_LOADERS[format]}_buffer")(encoded, fail_on="error").copy_memory()
+        if format != "jpeg" and picture.bands == 1:
+            read = read.extract_band(0)  # WebP has no grey
         if (read.width, read.height, read.bands) != (picture.width, picture.height, picture.bands):
             raise FileCorrupted(f"{read.width}x{read.height} of {read.bands} bands came back")
         return ((read - picture) ** 2).avg(), bool(

@@ -2,7 +2,8 @@
 
 Rule 1: `base` is the one reduced decode that thumbnails, statistics and the integrity check share; reading it covers
         the whole file. `stream` is one more decode, at full size, for who must have every pixel.
-Rule 2: every picture given out is upright, opaque, sRGB of 8 bits; `stream` is lazy, to be read once.
+Rule 2: every picture given out is upright, of 8 bits, sRGB or (grey photos) of one band. It has an alpha band only
+        where the photo has one and the service's renditions of that kind keep it. `stream` is lazy, to be read once.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class Source:
         self._side_px = max([SMALLEST_BASE_PX, *(spec.side_px for spec in options.thumbnails)])
         self._reduction = reduction(header, self._side_px)
         self._file = heif.File(data) if header.format == "heic" else image.File(data, header, self._reduction)
+        formats = {options.format_of(spec) for spec in options.thumbnails}
+        self._base_opaque, self._stream_opaque = formats <= {"jpeg"}, options.optimize_format == "jpeg"
         self._rungs: dict[tuple[int, int], Image] = {}
 
     @property
@@ -58,8 +61,11 @@ class Source:
         """
         self.decodes += 1
         traits = self.traits
+        pixels = self._file.pixels(self._reduction)
         reduced = image.resized(
-            image.opaque(self._file.pixels(self._reduction)), *fit(traits.width, traits.height, self._side_px)
+            image.opaque(pixels) if self._base_opaque else pixels,
+            *fit(traits.width, traits.height, self._side_px),
+            (traits.width / self._reduction, traits.height / self._reduction),
         )
         reduced = image.upright(image.in_memory(reduced), traits.orientation)
         return image.in_memory(image.to_srgb(reduced, traits.profile))
@@ -81,7 +87,8 @@ class Source:
         Raises: as `base`, while it is read.
         """
         traits = self.traits
-        whole = image.opaque(self._file.pixels(1))
+        pixels = self._file.pixels(1)
+        whole = image.opaque(pixels) if self._stream_opaque else pixels
         if self.header.format != "heic":
             self.decodes += 1
         if (traits.orientation or 1) > 2:
@@ -97,9 +104,9 @@ class Source:
             return {}
         return exif.parse(block, with_position=self._options.exif_gps == "keep") if block else {}
 
-    def pixels(self, width: int, height: int) -> bytes:
-        """Return the picture at some small size, of any shape, R G B R G B ..."""
-        return image.raw(image.resized(self._nearest(width, height), width, height))
+    def squeezed(self, width: int, height: int) -> Image:
+        """Return the picture in memory at some small size, of any shape."""
+        return image.in_memory(image.resized(self._nearest(width, height), width, height))
 
     def sha256(self) -> str:
         """Return the digest of the file as it came, in hexadecimal digits."""
