@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import time
 
 import pytest
 
-from fastproc.bullmq import scripts
+from fastproc.bullmq import connection, fetcher, scripts
 from tests.conformance.conftest import Both, Side, photo
-from tests.conformance.spy import Spy
+from tests.conformance.spy import Deaf, Spy
 
 
 async def test_jobs_that_are_there_before_the_worker_need_no_marker(both: Both) -> None:
@@ -182,6 +183,24 @@ async def test_a_due_job_without_a_marker_is_found_by_the_next_look(sides: Both)
         return side.runs()
 
     await sides(scenario)
+
+
+async def test_a_blocked_command_whose_reply_never_comes_does_not_stop_the_worker(
+    ours: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetcher, "DRAIN_DELAY_S", 0.3)
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_S", 0.5)
+    async with Deaf(ours.port) as between:
+        ours.port = between.port
+        async with ours.worker():
+            await ours.add("ok")
+            await ours.quiet()
+            await between.swallow(b"BZPOPMIN")
+            await ours.add("ok")
+            # The marker went to nobody.
+            await asyncio.wait_for(ours.until_state("completed", 2), 5)
+            await ours.quiet()
+    assert ours.runs() == ["1/1", "2/1"]
 
 
 async def test_delays_of_few_milliseconds_never_end_in_a_wait_for_ever(both: Both) -> None:
