@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyvips
 from PIL import Image, ImageDraw
 
@@ -34,6 +35,25 @@ def scene(width: int = 320, height: int = 240, mode: str = "RGB") -> Image.Image
         (YELLOW, width - w, height - h),
     ):
         draw.rectangle((x, y, x + w - 1, y + h - 1), colour)
+    return picture if mode == "RGB" else picture.convert(mode)
+
+
+def detailed(width: int = 640, height: int = 480, mode: str = "RGB") -> Image.Image:
+    """The scene with waves of many lengths and hues on its slope, finer to the right: resampling and shifts show.
+
+    The shortest wave is 8 pixels of 640, so that it survives in a thumbnail and does not turn into moire.
+    """
+    y, x = np.mgrid[:height, :width]
+    across, down = x / max(1, width - 1), y / max(1, height - 1)
+    waves = np.sin(2 * np.pi * (4 * across + 38 * across**2)) * np.cos(2 * np.pi * 6 * down)
+    bands = [
+        128 + 60 * waves + 50 * np.cos(2 * np.pi * (down + 0.3 * across + third / 3)) for third in range(3)
+    ]
+    picture = Image.fromarray(np.clip(np.stack(bands, axis=-1), 0, 255).astype(np.uint8))
+    corners = scene(width, height)
+    w, h = max(1, width // 4), max(1, height // 4)
+    for left, top in ((0, 0), (width - w, 0), (0, height - h), (width - w, height - h)):
+        picture.paste(corners.crop((left, top, left + w, top + h)), (left, top))
     return picture if mode == "RGB" else picture.convert(mode)
 
 
@@ -70,8 +90,14 @@ def animated(kind: str, frames: int = 5, width: int = 160, height: int = 120) ->
     return encoded(scene(width, height), kind, save_all=True, append_images=rest, duration=50)
 
 
-def turned(orientation: int, kind: str = "JPEG", width: int = 320, height: int = 240) -> bytes:
-    """The scene as stored by a camera that was held otherwise: upright only once the orientation is applied."""
+def turned(
+    orientation: int,
+    kind: str = "JPEG",
+    width: int = 320,
+    height: int = 240,
+    shown: Image.Image | None = None,
+) -> bytes:
+    """The scene (or `shown`) as stored by a camera that was held otherwise: upright once the orientation is applied."""
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -81,7 +107,7 @@ def turned(orientation: int, kind: str = "JPEG", width: int = 320, height: int =
         7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_270,
     }.get(orientation)
-    picture = scene(width, height)
+    picture = shown or scene(width, height)
     stored = picture.transpose(undo) if undo is not None else picture
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -130,6 +156,50 @@ def profile(name: str) -> bytes:
         .icc_transform(name, input_profile="srgb")
     )
     return bytes(flat.get("icc-profile-data"))
+
+
+def gain_map(picture: Image.Image) -> bytes:
+    """An UltraHDR JPEG as phones write it: the picture, and a second one behind it that says how much brighter."""
+    linear = pyvips.Image.new_from_array(np.asarray(picture)).copy(interpretation="srgb").colourspace("scrgb")
+    return bytes(linear.copy().uhdrsave_buffer(Q=95))
+
+
+#: Red, green and blue of two spaces, as XYZ adapted to D50; and those of sRGB in the wrong order, which nobody misses.
+ADOBE_RGB = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
+PROPHOTO = ((0.79767, 0.28804, 0.0), (0.13519, 0.71188, 0.0), (0.03134, 0.00009, 0.82491))
+SWAPPED = ((0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141), (0.4361, 0.2225, 0.0139))
+
+
+def matrix_profile(primaries: Iterable[tuple[float, float, float]], gamma: float) -> bytes:
+    """An ICC profile (version 2) of a display with these primaries; of a grey one where there are none."""
+    triples = list(primaries)
+    curve = b"curv" + bytes(4) + struct.pack(">IHxx", 1, round(gamma * 256))
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", 5) + b"test\0" + bytes(79),
+        b"cprt": b"text" + bytes(4) + b"none\0\0\0\0",
+        b"wtpt": _xyz((0.9642, 1.0, 0.8249)),
+    }
+    names = (b"r", b"g", b"b") if triples else (b"k",)
+    tags |= {name + b"TRC": curve for name in names}
+    tags |= {name + b"XYZ": _xyz(triple) for name, triple in zip(b"r g b".split(), triples, strict=False)}
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, value in tags.items():
+        value += bytes(-len(value) % 4)
+        table += name + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(value))
+        body += value
+    head = struct.pack(
+        ">I4xI4s4s4s", 132 + 12 * len(tags) + len(body), 0x02100000, b"mntr", *_spaces(triples)
+    )
+    head += struct.pack(">6H4s", 2024, 1, 1, 0, 0, 0, b"acsp") + bytes(28) + _xyz((0.9642, 1.0, 0.8249))[8:]
+    return head + bytes(128 - len(head)) + table + body
+
+
+def _spaces(triples: list[tuple[float, float, float]]) -> tuple[bytes, bytes]:
+    return (b"RGB " if triples else b"GRAY", b"XYZ ")
+
+
+def _xyz(triple: tuple[float, float, float]) -> bytes:
+    return b"XYZ " + bytes(4) + struct.pack(">3i", *(round(value * 65536) for value in triple))
 
 
 def png_chunk(kind: bytes, body: bytes) -> bytes:

@@ -1,0 +1,155 @@
+"""The same pictures made by others: Pillow with LittleCMS here, sharp in a Node process of its own.
+
+Each gives a source upright, on white, in sRGB, at the sizes asked for. Neither shares code with the worker but libvips
+under sharp, whose decoders, profiles and resampling are the worker's too: so Pillow is the one that must agree on
+colour, turn and place, and sharp the one that people will compare with.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pi_heif
+import pytest
+from PIL import Image, ImageCms, ImageOps
+
+from tests import pictures
+from tests.golden.measures import Pixels
+
+HERE = Path(__file__).parent
+SRGB = ImageCms.createProfile("sRGB")
+#: None is the picture's own size.
+Size = tuple[int, int] | None
+
+
+class SharpError(Exception):
+    """sharp threw; the message is its own."""
+
+
+class Sharp:
+    """One Node process that answers one question after another."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            ["node", "sharp.js"], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def pixels(self, picture: bytes, sizes: Sequence[Size]) -> list[Pixels]:
+        """Return the picture at each size. Raises SharpError."""
+        return [_pixels(made) for made in self._ask("pixels", picture, sides=sizes)]
+
+    def coded(self, pixels: Pixels, quality: int) -> Pixels:
+        """Return the pixels after mozjpeg at that quality, 4:2:0: what coding alone costs."""
+        size = (pixels.shape[1], pixels.shape[0])
+        return _pixels(self._ask("coded", pixels.tobytes(), size=size, quality=quality))
+
+    def facts(self, picture: bytes) -> dict[str, Any]:
+        """Return what sharp reads in a file. Raises SharpError for the least warning of a decoder."""
+        return self._ask("facts", picture)
+
+    def _ask(self, op: str, picture: bytes, **more: object) -> Any:
+        process = self._process
+        assert process.stdin
+        assert process.stdout
+        question = {"op": op, "picture": base64.b64encode(picture).decode(), **more}
+        process.stdin.write(json.dumps(question).encode() + b"\n")
+        process.stdin.flush()
+        answer = json.loads(process.stdout.readline())
+        if "error" in answer:
+            raise SharpError(answer["error"])
+        return answer["value"]
+
+    def close(self) -> None:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.wait(10)
+        self._process.stdout.close()
+
+
+def _pixels(made: dict[str, Any]) -> Pixels:
+    found = np.frombuffer(base64.b64decode(made["pixels"]), np.uint8)
+    # Grey stays one band in sharp.
+    return np.broadcast_to(
+        found.reshape(made["height"], made["width"], -1), (made["height"], made["width"], 3)
+    )
+
+
+def require_sharp() -> None:
+    """Skip where sharp is not installed; fail where it has to be."""
+    if shutil.which("node") and (HERE / "node_modules" / "sharp").is_dir():
+        return
+    reason = "no sharp: npm ci --prefix tests/golden (scripts/test does it)"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def array(picture: Image.Image) -> Pixels:
+    return np.asarray(picture.convert("RGB"))
+
+
+def pillow(data: bytes, sizes: Sequence[Size]) -> list[Pixels]:
+    """Return the picture at each size, by Pillow and LittleCMS."""
+    whole = _opened(data)
+    profile = whole.info.get("icc_profile")
+    whole = _eight_bits(ImageOps.exif_transpose(whole))
+    if whole.mode == "CMYK" and not profile:
+        # There is no right answer without a profile. Pillow's own, 255 minus ink, is garish, so the press that sharp
+        # and libvips assume is assumed here too; the transform is LittleCMS' all the same.
+        profile = pictures.profile("cmyk")
+    whole = _on_white(_in_srgb(whole, profile))
+    return [array(whole.resize(size, Image.Resampling.LANCZOS) if size else whole) for size in sizes]
+
+
+def _opened(data: bytes) -> Image.Image:
+    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1"):
+        found = pi_heif.open_heif(data, convert_hdr_to_8bit=True)[0]
+        picture = Image.frombytes(found.mode, found.size, bytes(found.data), "raw", found.mode, found.stride)
+        picture.info["icc_profile"] = found.info.get("icc_profile")
+        return picture
+    picture = Image.open(io.BytesIO(data))
+    picture.load()
+    return picture
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Pillow reads 16-bit colour as 8 bits, but keeps 16 bits of grey; and palettes, which have no profile."""
+    if picture.mode.startswith("I"):
+        return Image.fromarray(((np.asarray(picture).astype(np.uint32) + 128) // 257).astype(np.uint8))
+    if picture.mode in ("P", "PA"):
+        return picture.convert("RGBA")
+    return picture.convert("L") if picture.mode == "1" else picture
+
+
+def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    if not profile:
+        return picture
+    alpha = picture.getchannel("A") if picture.mode in ("RGBA", "LA") else None
+    colours = picture.convert(picture.mode[:-1]) if alpha else picture
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        made = ImageCms.profileToProfile(colours, source, SRGB, ImageCms.Intent.PERCEPTUAL, outputMode="RGB")
+    except (OSError, ImageCms.PyCMSError):
+        # Broken, or of another space than the pixels': as if there were none.
+        return _in_srgb(picture, pictures.profile("cmyk")) if picture.mode == "CMYK" else picture
+    assert made is not None
+    if alpha:
+        made.putalpha(alpha)
+    return made
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    if picture.mode not in ("RGBA", "LA"):
+        return picture.convert("RGB")
+    white = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
