@@ -36,14 +36,6 @@ PATIENCE_S = 15.0
 ROOT = Path(__file__).parents[2]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave long runs out unless markers are asked for."""
-    if not config.option.markexpr:
-        long = [item for item in items if item.get_closest_marker("soak")]
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
-
-
 @pytest.fixture(scope="session")
 def peer(valkey: Valkey) -> Iterator[Peer]:
     """The official library, in a process that all tests share."""
