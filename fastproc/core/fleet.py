@@ -158,11 +158,11 @@ class Fleet:
         slot = self._go(i, "assigned", now)
         slot.task, slot.deadline, slot.failed_boots = task, deadline, 0
 
-    def finished(self, i: int, now: float) -> list[Order]:
-        """The worker has answered its task, well or not."""
+    def finished(self, i: int, now: float, *, spent: bool = False) -> list[Order]:
+        """The worker has answered its task, well or not. A `spent` one is to make room for another."""
         slot = self._go(i, "finished", now)
         slot.task = 0
-        return self._retire(i, now) if self.draining else []
+        return self._retire(i, now) if self.draining or spent else []
 
     def condemn(self, i: int, why: str) -> list[Order]:
         """The worker must die: it broke the protocol, or nobody wants its task any more."""

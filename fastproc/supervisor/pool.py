@@ -17,13 +17,13 @@ from contextlib import asynccontextmanager
 from msgspec import Struct
 
 from fastproc.core import fleet
-from fastproc.core.errors import FleetHalted, ImageError, TaskError, WorkerCrashed, WorkerTimeout, from_code
+from fastproc.core.errors import FleetHalted, TaskError, WorkerCrashed, WorkerOutOfMemory, WorkerTimeout
 from fastproc.core.fleet import Fleet, Halt, Kill, Lost, Order, Spawn, State, Stop
 from fastproc.core.model import Report
 from fastproc.ipc.blob import Lane, SlotLanes
 from fastproc.ipc.messages import Done, Failed, FromWorker, Progress, Ready, Settings, Task
 from fastproc.supervisor.process import WorkerProcess
-from fastproc.supervisor.trust import Distrust, renditions_of
+from fastproc.supervisor.trust import Distrust, failure_of, renditions_of
 
 log = logging.getLogger(__name__)
 
@@ -207,6 +207,9 @@ class Pool:
     # --- facts
 
     def _said(self, slot: int, message: FromWorker) -> None:
+        if self._fleet.slots[slot].doomed:
+            # It was caught lying, or is too late; what it says until it is dead is not believed.
+            return
         waiting = self._running.get(self._fleet.slots[slot].task)
         match message:
             case Ready() if self._fleet.slots[slot].state is State.STARTING:
@@ -219,12 +222,8 @@ class Pool:
                 waiting.on_stage(stage)
             case Done(report=report) if waiting:
                 self._done(slot, waiting, report)
-            case Failed(code=code, message=text, stage=stage) if waiting:
-                error = from_code(code, text)
-                if stage and not isinstance(error, ImageError):
-                    # What is wrong with a picture is said in its own words; what went wrong here needs its place.
-                    error = from_code(code, f"{text} (in {stage})")
-                self._answered(slot, waiting, error)
+            case Failed() if waiting:
+                self._failed(slot, waiting, message)
             case _:
                 why = f"it sent {type(message).__name__} when nobody asked"
                 self._obey(self._fleet.condemn(slot, why))
@@ -242,6 +241,14 @@ class Pool:
         self._lanes[slot].renew_output(max((r.offset + r.size for r in report.renditions), default=0))
         self._answered(slot, waiting, Result(report, bodies))
 
+    def _failed(self, slot: int, waiting: _Waiting, failed: Failed) -> None:
+        try:
+            error = failure_of(failed, self._settings.options.stages)
+        except Distrust as wrong:
+            self._obey(self._fleet.condemn(slot, f"its answer is wrong: {wrong}"))
+            return
+        self._answered(slot, waiting, error)
+
     def _answered(self, slot: int, waiting: _Waiting, answer: Result | TaskError) -> None:
         del self._running[waiting.number]
         if not waiting.result.done():
@@ -249,7 +256,9 @@ class Pool:
                 waiting.result.set_exception(answer)
             else:
                 waiting.result.set_result(answer)
-        self._obey(self._fleet.finished(slot, time.monotonic()))
+        # What is left of a memory that was once full is in pieces: the next photo gets a new process.
+        spent = isinstance(answer, WorkerOutOfMemory)
+        self._obey(self._fleet.finished(slot, time.monotonic(), spent=spent))
         self._dispatch()
 
     def _exited(self, slot: int, how: str) -> None:

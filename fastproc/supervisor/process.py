@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 #: What is kept of a worker's stderr, for the log line of its death.
 STDERR_TAIL_BYTES = 4096
+#: A worker that writes more than this to stderr in one window is killed: reading it takes the service's own time.
+STDERR_FLOOD_BYTES = 1 << 20
+STDERR_WINDOW_S = 10.0
 #: Between a worker's closed channel and its exit, in seconds; SIGKILL takes 2 to 5 ms here.
 LINGER_S = 1.0
 
@@ -50,6 +53,7 @@ class WorkerProcess:
         self.pid = self._process.pid
         self.gone = asyncio.Event()
         self._stderr = bytearray()
+        self._window = (0.0, 0)
         self._channel = channel.SupervisorChannel(ours)
         self._on_wrong = on_wrong
         self._lingering: asyncio.TimerHandle | None = None
@@ -109,9 +113,17 @@ class WorkerProcess:
             part = os.read(self._process.stderr.fileno(), 65536)
         except BlockingIOError:
             return
+        loop = asyncio.get_running_loop()
         if not part:
-            asyncio.get_running_loop().remove_reader(self._process.stderr.fileno())
+            loop.remove_reader(self._process.stderr.fileno())
         self._stderr = (self._stderr + part)[-STDERR_TAIL_BYTES:]
+        since, count = self._window
+        if loop.time() - since > STDERR_WINDOW_S:
+            since, count = loop.time(), 0
+        self._window = (since, count + len(part))
+        if count + len(part) > STDERR_FLOOD_BYTES:
+            loop.remove_reader(self._process.stderr.fileno())
+            self._on_wrong("it floods its stderr")
 
     @property
     def said(self) -> str:

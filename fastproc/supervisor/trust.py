@@ -1,24 +1,42 @@
-"""What a worker reports is checked here before anything believes it: a worker decodes hostile photos.
+"""What a worker says is checked here before anything believes it: a worker decodes hostile photos.
 
 Rule 1: bytes are copied out of the shared memory before they are looked at: the worker may still be writing.
-Rule 2: every number and name in a report is bounded; a report that breaks a bound condemns its worker.
+Rule 2: every number, name and text is bounded, facts are JSON that any store takes; what breaks a bound condemns its
+        worker, since no sound one says it.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from typing import Final
 
-from fastproc.core.model import Report
+import msgspec
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_CONTENT_TYPE = re.compile(r"image/[a-z0-9.+-]{1,32}")
-MAX_RENDITIONS = 64
-MAX_RENDITION_SIDE_PX = 100_000
+from fastproc.core.errors import BY_CODE, ImageError, ProcessingError, TaskError, WorkerOutOfMemory, from_code
+from fastproc.core.model import Json, Rendition, Report
+from fastproc.ipc.messages import Failed
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_FORMAT: Final = re.compile(r"[a-z0-9]{1,16}")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+#: Pictures of pixels alone: image/svg+xml can hold a program, and would be served from the photos' own address.
+CONTENT_TYPES: Final = frozenset(f"image/{kind}" for kind in ("jpeg", "webp", "avif", "png", "gif", "jxl"))
+MAX_RENDITIONS: Final = 64
+MAX_RENDITION_SIDE_PX: Final = 100_000
+#: As JSON. They come in one packet; where that is all control characters, JSON is six times as long.
+MAX_FACTS_BYTES: Final = 256 << 10
+MAX_DEPTH: Final = 12
+MAX_KEY_CHARS: Final = 128
+MAX_WARNINGS: Final = 200
+MAX_TEXT_CHARS: Final = 1000
+#: What every reader of JSON carries exactly.
+MAX_NUMBER: Final = 2**53
 
 
 class Distrust(Exception):
-    """The report says something that no sound worker says."""
+    """A worker says something that no sound worker says."""
 
 
 def renditions_of(report: Report, output: memoryview, stages: Collection[str]) -> tuple[bytes, ...]:
@@ -28,17 +46,42 @@ def renditions_of(report: Report, output: memoryview, stages: Collection[str]) -
     """
     if not (1 <= report.width <= MAX_RENDITION_SIDE_PX and 1 <= report.height <= MAX_RENDITION_SIDE_PX):
         raise Distrust(f"the photo's sides {report.width} x {report.height}")
-    if len(report.renditions) > MAX_RENDITIONS:
-        raise Distrust(f"{len(report.renditions)} renditions")
-    if len({(r.stage, r.name) for r in report.renditions}) != len(report.renditions):
-        raise Distrust("two renditions with one name")
+    if not _FORMAT.fullmatch(report.format):
+        raise Distrust("the name of the format")
     if not {*report.facts, *report.timings_ms, *(r.stage for r in report.renditions)} <= set(stages):
         raise Distrust("a stage that is not in the pipeline")
+    measured = (*report.timings_ms.values(), report.cpu_ms, report.decodes, report.peak_rss_bytes)
+    if not all(0 <= number <= MAX_NUMBER for number in measured):
+        raise Distrust("a time or a count")
+    if len(report.warnings) > MAX_WARNINGS or not all(_is_line(warning) for warning in report.warnings):
+        raise Distrust("the warnings")
+    _check_facts(report.facts)
+    return _bodies(report.renditions, output)
+
+
+def failure_of(failed: Failed, stages: Collection[str]) -> TaskError:
+    """Return the error that a worker reports. Raises Distrust for a code that is not a worker's to give, or no line."""
+    leaf = BY_CODE.get(failed.code, TaskError)
+    if not (issubclass(leaf, ImageError) or leaf in (WorkerOutOfMemory, ProcessingError)):
+        raise Distrust("the code of a failure")
+    if failed.stage not in {"", "gate", *stages} or not _is_line(failed.message):
+        raise Distrust("the words of a failure")
+    if failed.stage and not issubclass(leaf, ImageError):
+        # What is wrong with a picture is said in its own words; what went wrong here needs its place.
+        return from_code(failed.code, f"{failed.message} (in {failed.stage})")
+    return from_code(failed.code, failed.message)
+
+
+def _bodies(renditions: tuple[Rendition, ...], output: memoryview) -> tuple[bytes, ...]:
+    if len(renditions) > MAX_RENDITIONS:
+        raise Distrust(f"{len(renditions)} renditions")
+    if len({(r.stage, r.name) for r in renditions}) != len(renditions):
+        raise Distrust("two renditions with one name")
     bodies = []
-    for rendition in report.renditions:
+    for rendition in renditions:
         if not _NAME.fullmatch(rendition.name):
             raise Distrust("the name of a rendition")
-        if not _CONTENT_TYPE.fullmatch(rendition.content_type):
+        if rendition.content_type not in CONTENT_TYPES:
             raise Distrust("the content type of a rendition")
         sides = (rendition.width, rendition.height)
         if not all(1 <= side <= MAX_RENDITION_SIDE_PX for side in sides):
@@ -47,4 +90,50 @@ def renditions_of(report: Report, output: memoryview, stages: Collection[str]) -
         if rendition.offset < 0 or rendition.size < 1 or end > len(output):
             raise Distrust(f"bytes {rendition.offset} to {end} of {len(output)}")
         bodies.append(bytes(output[rendition.offset : end]))
+    # Room for one copy of the blob is reckoned with; the same bytes under 64 names would be 64 copies.
+    if sum(len(body) for body in bodies) > len(output):
+        raise Distrust("renditions that lie over each other")
     return tuple(bodies)
+
+
+def _check_facts(facts: dict[str, dict[str, Json]]) -> None:
+    level: list[Json] = [facts]
+    for _ in range(MAX_DEPTH):
+        level = [inner for value in level for inner in _inside(value)]
+        if not level:
+            break
+    else:
+        raise Distrust("facts within facts within facts")
+    if len(msgspec.json.encode(facts)) > MAX_FACTS_BYTES:
+        raise Distrust(f"facts of more than {MAX_FACTS_BYTES} bytes")
+
+
+def _inside(value: Json) -> Iterable[Json]:
+    """Return what a value holds. Raises Distrust for anything that is not JSON, or that some store refuses."""
+    match value:
+        case None | bool():
+            return ()
+        case int() | float():
+            if not (math.isfinite(value) and abs(value) <= MAX_NUMBER):
+                raise Distrust("a number in the facts")
+            return ()
+        case str():
+            # PostgreSQL's JSON knows no zero character; every other one is escaped by the encoder.
+            if "\0" in value:
+                raise Distrust("a text in the facts")
+            return ()
+        case list():
+            return value
+        case dict():
+            if not all(isinstance(key, str) and _is_key(key) for key in value):
+                raise Distrust("a name in the facts")
+            return value.values()
+    raise Distrust(f"{type(value).__name__} in the facts")
+
+
+def _is_key(text: str) -> bool:
+    return len(text) <= MAX_KEY_CHARS and not _CONTROL.search(text)
+
+
+def _is_line(text: str) -> bool:
+    return len(text) <= MAX_TEXT_CHARS and not _CONTROL.search(text)
