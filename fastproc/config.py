@@ -12,28 +12,25 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
-from msgspec import Meta, Struct, structs
+from msgspec import Struct, structs
 
 from fastproc import config_values as values
+from fastproc.config_pipeline import PipelineConfig
+from fastproc.config_values import var
 from fastproc.core.errors import ConfigError
-from fastproc.core.model import Limits, Options, Sandbox, ThumbnailSpec
+from fastproc.core.model import Sandbox
 from fastproc.core.naming import SAFE_NAME
-
-
-def _var(name: str, meaning: str, *, extra: dict[str, Any] | None = None, **bounds: Any) -> Meta:
-    """What a field's annotation carries; `extra` may hold `parse`, `secret`, and `shown` (a default in words)."""
-    return Meta(description=meaning, extra={"env": name, **(extra or {})}, **bounds)
 
 
 class RedisConfig(Struct, frozen=True, kw_only=True):
     """Where Redis or Valkey is."""
 
-    host: Annotated[str, _var("REDIS_HOST", "Redis or Valkey host")] = "localhost"
-    port: Annotated[int, _var("REDIS_PORT", "its port", ge=1, le=65535)] = 6379
-    password: Annotated[str | None, _var("REDIS_PASSWORD", "its password", extra={"secret": True})] = None
+    host: Annotated[str, var("REDIS_HOST", "Redis or Valkey host")] = "localhost"
+    port: Annotated[int, var("REDIS_PORT", "its port", ge=1, le=65535)] = 6379
+    password: Annotated[str | None, var("REDIS_PASSWORD", "its password", extra={"secret": True})] = None
     url: Annotated[
         str | None,
-        _var(
+        var(
             "REDIS_URL",
             "`redis://`, `rediss://`, `unix://`, `redis+sentinel://` or `redis+cluster://` URL;"
             " takes the place of host, port and password",
@@ -56,22 +53,22 @@ class RedisConfig(Struct, frozen=True, kw_only=True):
 class QueueConfig(Struct, frozen=True, kw_only=True):
     """Which queue is served, and its rules."""
 
-    name: Annotated[str, _var("QUEUE_NAME", "BullMQ queue to serve", extra={"parse": values.queue_name})] = (
+    name: Annotated[str, var("QUEUE_NAME", "BullMQ queue to serve", extra={"parse": values.queue_name})] = (
         "photo-processing"
     )
-    prefix: Annotated[str, _var("QUEUE_PREFIX", "BullMQ key prefix")] = "bull"
+    prefix: Annotated[str, var("QUEUE_PREFIX", "BullMQ key prefix")] = "bull"
     max_retries: Annotated[
-        int, _var("WORKER_MAX_RETRIES", "attempts of a job that names none itself", ge=1, le=100)
+        int, var("WORKER_MAX_RETRIES", "attempts of a job that names none itself", ge=1, le=100)
     ] = 3
     lock_duration_ms: Annotated[
         int,
-        _var("LOCK_DURATION_MS", "lock of an active job in ms; renewed at half", ge=1000, le=3_600_000),
+        var("LOCK_DURATION_MS", "lock of an active job in ms; renewed at half", ge=1000, le=3_600_000),
     ] = 30_000
     stalled_interval_ms: Annotated[
-        int, _var("STALLED_INTERVAL_MS", "ms between sweeps for stalled jobs", ge=500, le=3_600_000)
+        int, var("STALLED_INTERVAL_MS", "ms between sweeps for stalled jobs", ge=500, le=3_600_000)
     ] = 30_000
     max_stalled_count: Annotated[
-        int, _var("MAX_STALLED_COUNT", "stalls of one job that are forgiven", ge=0, le=100)
+        int, var("MAX_STALLED_COUNT", "stalls of one job that are forgiven", ge=0, le=100)
     ] = 1
 
 
@@ -79,28 +76,28 @@ class LimiterConfig(Struct, frozen=True, kw_only=True):
     """How many jobs may start in which time."""
 
     max: Annotated[
-        int, _var("RATE_LIMIT_MAX", "jobs that may start per duration; 0 = no limit", ge=0, le=1_000_000)
+        int, var("RATE_LIMIT_MAX", "jobs that may start per duration; 0 = no limit", ge=0, le=1_000_000)
     ] = 10
-    duration_ms: Annotated[
-        int, _var("RATE_LIMIT_DURATION_MS", "that duration in ms", ge=1, le=86_400_000)
-    ] = 1000
+    duration_ms: Annotated[int, var("RATE_LIMIT_DURATION_MS", "that duration in ms", ge=1, le=86_400_000)] = (
+        1000
+    )
 
 
 class S3Config(Struct, frozen=True, kw_only=True):
     """Where the photos are."""
 
-    endpoint: Annotated[str, _var("MINIO_ENDPOINT", "S3 host", extra={"parse": values.host})] = "localhost"
-    port: Annotated[int, _var("MINIO_PORT", "S3 port", ge=1, le=65535)] = 9000
-    use_ssl: Annotated[bool, _var("MINIO_USE_SSL", "`true` for https to S3")] = False
-    access_key: Annotated[str, _var("MINIO_ACCESS_KEY", "S3 access key")] = "minioadmin"
-    secret_key: Annotated[str, _var("MINIO_SECRET_KEY", "S3 secret key", extra={"secret": True})] = (
+    endpoint: Annotated[str, var("MINIO_ENDPOINT", "S3 host", extra={"parse": values.host})] = "localhost"
+    port: Annotated[int, var("MINIO_PORT", "S3 port", ge=1, le=65535)] = 9000
+    use_ssl: Annotated[bool, var("MINIO_USE_SSL", "`true` for https to S3")] = False
+    access_key: Annotated[str, var("MINIO_ACCESS_KEY", "S3 access key")] = "minioadmin"
+    secret_key: Annotated[str, var("MINIO_SECRET_KEY", "S3 secret key", extra={"secret": True})] = (
         "minioadmin123"
     )
-    bucket: Annotated[str, _var("MINIO_BUCKET", "bucket of photos and results")] = "photos"
-    region: Annotated[str, _var("MINIO_REGION", "region that requests are signed for")] = "us-east-1"
+    bucket: Annotated[str, var("MINIO_BUCKET", "bucket of photos and results")] = "photos"
+    region: Annotated[str, var("MINIO_REGION", "region that requests are signed for")] = "us-east-1"
     allowed_buckets: Annotated[
         tuple[str, ...],
-        _var(
+        var(
             "ALLOWED_BUCKETS",
             "buckets that a job may name, separated by commas",
             extra={"parse": values.names, "shown": "MINIO_BUCKET"},
@@ -108,7 +105,7 @@ class S3Config(Struct, frozen=True, kw_only=True):
     ] = ()
     public_url: Annotated[
         str | None,
-        _var(
+        var(
             "PUBLIC_URL",
             "beginning of the renditions' URLs",
             extra={"parse": values.url("http", "https"), "shown": "the S3 endpoint"},
@@ -124,7 +121,7 @@ class S3Config(Struct, frozen=True, kw_only=True):
 class DatabaseConfig(Struct, frozen=True, kw_only=True):
     """Where the photos' rows are."""
 
-    sqlite_path: Annotated[str, _var("SQLITE_PATH", "SQLite file with the table `photos`")] = (
+    sqlite_path: Annotated[str, var("SQLITE_PATH", "SQLite file with the table `photos`")] = (
         "./data/photos.db"
     )
 
@@ -134,7 +131,7 @@ class PoolConfig(Struct, frozen=True, kw_only=True):
 
     workers: Annotated[
         int,
-        _var(
+        var(
             "WORKER_CONCURRENCY",
             "worker processes",
             extra={"shown": "the cores that the container may use"},
@@ -144,32 +141,32 @@ class PoolConfig(Struct, frozen=True, kw_only=True):
     ] = 1
     prefetch: Annotated[
         int | None,
-        _var(
+        var(
             "PREFETCH",
             "jobs taken beyond the busy workers, so that their photos are there in time",
             extra={"shown": "WORKER_CONCURRENCY"},
         ),
     ] = None
-    max_inflight_bytes: Annotated[int, _var("MAX_INFLIGHT_BYTES", "photo bytes held at once", ge=1 << 20)] = (
+    max_inflight_bytes: Annotated[int, var("MAX_INFLIGHT_BYTES", "photo bytes held at once", ge=1 << 20)] = (
         512 << 20
     )
     job_timeout_s: Annotated[
-        float, _var("JOB_TIMEOUT_S", "a task that runs longer loses its worker", gt=0, le=3600)
+        float, var("JOB_TIMEOUT_S", "a task that runs longer loses its worker", gt=0, le=3600)
     ] = 120.0
     memory_bytes: Annotated[
         int,
-        _var("WORKER_MEMORY_BYTES", "what a worker may allocate; a photo that wants more fails alone", ge=1),
+        var("WORKER_MEMORY_BYTES", "what a worker may allocate; a photo that wants more fails alone", ge=1),
     ] = 2 << 30
     sandbox: Annotated[
         Sandbox,
-        _var(
+        var(
             "WORKER_SANDBOX",
             "`enforce`: no worker without its jail; `best-effort`: with what the kernel has; `off`: none",
         ),
     ] = "enforce"
     shutdown_grace_s: Annotated[
         float,
-        _var(
+        var(
             "SHUTDOWN_GRACE_S",
             "seconds for the jobs in hand after SIGTERM; what is left then goes back to the queue",
             ge=0,
@@ -183,60 +180,12 @@ class PoolConfig(Struct, frozen=True, kw_only=True):
         return self.workers + (self.workers if self.prefetch is None else self.prefetch)
 
 
-class PipelineConfig(Struct, frozen=True, kw_only=True):
-    """What is made of a photo, and what a photo may ask."""
-
-    stages: Annotated[tuple[str, ...], _var("PIPELINE", "stages in order", extra={"parse": values.names})] = (
-        Options().stages
-    )
-    thumbnails: Annotated[
-        tuple[ThumbnailSpec, ...],
-        _var("THUMBNAILS", "`name:side:quality`, separated by commas", extra={"parse": values.thumbnails}),
-    ] = Options().thumbnails
-    optimize_threshold_bytes: Annotated[
-        int, _var("OPTIMIZE_THRESHOLD_BYTES", "photos larger than this get an optimised copy", ge=0)
-    ] = 2 << 20
-    optimize_quality: Annotated[int, _var("OPTIMIZE_QUALITY", "its JPEG quality", ge=1, le=100)] = 85
-    optimize_min_saving_percent: Annotated[
-        float, _var("OPTIMIZE_MIN_SAVING_PERCENT", "it is kept when it saves more than this", ge=0, lt=100)
-    ] = 10.0
-    exif_gps: Annotated[
-        Literal["keep", "strip"],
-        _var("EXIF_GPS", "`keep` or `strip` the position where the photo was taken, for row and events"),
-    ] = "keep"
-    formats: Annotated[
-        tuple[str, ...],
-        _var(
-            "ALLOWED_FORMATS",
-            "formats that are processed; `gif` may be added",
-            extra={"parse": values.formats},
-        ),
-    ] = Limits().formats
-    min_side_px: Annotated[int, _var("MIN_SIDE_PX", "shortest side allowed", ge=1)] = 100
-    max_side_px: Annotated[int, _var("MAX_SIDE_PX", "longest side allowed", ge=1, le=65535)] = 10_000
-    max_pixels: Annotated[int, _var("MAX_PIXELS", "pixels allowed", ge=1)] = 100_000_000
-    max_source_bytes: Annotated[int, _var("MAX_SOURCE_BYTES", "bytes allowed", ge=1024, le=2 << 30)] = (
-        64 << 20
-    )
-    max_decoded_bytes: Annotated[
-        int, _var("MAX_DECODED_BYTES", "estimated memory of a decode allowed", ge=1 << 20)
-    ] = 1_500_000_000
-    max_scans: Annotated[int, _var("MAX_SCANS", "scans of a progressive JPEG allowed", ge=1)] = 64
-    max_frames: Annotated[int, _var("MAX_FRAMES", "frames of an animation allowed", ge=1)] = 5000
-
-    def options(self) -> Options:
-        """The same as the worker's Options."""
-        limits = {name: getattr(self, name) for name in Limits.__struct_fields__}
-        own = {name: getattr(self, name) for name in Options.__struct_fields__ if name != "limits"}
-        return Options(**own, limits=Limits(**limits))
-
-
 class HttpConfig(Struct, frozen=True, kw_only=True):
     """Where health and metrics are served."""
 
-    host: Annotated[str, _var("HTTP_HOST", "address to listen on")] = "0.0.0.0"
+    host: Annotated[str, var("HTTP_HOST", "address to listen on")] = "0.0.0.0"
     port: Annotated[
-        int, _var("HTTP_PORT", "port of `/health`, `/ready` and `/metrics`; 0 = none", ge=0, le=65535)
+        int, var("HTTP_PORT", "port of `/health`, `/ready` and `/metrics`; 0 = none", ge=0, le=65535)
     ] = 8080
 
 
@@ -245,7 +194,7 @@ class LogConfig(Struct, frozen=True, kw_only=True):
 
     level: Annotated[
         Literal["debug", "info", "warn", "warning", "error"],
-        _var("LOG_LEVEL", "`debug`, `info`, `warn` or `error`"),
+        var("LOG_LEVEL", "`debug`, `info`, `warn` or `error`"),
     ] = "info"
 
 
@@ -342,10 +291,8 @@ def _parse(text: str, hint: Any, meta: Any) -> Any:
 
 
 def _conflicts(config: Config) -> list[str]:
-    found = []
+    found = config.pipeline.conflicts()
     pipeline, pool, s3 = config.pipeline, config.pool, config.s3
-    if pipeline.min_side_px > pipeline.max_side_px:
-        found.append(f"MIN_SIDE_PX: {pipeline.min_side_px} is more than MAX_SIDE_PX ({pipeline.max_side_px})")
     if pool.max_inflight_bytes < pipeline.max_source_bytes:
         found.append(
             f"MAX_INFLIGHT_BYTES: {pool.max_inflight_bytes} is less than MAX_SOURCE_BYTES"
@@ -359,8 +306,6 @@ def _conflicts(config: Config) -> list[str]:
         )
     if pool.prefetch is not None and not 0 <= pool.prefetch <= 4 * pool.workers:
         found.append(f"PREFETCH: expected 0 to 4 for each of {pool.workers} workers (it is {pool.prefetch})")
-    if pipeline.stages[:1] != ("validation",):
-        found.append("PIPELINE: the first stage must be validation, it guards the others")
     if config.redis.is_cluster and not re.search(r"\{[^{}]+\}", config.queue.prefix + config.queue.name):
         found.append("QUEUE_PREFIX: a cluster needs a hash tag, so that all keys are in one slot: {bull}")
     source = "ALLOWED_BUCKETS" if s3.allowed_buckets else "MINIO_BUCKET"

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
-from fastproc.core.model import ThumbnailSpec
+from msgspec import Meta
+
+from fastproc.core.model import Format, ThumbnailSpec
+
+
+def var(name: str, meaning: str, *, extra: dict[str, Any] | None = None, **bounds: Any) -> Meta:
+    """What a field's annotation carries; `extra` may hold `parse`, `secret`, and `shown` (a default in words)."""
+    return Meta(description=meaning, extra={"env": name, **(extra or {})}, **bounds)
+
 
 #: Formats that the worker has a loader for.
 FORMATS = ("jpeg", "png", "webp", "heic", "avif", "gif")
@@ -28,16 +36,16 @@ def formats(text: str) -> tuple[str, ...]:
 
 
 def thumbnails(text: str) -> tuple[ThumbnailSpec, ...]:
-    """Parse `name:side:quality,...`. Raises ValueError for anything else and for names used twice."""
+    """Parse `name:side:quality[:format],...`. Raises ValueError for anything else and for names used twice."""
     specs = []
     for part in names(text):
-        found = re.fullmatch(r"([A-Za-z0-9_-]{1,64}):(\d{1,5}):(\d{1,3})", part)
+        found = re.fullmatch(r"([A-Za-z0-9_-]{1,64}):(\d{1,5}):(\d{1,3})(?::(jpeg|webp|avif))?", part)
         if not found:
-            raise ValueError(f"expected name:side:quality, not {part!r}")
+            raise ValueError(f"expected name:side:quality or name:side:quality:jpeg|webp|avif, not {part!r}")
         side, quality = int(found[2]), int(found[3])
         if not 1 <= side <= 10_000 or not 1 <= quality <= 100:
             raise ValueError(f"expected a side of 1..10000 px and a quality of 1..100, not {part!r}")
-        specs.append(ThumbnailSpec(found[1], side, quality))
+        specs.append(ThumbnailSpec(found[1], side, quality, cast(Format | None, found[4])))
     if len({spec.name for spec in specs}) != len(specs):
         raise ValueError("two thumbnails have the same name")
     return tuple(specs)
@@ -95,7 +103,7 @@ def text_of(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, ThumbnailSpec):
-        return f"{value.name}:{value.side_px}:{value.quality}"
+        return ":".join(map(str, filter(None, (value.name, value.side_px, value.quality, value.format))))
     if isinstance(value, tuple):
         return ",".join(text_of(item) for item in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -72,12 +72,17 @@ class Job(Struct, frozen=True, kw_only=True):
     fault: Fault | None = None
 
 
+#: What renditions are written as.
+Format = Literal["jpeg", "webp", "avif"]
+
+
 class ThumbnailSpec(Struct, frozen=True):
-    """One entry of THUMBNAILS: fits a square of `side_px`, JPEG quality `quality`."""
+    """One entry of THUMBNAILS: fits a square of `side_px`; `format` is THUMBNAIL_FORMAT where it names none."""
 
     name: str
     side_px: int
     quality: int
+    format: Format | None = None
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -109,11 +114,16 @@ class Options(Struct, frozen=True, kw_only=True):
         ThumbnailSpec("thumb_md", 300, 80),
         ThumbnailSpec("thumb_lg", 600, 85),
     )
+    thumbnail_format: Format = "jpeg"
     optimize_threshold_bytes: int = 2 << 20
     optimize_quality: int = 85
+    optimize_format: Format = "jpeg"
     optimize_min_saving_percent: float = 10.0
     exif_gps: Literal["keep", "strip"] = "keep"
     limits: Limits = field(default_factory=Limits)
+
+    def format_of(self, spec: ThumbnailSpec) -> Format:
+        return spec.format or self.thumbnail_format
 
 
 class Header(Struct, frozen=True, kw_only=True):

@@ -11,19 +11,20 @@ from typing import Final
 
 from msgspec import Struct
 
-from fastproc.core.model import Header, Options
+from fastproc.core.model import Format, Header, Options
 
 #: What a JPEG decoder can divide by while it decodes (libjpeg scales 8x8 blocks to 4x4, 2x2, 1x1).
 JPEG_REDUCTIONS: Final = (8, 4, 2)
 
 
 class Target(Struct, frozen=True):
-    """One picture to make: its name, its size in pixels as displayed, its JPEG quality."""
+    """One picture to make: its name, its size in pixels as displayed, its quality (mozjpeg's scale), its format."""
 
     name: str
     width: int
     height: int
     quality: int
+    format: Format = "jpeg"
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -69,12 +70,14 @@ def reduction(header: Header, side_px: int) -> int:
 def make_plan(options: Options, width: int, height: int, source_bytes: int) -> Plan:
     """Return the plan for a photo of `width` x `height` pixels as displayed, whose file has `source_bytes`."""
     thumbnails = tuple(
-        Target(spec.name, *fit(width, height, spec.side_px), spec.quality) for spec in options.thumbnails
+        Target(spec.name, *fit(width, height, spec.side_px), spec.quality, options.format_of(spec))
+        for spec in options.thumbnails
     )
     large = source_bytes > options.optimize_threshold_bytes
+    copy = Target("optimized", width, height, options.optimize_quality, options.optimize_format)
     return Plan(
         width=width,
         height=height,
         thumbnails=thumbnails,
-        optimized=Target("optimized", width, height, options.optimize_quality) if large else None,
+        optimized=copy if large else None,
     )

@@ -294,6 +294,10 @@ def webp(image: Image, quality: int) -> bytes:
 
 def avif(image: Image, quality: int) -> bytes:
     """Return an AVIF, with alpha if the picture has it. More effort: tuning.md, "WebP and AVIF effort"."""
+    if image.get_typeof("orientation"):
+        # It was applied; libvips writes it into the container, whatever it was told to keep.
+        image = image.copy()
+        image.remove("orientation")
     with decoding():
         return bytes(image.heifsave_buffer(compression="av1", Q=quality, effort=1, bitdepth=8, keep="none"))
 

@@ -4,7 +4,7 @@ pyjpegli's own `encode` writes baseline files only. Its extension module exports
 a progressive file takes are made directly. The layout of `jpeg_compress_struct` is that of jpeglib.h with
 JPEG_LIB_VERSION 62 on 64-bit Linux; the self-test of `encoders` shows that what comes out is a picture.
 
-Rule 1: eight bits, RGB in, YCbCr 4:2:0 out, no profile: what is passed in is sRGB already.
+Rule 1: eight bits; RGB in, YCbCr 4:2:0 out; grey in, grey out; no profile: what is passed in is sRGB already.
 Rule 2: jpegli's error handler must not return, and Python cannot jump over C: an error of jpegli's ends the process,
         with its reason on stderr. So versions that were not tried are refused before a call, and arguments and rows
         are counted here; what remains is the lack of memory.
@@ -22,7 +22,8 @@ import pyjpegli
 
 ABI: Final = 62
 MAX_SIDE_PX: Final = 65_500
-_RGB: Final = 2
+#: Bands -> J_COLOR_SPACE.
+_COLOUR_SPACES: Final = {1: 1, 3: 2}
 #: Versions of pyjpegli whose struct is the one below.
 TRIED_VERSIONS: Final = re.compile(r"0\.3\.\d+")
 #: sizeof(jpeg_compress_struct), and more than sizeof(jpeg_error_mgr), which is 168.
@@ -86,6 +87,9 @@ SCRIPT: Final = (_Scan * 7)(
 )
 
 
+GREY_SCRIPT: Final = (_Scan * 3)(_scan((0,), 0, 0), _scan((0,), 1, 8), _scan((0,), 9, 63))
+
+
 class JpegliError(Exception):
     """The library, the arguments or the rows are not what jpegli can be given."""
 
@@ -120,28 +124,36 @@ class Jpegli:
         self._free = ctypes.CDLL(None).free
         self._free.argtypes = [ctypes.c_void_p]
 
-    def encode(self, width: int, height: int, strips: Iterable[Any], quality: int) -> bytes:
+    def encode(self, width: int, height: int, bands: int, strips: Iterable[Any], quality: int) -> bytes:
         """Return a progressive JPEG of `width` x `height` pixels.
 
-        Shapes: strips of whole rows, top to bottom, each a writable buffer of rows x width x 3 bytes, sRGB.
+        Shapes: strips of whole rows, top to bottom, each a writable buffer of rows x width x bands bytes: sRGB or grey.
         Raises: JpegliError, and whatever the strips raise.
         """
         if not (1 <= width <= MAX_SIDE_PX and 1 <= height <= MAX_SIDE_PX and 1 <= quality <= 100):
             raise JpegliError(f"{width}x{height} at quality {quality}")
+        if bands not in _COLOUR_SPACES:
+            raise JpegliError(f"a picture of {bands} bands")
         library, error, state = self._library, (ctypes.c_byte * _ERROR_BYTES)(), _Compress()
         data, size = ctypes.c_void_p(), ctypes.c_ulong()
         state.error = library.jpegli_std_error(error)
         library.jpegli_CreateCompress(state, ABI, ctypes.sizeof(state))
         try:
             library.jpegli_mem_dest(state, ctypes.byref(data), ctypes.byref(size))
-            state.width, state.height, state.bands, state.colour_space = width, height, 3, _RGB
+            state.width, state.height, state.bands, state.colour_space = (
+                width,
+                height,
+                bands,
+                _COLOUR_SPACES[bands],
+            )
             library.jpegli_set_defaults(state)
             library.jpegli_set_quality(state, quality, 1)
-            state.scan_count, state.scans = len(SCRIPT), SCRIPT
+            script = SCRIPT if bands == 3 else GREY_SCRIPT
+            state.scan_count, state.scans = len(script), ctypes.cast(script, ctypes.POINTER(_Scan))
             library.jpegli_start_compress(state, 1)
             missing = height
             for strip in strips:
-                missing -= self._write(state, strip, 3 * width, missing)
+                missing -= self._write(state, strip, bands * width, missing)
             if missing:
                 raise JpegliError(f"{missing} of {height} rows are missing")
             library.jpegli_finish_compress(state)

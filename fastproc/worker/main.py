@@ -76,24 +76,25 @@ def _get_ready(settings: Settings, jail: Jail) -> tuple[Ready, Pipeline]:
     _keep_memory()
     stages = stage.load(settings.options.stages)
     jail.before_threads([*sys.path, str(Path(__file__).parents[1])])
-    encoder = encoders.choose()
-    samples = warm_up(stages, encoder.encode)
+    tools = encoders.Encoders()
+    words = tools.words(settings.options)
+    samples = warm_up(settings.options, stages, tools)
     versions = {
         "libvips": image.version(),
         "libheif": heif.version(),
         "python": sys.version.split()[0],
     }
     jail.shut(_CHANNEL_FD)
-    for name, answer in warm_up(stages, encoder.encode).items():
+    for name, answer in warm_up(settings.options, stages, tools).items():
         if type(answer) is not type(samples[name]):
             raise JailError(f"WORKER_SANDBOX: a {name} that was well fails in the jail: {answer}")
     ready = Ready(
-        encoders={"jpeg": encoder.words},
+        encoders=words,
         versions=versions,
         sandbox=jail.words,
         unprotected=tuple(jail.missing),
     )
-    return ready, Pipeline(settings.options, stages, encoder.encode)
+    return ready, Pipeline(settings.options, stages, tools)
 
 
 def _moved(fd: int) -> int:
@@ -120,14 +121,16 @@ def _answer(channel: WorkerChannel, lanes: Lanes, pipeline: Pipeline, task: Task
     return bounded(answer) if isinstance(answer, Done) else answer
 
 
-def warm_up(stages: tuple[stage.Stage, ...], encode: encoders.JpegEncoder) -> dict[str, Done | Failed]:
+def warm_up(
+    options: Options, stages: tuple[stage.Stage, ...], tools: encoders.Encoders
+) -> dict[str, Done | Failed]:
     """Run every stage over a small picture of every format: lazy imports, codec tables, type registries are then done.
 
     HEVC cannot be written here: HEIC is tried with a file that libheif opens and then refuses.
     """
-    options = Options(limits=Limits(formats=("jpeg", "png", "webp", "gif", "avif", "heic"), min_side_px=1))
-    everything = msgspec.structs.replace(options, optimize_threshold_bytes=0)
-    pipeline = Pipeline(everything, stages, encode)
+    limits = Limits(formats=("jpeg", "png", "webp", "gif", "avif", "heic"), min_side_px=1)
+    everything = msgspec.structs.replace(options, limits=limits, optimize_threshold_bytes=0)
+    pipeline = Pipeline(everything, stages, tools)
     output = memoryview(bytearray(_WARM_UP_OUTPUT_BYTES))
     samples = dict(image.samples())
     samples["heic"] = samples["avif"].replace(b"avif", b"heic")

@@ -21,7 +21,7 @@ from fastproc.core.errors import ProcessingError, TaskError, WorkerOutOfMemory
 from fastproc.core.model import Options, Rendition, Report
 from fastproc.core.plan import make_plan
 from fastproc.ipc.messages import MAX_MESSAGE_BYTES, Done, Failed
-from fastproc.worker.encoders import JpegEncoder
+from fastproc.worker.encoders import Encoders
 from fastproc.worker.source import Source
 from fastproc.worker.stage import Encoded, Stage, Work
 
@@ -65,8 +65,8 @@ class Outlet:
 class Pipeline:
     """The stages of a service with their tools, ready to run over one photo after another."""
 
-    def __init__(self, options: Options, stages: Sequence[Stage], jpeg: JpegEncoder) -> None:
-        self._options, self._stages, self._jpeg = options, stages, jpeg
+    def __init__(self, options: Options, stages: Sequence[Stage], encoders: Encoders) -> None:
+        self._options, self._stages, self._encoders = options, stages, encoders
 
     def run(
         self,
@@ -116,7 +116,9 @@ class Pipeline:
         source = Source(data, header, options)
         _judge_again(source, options)
         plan = make_plan(options, *source.sides, len(data))
-        return Work(source=source, options=options, plan=plan, content_type=content_type, jpeg=self._jpeg)
+        return Work(
+            source=source, options=options, plan=plan, content_type=content_type, encoders=self._encoders
+        )
 
 
 def _judge_again(source: Source, options: Options) -> None:

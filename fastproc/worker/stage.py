@@ -19,7 +19,7 @@ from msgspec import Struct, field
 from fastproc.core.errors import ConfigError
 from fastproc.core.model import Options
 from fastproc.core.plan import Plan
-from fastproc.worker.encoders import JpegEncoder
+from fastproc.worker.encoders import Encoders
 from fastproc.worker.source import Source
 
 PACKAGE: Final = "fastproc.worker.stages"
@@ -53,7 +53,7 @@ class Work(Struct, frozen=True, kw_only=True):
     options: Options
     plan: Plan
     content_type: str | None
-    jpeg: JpegEncoder
+    encoders: Encoders
 
 
 class Stage(Protocol):

@@ -107,7 +107,7 @@ def worker() -> Iterator[Worker]:
 def test_a_worker_says_what_it_runs_on_before_it_takes_a_task(worker: Worker) -> None:
     ready = worker.receive()
     assert isinstance(ready, Ready)
-    assert ready.encoders["jpeg"].startswith("jpegli")
+    assert ready.encoders == {"thumbnails": "jpeg by jpegli", "optimization": "jpeg by jpegli"}
     assert set(ready.versions) == {"libvips", "libheif", "python"}
 
 

@@ -55,8 +55,10 @@ VARIABLES = {
     "SHUTDOWN_GRACE_S": (30.0, "0", 0.0, "pool.shutdown_grace_s"),
     "PIPELINE": (Options().stages, "validation, phash", ("validation", "phash"), "pipeline.stages"),
     "THUMBNAILS": (Options().thumbnails, "s:10:1", (ThumbnailSpec("s", 10, 1),), "pipeline.thumbnails"),
+    "THUMBNAIL_FORMAT": ("jpeg", "WebP", "webp", "pipeline.thumbnail_format"),
     "OPTIMIZE_THRESHOLD_BYTES": (2_097_152, "0", 0, "pipeline.optimize_threshold_bytes"),
     "OPTIMIZE_QUALITY": (85, "100", 100, "pipeline.optimize_quality"),
+    "OPTIMIZE_FORMAT": ("jpeg", "avif", "avif", "pipeline.optimize_format"),
     "OPTIMIZE_MIN_SAVING_PERCENT": (10.0, "2.5", 2.5, "pipeline.optimize_min_saving_percent"),
     "EXIF_GPS": ("keep", "STRIP", "strip", "pipeline.exif_gps"),
     "ALLOWED_FORMATS": (Limits().formats, "JPEG,gif", ("jpeg", "gif"), "pipeline.formats"),
@@ -154,7 +156,19 @@ WRONG = {
     "WORKER_SANDBOX": ["on", "none"],
     "SHUTDOWN_GRACE_S": ["-1"],
     "PIPELINE": ["metadata", "thumbnails,validation"],
-    "THUMBNAILS": ["s", "s:10", "s:0:80", "s:10:101", "s:1:1,s:2:2", "a b:1:1", "s:10001:1"],
+    "THUMBNAILS": [
+        "s",
+        "s:10",
+        "s:0:80",
+        "s:10:101",
+        "s:1:1,s:2:2",
+        "a b:1:1",
+        "s:10001:1",
+        "s:1:1:png",
+        "s:1:1:",
+    ],
+    "THUMBNAIL_FORMAT": ["jpg", "png"],
+    "OPTIMIZE_FORMAT": ["gif"],
     "OPTIMIZE_QUALITY": ["0", "101"],
     "OPTIMIZE_MIN_SAVING_PERCENT": ["100", "-1"],
     "EXIF_GPS": ["maybe", "yes"],
@@ -204,6 +218,13 @@ def test_a_variable_that_is_not_served_is_refused_and_not_ignored(name: str) -> 
     load({name: " "}, 1)
 
 
+def test_a_thumbnail_may_name_its_format_and_is_shown_with_it() -> None:
+    text = "s:10:80:webp,m:20:80"
+    config = load({"THUMBNAILS": text}, 1)
+    assert config.pipeline.thumbnails == (ThumbnailSpec("s", 10, 80, "webp"), ThumbnailSpec("m", 20, 80))
+    assert next(row.value for row in table(config) if row.env == "THUMBNAILS") == text
+
+
 def test_settings_that_contradict_each_other_are_refused() -> None:
     assert problems({"MIN_SIDE_PX": "200", "MAX_SIDE_PX": "100"})[0].startswith("MIN_SIDE_PX: ")
     inflight = {"MAX_INFLIGHT_BYTES": "2000000", "MAX_SOURCE_BYTES": "2000001"}
@@ -212,6 +233,10 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     memory = {"MAX_DECODED_BYTES": "2000000000", "WORKER_MEMORY_BYTES": "2268435455"}
     assert problems(memory)[0].startswith("WORKER_MEMORY_BYTES: ")
     load({**memory, "WORKER_MEMORY_BYTES": "2268435456"}, 1)
+    sides = {"OPTIMIZE_FORMAT": "webp", "MAX_SIDE_PX": "16384"}
+    assert problems(sides)[0].startswith("OPTIMIZE_FORMAT: ")
+    load({**sides, "OPTIMIZE_FORMAT": "jpeg"}, 1)
+    load({**sides, "MAX_SIDE_PX": "16383"}, 1)
     cluster = {"REDIS_URL": "redis+cluster://a:1,b:2"}
     assert problems(cluster)[0].startswith("QUEUE_PREFIX: ")
     load({**cluster, "QUEUE_PREFIX": "{bull}"}, 1)

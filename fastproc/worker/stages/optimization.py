@@ -18,10 +18,16 @@ def run(work: Work) -> StageResult:
     target, original = work.plan.optimized, work.source.size
     if target is None:
         return StageResult({"optimized": False, "reason": SMALL_ALREADY, "originalSize": original})
-    data = work.jpeg(work.source.stream(), target.quality)
+    data = work.encoders.encode(work.source.stream(), target.format, target.quality)
     percent = round(100 * (original - len(data)) / original, 2)
     facts: dict[str, Any] = {"originalSize": original, "optimizedSize": len(data), "savingsPercent": percent}
     if percent <= work.options.optimize_min_saving_percent:
         return StageResult({"optimized": False, "reason": NOT_WORTH_IT} | facts)
-    copy = Encoded(name=target.name, width=target.width, height=target.height, data=data)
+    copy = Encoded(
+        name=target.name,
+        width=target.width,
+        height=target.height,
+        data=data,
+        content_type=f"image/{target.format}",
+    )
     return StageResult({"optimized": True, "savings": original - len(data)} | facts, (copy,))

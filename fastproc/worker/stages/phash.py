@@ -9,7 +9,7 @@ from __future__ import annotations
 from statistics import median
 from typing import Final
 
-from fastproc.worker import dct
+from fastproc.worker import dct, image
 from fastproc.worker.stage import StageResult, Work
 
 NAME: Final = "phash"
@@ -24,9 +24,8 @@ _DECIMALS: Final = 3
 
 def run(work: Work) -> StageResult:
     """Raises FileCorrupted."""
-    return StageResult(
-        {"hash": hash_of(work.source.pixels(SIDE_PX, SIDE_PX)), "sha256": work.source.sha256()}
-    )
+    pixels = image.colours(work.source.squeezed(SIDE_PX, SIDE_PX))
+    return StageResult({"hash": hash_of(pixels), "sha256": work.source.sha256()})
 
 
 def hash_of(pixels: bytes) -> str:

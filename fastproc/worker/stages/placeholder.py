@@ -1,4 +1,7 @@
-"""What a page shows until the photo is there: a BlurHash and a ThumbHash, a few bytes each."""
+"""What a page shows until the photo is there: a BlurHash and a ThumbHash, a few bytes each.
+
+Transparent where the thumbnails are (ThumbHash; BlurHash knows no alpha), else on white as they are.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import base64
 from typing import Final
 
 from fastproc.core.plan import fit
-from fastproc.worker import blurhash, thumbhash
+from fastproc.worker import blurhash, image, thumbhash
 from fastproc.worker.stage import StageResult, Work
 
 NAME: Final = "placeholder"
@@ -18,11 +21,14 @@ SIDE_PX: Final = 32
 def run(work: Work) -> StageResult:
     """Raises FileCorrupted."""
     width, height = fit(*work.source.sides, SIDE_PX)
-    pixels = work.source.pixels(width, height)
+    picture = work.source.squeezed(width, height)
+    pixels = image.colours(picture)
     across, down = (4, 3) if width >= height else (3, 4)
     return StageResult(
         {
             "blurhash": blurhash.encode(width, height, pixels, across, down),
-            "thumbhash": base64.b64encode(thumbhash.encode(width, height, pixels)).decode(),
+            "thumbhash": base64.b64encode(
+                thumbhash.encode(width, height, pixels, image.alpha(picture))
+            ).decode(),
         }
     )

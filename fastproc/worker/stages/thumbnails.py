@@ -18,6 +18,7 @@ def run(work: Work) -> StageResult:
             name=target.name,
             width=target.width,
             height=target.height,
-            data=work.jpeg(picture, target.quality),
+            data=work.encoders.encode(picture, target.format, target.quality),
+            content_type=f"image/{target.format}",
         )
     return StageResult({"count": len(made)}, tuple(made[target.name] for target in work.plan.thumbnails))

@@ -17,13 +17,16 @@ from fastproc.worker.pipeline import Pipeline
 OPTIONS = Options(limits=Limits(formats=("jpeg", "png", "webp", "heic", "avif", "gif"), min_side_px=1))
 
 
+ENCODERS = encoders.Encoders()
+
+
 class Run:
     """One photo's run: `answer`, and for a Done its facts and pictures."""
 
     def __init__(self, data: bytes, content_type: str | None, options: Options, capacity: int) -> None:
         self.progress: list[str] = []
         output = bytearray(capacity)
-        pipeline = Pipeline(options, stage.load(options.stages), encoders.choose().encode)
+        pipeline = Pipeline(options, stage.load(options.stages), ENCODERS)
         self.answer: Done | Failed = pipeline.run(
             memoryview(data).toreadonly(), content_type, memoryview(output), self.progress.append
         )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ctypes.util
 import io
+import sys
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from fastproc.core.model import Format, Options, ThumbnailSpec
 from fastproc.worker import encoders, image, jpegli
 from tests import pictures
 
-ENCODE = encoders.choose().encode
+ENCODE = encoders.choose("jpeg").encode
 
 
 def vips(width: int = 640, height: int = 480) -> image.Image:
@@ -26,11 +28,11 @@ def vips(width: int = 640, height: int = 480) -> image.Image:
 
 
 def test_jpegli_is_what_is_chosen_here() -> None:
-    assert encoders.choose().words == "jpegli"
+    assert encoders.choose("jpeg").words == "jpeg by jpegli"
 
 
 def test_its_files_are_progressive_420_jfif_without_anything_else() -> None:
-    data = encoders.choose().encode(vips(), 85)
+    data = encoders.choose("jpeg").encode(vips(), 85)
     picture = Image.open(io.BytesIO(data))
     assert picture.info["progressive"]
     assert picture.size == (640, 480)
@@ -56,7 +58,7 @@ def test_a_stream_gives_the_same_file_as_memory() -> None:
     data = pictures.jpeg(1000, 700)
     stream = pictures.pyvips.Image.jpegload_buffer(data, access="sequential")
     memory = pictures.pyvips.Image.jpegload_buffer(data).copy_memory()
-    encode = encoders.choose().encode
+    encode = encoders.choose("jpeg").encode
     assert encode(stream, 85) == encode(memory, 85)
 
 
@@ -68,7 +70,7 @@ def test_low_qualities_are_lowered_further_for_jpegli_and_high_ones_are_not() ->
 def test_its_numbers_mean_what_mozjpegs_mean(quality: int) -> None:
     """On grain, which no photo has so much of: bytes and error are near mozjpeg's. The exact promise is for photos."""
     picture = vips()
-    ours, theirs = encoders.choose().encode(picture, quality), image.mozjpeg(picture, quality)
+    ours, theirs = encoders.choose("jpeg").encode(picture, quality), image.mozjpeg(picture, quality)
     assert len(ours) == pytest.approx(len(theirs), rel=0.15)
     assert image.difference(picture, ours)[0] <= 1.1 * image.difference(picture, theirs)[0]
 
@@ -82,7 +84,7 @@ def test_on_photos_its_files_are_smaller_than_mozjpegs_and_better(side: int, qua
     shares, errors = [], []
     for path in sorted(PHOTOS.iterdir()):
         photo = pictures.pyvips.Image.thumbnail(str(path), side, height=side).copy_memory()
-        ours, theirs = encoders.choose().encode(photo, quality), image.mozjpeg(photo, quality)
+        ours, theirs = encoders.choose("jpeg").encode(photo, quality), image.mozjpeg(photo, quality)
         shares.append(len(ours) / len(theirs))
         errors.append(image.difference(photo, ours)[0] / image.difference(photo, theirs)[0])
     assert sum(shares) / len(shares) < 1
@@ -94,7 +96,7 @@ def test_on_photos_its_files_are_smaller_than_mozjpegs_and_better(side: int, qua
 )
 def test_impossible_arguments_are_refused_before_c_sees_them(width: int, height: int, quality: int) -> None:
     with pytest.raises(jpegli.JpegliError):
-        jpegli.Jpegli().encode(width, height, [], quality)
+        jpegli.Jpegli().encode(width, height, 3, [], quality)
 
 
 def test_an_error_in_mid_picture_leaves_a_working_encoder() -> None:
@@ -105,32 +107,32 @@ def test_an_error_in_mid_picture_leaves_a_working_encoder() -> None:
         raise RuntimeError("the source broke")
 
     with pytest.raises(RuntimeError, match="the source broke"):
-        encoder.encode(64, 64, breaking(), 80)
-    assert encoder.encode(64, 8, [bytearray(3 * 64 * 8)], 80)
+        encoder.encode(64, 64, 3, breaking(), 80)
+    assert encoder.encode(64, 8, 3, [bytearray(3 * 64 * 8)], 80)
 
 
 def test_too_few_rows_are_an_error_not_a_picture() -> None:
     with pytest.raises(jpegli.JpegliError):
-        jpegli.Jpegli().encode(64, 64, [bytearray(3 * 64 * 8)], 80)
+        jpegli.Jpegli().encode(64, 64, 3, [bytearray(3 * 64 * 8)], 80)
 
 
 def test_too_many_rows_are_an_error_not_a_crash() -> None:
     with pytest.raises(jpegli.JpegliError):
-        jpegli.Jpegli().encode(64, 4, [bytearray(3 * 64 * 8)], 80)
+        jpegli.Jpegli().encode(64, 4, 3, [bytearray(3 * 64 * 8)], 80)
 
 
 def test_a_version_that_was_never_tried_is_not_called_and_mozjpeg_takes_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(jpegli.metadata, "version", lambda name: "0.4.0")
-    choice = encoders.choose()
-    assert choice.words.startswith("mozjpeg (not jpegli: version 0.4.0")
+    choice = encoders.choose("jpeg")
+    assert choice.words.startswith("jpeg by mozjpeg (not jpegli: version 0.4.0")
     assert image.difference(vips(), choice.encode(vips(), 85))[1]
 
 
 def test_a_library_without_the_calls_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jpegli.pyjpegli, "__file__", ctypes.util.find_library("m") or "libm.so.6")
-    assert encoders.choose().words.startswith("mozjpeg (not jpegli")
+    assert encoders.choose("jpeg").words.startswith("jpeg by mozjpeg (not jpegli")
 
 
 def test_an_encoder_whose_pictures_are_wrong_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,14 +147,111 @@ def test_an_encoder_whose_pictures_are_wrong_is_not_chosen(monkeypatch: pytest.M
         ("baseline", lambda: baseline),
         ("mozjpeg", lambda: image.mozjpeg),
     )
-    monkeypatch.setattr(encoders, "_TABLE", table)
-    words = encoders.choose().words
-    assert words.startswith("mozjpeg")
+    monkeypatch.setattr(encoders, "_TABLE", {"jpeg": table})
+    words = encoders.choose("jpeg").words
+    assert words.startswith("jpeg by mozjpeg")
     assert "inverted: the picture differs" in words
     assert "baseline: the file is not progressive" in words
 
 
+def test_without_jpegli_installed_mozjpeg_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyjpegli", None)
+    monkeypatch.delitem(sys.modules, "fastproc.worker.jpegli")
+    monkeypatch.delattr("fastproc.worker.jpegli")
+    choice = encoders.choose("jpeg")
+    assert choice.words.startswith("jpeg by mozjpeg (not jpegli: import of pyjpegli halted")
+    assert image.difference(vips(), choice.encode(vips(), 85))[1]
+
+
 def test_without_any_encoder_a_worker_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoders, "_TABLE", ())
+    monkeypatch.setattr(encoders, "_TABLE", {"jpeg": ()})
     with pytest.raises(RuntimeError):
-        encoders.choose()
+        encoders.choose("jpeg")
+
+
+# --- grey, alpha, and the other formats
+
+FORMATS: tuple[Format, ...] = ("jpeg", "webp", "avif")
+
+
+def grey() -> image.Image:
+    return vips().extract_band(1).copy(interpretation="b-w").copy_memory()
+
+
+def test_a_grey_picture_is_written_as_grey_and_smaller() -> None:
+    for encode in (ENCODE, image.mozjpeg):
+        data = encode(grey(), 85)
+        assert Image.open(io.BytesIO(data)).mode == "L"
+        assert image.difference(grey(), data) == (pytest.approx(40, abs=40), True)
+        assert len(data) < len(encode(grey().colourspace("srgb"), 85))
+
+
+@pytest.mark.parametrize("bands", [0, 2, 4])
+def test_pictures_of_other_bands_are_refused_before_c_sees_them(bands: int) -> None:
+    with pytest.raises(jpegli.JpegliError):
+        jpegli.Jpegli().encode(8, 8, bands, [bytearray(64 * bands)], 80)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_alpha_is_kept_where_the_format_can_and_white_where_not(format: Format) -> None:
+    half = pictures.pyvips.Image.black(640, 480)
+    half = half.draw_rect([255], 0, 0, 320, 480, fill=True)
+    data = encoders.choose(format).encode(vips().bandjoin(half), 85)
+    shown = Image.open(io.BytesIO(data))
+    assert shown.format == format.upper()
+    if format == "jpeg":
+        assert shown.mode == "RGB"
+        assert min(shown.getpixel((600, 240))) > 250
+    else:
+        assert shown.mode == "RGBA"
+        assert (shown.getpixel((10, 240))[3], shown.getpixel((600, 240))[3]) == (255, 0)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_files_carry_no_metadata(format: Format) -> None:
+    photo = pictures.pyvips.Image.new_from_buffer(
+        pictures.jpeg(exif=pictures.camera_exif(), icc_profile=pictures.profile("p3")), ""
+    )
+    shown = Image.open(io.BytesIO(encoders.choose(format).encode(photo, 80)))
+    assert not {"exif", "icc_profile", "xmp"} & {name for name, value in shown.info.items() if value}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_loses_about_as_much_at_the_same_number(format: Format) -> None:
+    """By mean square error, which says less than looks do: within a factor of two."""
+    plain = pictures.pyvips.Image.new_from_memory(pictures.detailed(400, 300).tobytes(), 400, 300, 3, "uchar")
+    picture = plain.copy(interpretation="srgb")
+    for quality in (75, 85):
+        theirs = image.difference(picture, image.mozjpeg(picture, quality))[0]
+        ours = image.difference(picture, encoders.choose(format).encode(picture, quality), format)[0]
+        assert theirs / 2 < ours < 2 * theirs
+
+
+@pytest.mark.parametrize("table", [encoders._WEBP, encoders._AVIF])
+def test_qualities_are_translated_on_lines_that_rise(table: tuple[tuple[int, int], ...]) -> None:
+    found = [encoders.translated(quality, table) for quality in range(1, 101)]
+    assert found == sorted(found)
+    assert (found[0], found[-1]) == (1, 100)
+    assert all(found[quality - 1] == other for quality, other in table)
+
+
+def test_an_encoder_is_chosen_once_and_only_for_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[str] = []
+    real = encoders.choose
+    monkeypatch.setattr(encoders, "choose", lambda format: chosen.append(format) or real(format))
+    ready = encoders.Encoders()
+    ready.words(Options())
+    ready.encode(vips(), "jpeg", 80)
+    assert chosen == ["jpeg"]
+
+
+def test_the_words_say_which_encoder_is_for_what() -> None:
+    specs = (ThumbnailSpec("a", 10, 80), ThumbnailSpec("b", 20, 80, "avif"), ThumbnailSpec("c", 30, 80))
+    options = Options(thumbnails=specs, thumbnail_format="webp")
+    assert encoders.Encoders().words(options) == {
+        "thumbnails": "webp by libwebp, avif by libaom",
+        "optimization": "jpeg by jpegli",
+    }
+    assert encoders.Encoders().words(Options(stages=("validation", "thumbnails"))) == {
+        "thumbnails": "jpeg by jpegli"
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import struct
@@ -12,14 +13,14 @@ import pytest
 from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from fastproc.core.errors import FileCorrupted, MimeMismatch
-from fastproc.core.model import Limits, Options, ThumbnailSpec
+from fastproc.core.model import Format, Limits, Options, ThumbnailSpec
 from fastproc.ipc import messages
 from fastproc.ipc.messages import Done, Failed
 from fastproc.worker import image, pipeline, stage
 from fastproc.worker.pipeline import Pipeline
 from fastproc.worker.stages.validation import declared_format
 from tests import pictures
-from tests.unit.worker.conftest import OPTIONS, Run
+from tests.unit.worker.conftest import ENCODERS, OPTIONS, Run
 
 Go = Callable[..., Run]
 OPTIMIZING = msgspec.structs.replace(OPTIONS, optimize_threshold_bytes=0, optimize_min_saving_percent=-1000)
@@ -195,7 +196,7 @@ def test_a_profile_that_is_none_is_dropped(run: Go) -> None:
 def test_other_colour_spaces_come_out_as_srgb_looking_the_same(run: Go, mode: str) -> None:
     data = pictures.jpeg(mode=mode) if mode in ("L", "CMYK") else pictures.png(mode=mode)
     picture = run(data, options=OPTIMIZING).picture("optimized")
-    assert picture.mode == "RGB"
+    assert picture.mode == ("L" if mode in ("L", "1") else "RGB")
     # Dither is no colour, so it is averaged. Without a profile CMYK is inexact: libvips takes a press, Pillow inverts.
     small, original = (each.convert("RGB").reduce(8) for each in (picture, Image.open(io.BytesIO(data))))
     assert unlike(small, original) < (60 if mode == "CMYK" else 6)
@@ -346,6 +347,59 @@ def test_damage_is_found_without_the_validation_stage_too(run: Go) -> None:
     assert run(pictures.jpeg(), options=options).progress == ["thumbnails"]
 
 
+@pytest.mark.parametrize("format", ["webp", "avif"])
+def test_renditions_of_another_format_are_what_they_say(run: Go, format: Format) -> None:
+    options = msgspec.structs.replace(OPTIMIZING, thumbnail_format=format, optimize_format=format)
+    done = run(pictures.turned(6, width=1600, height=1200), options=options)
+    assert len(done.report.renditions) == 4
+    for rendition in done.report.renditions:
+        shown = done.picture(rendition.name)
+        assert (shown.format, rendition.content_type) == (format.upper(), f"image/{format}")
+        # Pillow shows the container's own rotation as EXIF, and does not apply it.
+        assert shown.getexif().get(0x0112, 1) == 1
+        assert unlike(shown, pictures.scene(1600, 1200)) < 5
+
+
+def test_a_size_may_have_a_format_of_its_own(run: Go) -> None:
+    specs = (ThumbnailSpec("a", 100, 80, "avif"), ThumbnailSpec("b", 200, 80))
+    done = run(pictures.jpeg(), options=msgspec.structs.replace(OPTIONS, thumbnails=specs))
+    assert [r.content_type for r in done.report.renditions] == ["image/avif", "image/jpeg"]
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_is_kept_by_formats_that_can_and_hidden_colours_do_not_bleed(
+    run: Go, mode: str, depth: int
+) -> None:
+    picture = Image.new("RGBA", (400, 400), (255, 0, 255, 0))
+    picture.paste((0, 0, 0, 255), (0, 0, 200, 400))
+    data = pictures.encoded(picture.convert(mode), "PNG")
+    if depth == 16:
+        wide = (pictures.pyvips.Image.new_from_buffer(data, "") * 257).cast("ushort")
+        name = "rgb16" if mode == "RGBA" else "grey16"
+        data = bytes(wide.copy(interpretation=name).pngsave_buffer(bitdepth=16))
+    options = msgspec.structs.replace(
+        OPTIMIZING,
+        optimize_format="webp",
+        thumbnails=(ThumbnailSpec("w", 150, 80, "webp"), ThumbnailSpec("j", 150, 80)),
+    )
+    done = run(data, options=options)
+    for name, side in (("w", 150), ("optimized", 400)):
+        shown = done.picture(name)
+        assert shown.mode == "RGBA"
+        assert shown.getpixel((side // 4, 70))[3] == 255
+        assert shown.getpixel((side * 3 // 4, 70))[3] == 0
+        for x in range(side // 2 + 4):
+            red, green, blue, solid = shown.getpixel((x, 70))
+            assert solid < 20 or max(red, green, blue) < 60, (x, red, green, blue, solid)
+    flat = done.picture("j").convert("RGB")
+    assert max(flat.getpixel((30, 70))) < 10
+    assert min(flat.getpixel((120, 70))) > 245
+    assert done.facts["hasAlpha"]
+    assert base64.b64decode(done.report.facts["placeholder"]["thumbhash"])[2] & 0x80
+    assert not base64.b64decode(run(data).report.facts["placeholder"]["thumbhash"])[2] & 0x80
+
+
 def test_a_service_may_want_no_thumbnails(run: Go) -> None:
     done = run(pictures.jpeg(1000, 800), options=msgspec.structs.replace(OPTIONS, thumbnails=()))
     assert done.report.renditions == ()
@@ -390,7 +444,7 @@ class _Raising:
 
 
 def _with(stages: tuple[stage.Stage, ...]) -> Done | Failed:
-    ready = Pipeline(OPTIONS, stages, image.mozjpeg)
+    ready = Pipeline(OPTIONS, stages, ENCODERS)
     return ready.run(memoryview(pictures.jpeg()), None, memoryview(bytearray(1 << 20)), lambda name: None)
 
 
