@@ -77,6 +77,9 @@ def _bodies(renditions: tuple[Rendition, ...], output: memoryview) -> tuple[byte
         raise Distrust(f"{len(renditions)} renditions")
     if len({(r.stage, r.name) for r in renditions}) != len(renditions):
         raise Distrust("two renditions with one name")
+    # Before anything is copied: the same bytes under 64 names would be 64 copies of the blob.
+    if sum(rendition.size for rendition in renditions) > len(output):
+        raise Distrust("renditions of more bytes than there are")
     bodies = []
     for rendition in renditions:
         if not _NAME.fullmatch(rendition.name):
@@ -90,9 +93,6 @@ def _bodies(renditions: tuple[Rendition, ...], output: memoryview) -> tuple[byte
         if rendition.offset < 0 or rendition.size < 1 or end > len(output):
             raise Distrust(f"bytes {rendition.offset} to {end} of {len(output)}")
         bodies.append(bytes(output[rendition.offset : end]))
-    # Room for one copy of the blob is reckoned with; the same bytes under 64 names would be 64 copies.
-    if sum(len(body) for body in bodies) > len(output):
-        raise Distrust("renditions that lie over each other")
     return tuple(bodies)
 
 

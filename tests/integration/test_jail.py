@@ -133,10 +133,9 @@ def treason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def started(
-    size: int = 1, timeout_s: float = PATIENCE_S, sandbox: Sandbox = "enforce", memory_bytes: int = 1 << 30
-) -> AsyncIterator[Pool]:
-    pool = Pool(size, Settings(options=OPTIONS, sandbox=sandbox, memory_bytes=memory_bytes), timeout_s)
+async def started(size: int = 1, timeout_s: float = PATIENCE_S, **more: Any) -> AsyncIterator[Pool]:
+    """A pool whose workers are all ready. `more` goes to Settings."""
+    pool = Pool(size, Settings(**{"options": OPTIONS, "memory_bytes": 1 << 30, **more}), timeout_s)
     pool.start()
     try:
         await until_alive(pool, size)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from fastproc.core.errors import ImageTooSmall
 from fastproc.core.model import Rendition, Report
-from fastproc.supervisor.trust import MAX_RENDITIONS, Distrust, renditions_of
+from fastproc.ipc.messages import Failed
+from fastproc.supervisor.trust import MAX_RENDITIONS, Distrust, failure_of, renditions_of
 from tests.unit.supervisor.fakes import STAGES
 
 BLOB = bytes(range(100))
@@ -57,6 +61,7 @@ def test_the_bytes_are_a_copy_that_the_worker_cannot_change_any_more() -> None:
         {"content_type": "image/jpeg\r\nX-Evil: 1"},
         {"content_type": "image/jpeg\n"},
         {"content_type": ""},
+        {"content_type": "image/svg+xml"},
         {"width": 0},
         {"height": -1},
         {"width": 100_001},
@@ -79,6 +84,17 @@ def test_a_rendition_that_no_sound_worker_makes_is_not_believed(wrong: dict[str,
         {"facts": {"unheard-of": {}}},
         {"timings_ms": {"unheard-of": 1.0}},
         {"renditions": (RENDITION, RENDITION)},
+        {"renditions": tuple(structs.replace(RENDITION, name=f"n{n}") for n in range(11))},
+        {"format": "jpeg\n"},
+        {"format": ""},
+        {"timings_ms": {"metadata": float("nan")}},
+        {"timings_ms": {"metadata": -1.0}},
+        {"cpu_ms": float("inf")},
+        {"decodes": -1},
+        {"peak_rss_bytes": 2**60},
+        {"warnings": ("two\nlines",)},
+        {"warnings": ("x" * 1001,)},
+        {"warnings": ("x",) * 201},
         {"renditions": tuple(structs.replace(RENDITION, name=f"n{n}") for n in range(MAX_RENDITIONS + 1))},
     ],
     ids=lambda wrong: next(iter(wrong)),
@@ -86,6 +102,83 @@ def test_a_rendition_that_no_sound_worker_makes_is_not_believed(wrong: dict[str,
 def test_a_report_that_no_sound_worker_makes_is_not_believed(wrong: dict[str, object]) -> None:
     with pytest.raises(Distrust):
         read(structs.replace(REPORT, **wrong))
+
+
+def nested(depth: int) -> object:
+    return {"a": nested(depth - 1)} if depth else 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"bytes",
+        float("nan"),
+        float("inf"),
+        2**54,
+        -(2**54),
+        datetime.datetime(2024, 2, 29, tzinfo=datetime.UTC),
+        "a zero\0",
+        {"a\nname": 1},
+        {"x" * 129: 1},
+        {1: "one"},
+        {"a": [{"b": b""}]},
+        nested(12),
+        ["x" * 1000] * 300,
+        ["\x01" * 1000] * 50,
+        (1, 2),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_facts_that_are_not_small_plain_json_are_not_believed(value: object) -> None:
+    for facts in ({"metadata": {"fact": value}}, {"metadata": {"fact": {"deeper": [value]}}}):
+        with pytest.raises(Distrust):
+            read(structs.replace(REPORT, facts=facts))
+
+
+def test_facts_that_are_plain_json_are_believed() -> None:
+    value = [
+        None,
+        True,
+        -1.5,
+        2**53,
+        "two\nlines \u00e9 \U0001f600",
+        {"": [], "a b": nested(5)},
+        "x" * 100_000,
+    ]
+    assert read(structs.replace(REPORT, facts={"metadata": {"fact": value}}, warnings=("one line",)))
+
+
+def test_a_failure_that_a_worker_may_report_becomes_its_error() -> None:
+    small = failure_of(Failed(code="IMAGE_TOO_SMALL", message="80 x 80", stage="gate"), STAGES)
+    assert (type(small), small.reason) == (ImageTooSmall, "IMAGE_TOO_SMALL: 80 x 80")
+    ours = failure_of(Failed(code="PROCESSING_ERROR", message="oops", stage="metadata"), STAGES)
+    assert ours.reason == "PROCESSING_ERROR: oops (in metadata)"
+    assert failure_of(Failed(code="WORKER_OUT_OF_MEMORY", message="x", stage=""), STAGES).reason.endswith(
+        ": x"
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(
+            {"code": code}
+            for code in ("OBJECT_NOT_FOUND", "STORAGE_UNAVAILABLE", "INVALID_JOB", "WORKER_TIMEOUT")
+        ),
+        {"code": "UNHEARD_OF"},
+        {"code": "FILE_CORRUPTED\n"},
+        {"message": "two\nlines"},
+        {"message": "\x1b[2J"},
+        {"message": "x" * 1001},
+        {"stage": "unheard-of"},
+    ],
+    ids=str,
+)
+def test_a_failure_that_no_sound_worker_reports_is_not_believed(wrong: dict[str, str]) -> None:
+    with pytest.raises(Distrust):
+        failure_of(
+            structs.replace(Failed(code="FILE_CORRUPTED", message="cut", stage="gate"), **wrong), STAGES
+        )
 
 
 NUMBERS = st.integers(-5, 120) | st.integers(-(2**63), 2**63)
