@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from fastproc import config_values as values
 from fastproc.config_values import var
-from fastproc.core.model import Format, Limits, Options, ThumbnailSpec
+from fastproc.core.model import Format, Integrity, Limits, Options, ThumbnailSpec
 
 #: WebP's 14 bits; what libvips takes for AVIF is one more.
 MAX_SIDE_OUTSIDE_JPEG_PX = 16_383
@@ -44,6 +44,14 @@ class PipelineConfig(Struct, frozen=True, kw_only=True):
     optimize_min_saving_percent: Annotated[
         float, var("OPTIMIZE_MIN_SAVING_PERCENT", "it is kept when it saves more than this", ge=0, lt=100)
     ] = 10.0
+    integrity: Annotated[
+        Integrity,
+        var(
+            "INTEGRITY",
+            "`strict`: photos that are cut short or damaged fail; `truncated`: those cut short pass with what there is"
+            " and a warning; `lenient`: damaged ones too, if they can be decoded",
+        ),
+    ] = "strict"
     exif_gps: Annotated[
         Literal["keep", "strip"],
         var("EXIF_GPS", "`keep` or `strip` the position where the photo was taken, for row and events"),

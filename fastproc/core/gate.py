@@ -43,8 +43,8 @@ _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PNG_TEXT: Final = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 
 
-def judge(data: Buffer, limits: Limits) -> Header:
-    """Return what the header says.
+def judge(data: Buffer, limits: Limits, *, may_be_cut: bool = False) -> Header:
+    """Return what the header says. A file that is cut short behind its header passes where it `may_be_cut`.
 
     Raises: UnsupportedFormat, FileCorrupted, ImageTooSmall, ImageTooLarge, ImageTooComplex.
     Cost:   10 to 100 microseconds; a multi-scan JPEG 0.3 ms a megabyte, a PNG 0.3 ms a thousand chunks.
@@ -58,6 +58,8 @@ def judge(data: Buffer, limits: Limits) -> Header:
         header, excess = _READERS[name](data, limits)
     except (IndexError, struct.error):
         raise FileCorrupted(f"the {name} header is cut short") from None
+    if not header.whole and not may_be_cut:
+        raise FileCorrupted("the file is cut short")
     check_size(header, limits)
     if excess:
         raise ImageTooComplex(excess)
@@ -100,7 +102,7 @@ def _png(data: Buffer, limits: Limits) -> Reading:
     width, height, depth, colour, _, _, interlace = struct.unpack_from(">IIBBBBB", data, 16)
     if colour not in _PNG_CHANNELS:
         raise FileCorrupted("impossible colour type")
-    frames, excess = _png_chunks(data)
+    frames, excess, whole = _png_chunks(data)
     row = (width * _PNG_CHANNELS[colour] * depth + 7) // 8
     if row * height > MAX_DEFLATE_EXPANSION * len(data) + FREE_BYTES:
         raise FileCorrupted(f"{width}x{height} pixels are more than the data can hold")
@@ -110,13 +112,14 @@ def _png(data: Buffer, limits: Limits) -> Reading:
         height=height,
         frames=frames if frames <= limits.max_frames else 1,
         progressive=bool(interlace),
+        whole=whole,
         decoded_bytes=row * height * 8 // 7 if interlace else row * 64,
     )
     return header, excess
 
 
-def _png_chunks(data: Buffer) -> tuple[int, str]:
-    """Return the frames that an animation announces, and what is excessive. Raises FileCorrupted without IEND.
+def _png_chunks(data: Buffer) -> tuple[int, str, bool]:
+    """Return the frames that an animation announces, what is excessive, and whether there is an end.
 
     An absurd number of frames is no reason to refuse: only the still picture is ever decoded.
     """
@@ -124,10 +127,10 @@ def _png_chunks(data: Buffer) -> tuple[int, str]:
     at, end = 8, len(data) - 8
     for _ in range(MAX_CHUNKS):
         if at > end:
-            raise FileCorrupted("the picture has no end")
+            return frames, excess or _png_excess(texts), False
         length, kind = struct.unpack_from(">I4s", data, at)
         if kind == b"IEND":
-            return frames, f"more than {MAX_TEXT_CHUNKS} text chunks" if texts > MAX_TEXT_CHUNKS else excess
+            return frames, excess or _png_excess(texts), True
         if kind in _PNG_TEXT:
             texts += 1
         elif kind == b"acTL":
@@ -136,6 +139,10 @@ def _png_chunks(data: Buffer) -> tuple[int, str]:
             excess = f"a colour profile of {length} bytes"
         at += 12 + length
     raise ImageTooComplex(f"more than {MAX_CHUNKS} chunks")
+
+
+def _png_excess(texts: int) -> str:
+    return f"more than {MAX_TEXT_CHUNKS} text chunks" if texts > MAX_TEXT_CHUNKS else ""
 
 
 def _webp(data: Buffer, limits: Limits) -> Reading:
@@ -151,10 +158,13 @@ def _webp(data: Buffer, limits: Limits) -> Reading:
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
     else:
         raise FileCorrupted("no picture in the WebP container")
-    if struct.unpack_from("<I", data, 4)[0] + 8 > len(data) + 1:
-        raise FileCorrupted("the file is cut short")
     header = Header(
-        format="webp", width=width, height=height, frames=frames, decoded_bytes=width * height * 8
+        format="webp",
+        width=width,
+        height=height,
+        frames=frames,
+        decoded_bytes=width * height * 8,
+        whole=struct.unpack_from("<I", data, 4)[0] + 8 <= len(data) + 1,
     )
     too_many = f"{frames} frames, the limit is {limits.max_frames}" if frames > limits.max_frames else ""
     return header, too_many

@@ -54,6 +54,11 @@ def read(data: Buffer, limits: Limits) -> tuple[Header, str]:
     return header, f"more than {limits.max_scans} scans" if scans > limits.max_scans else ""
 
 
+def first_scan(data: Buffer) -> int:
+    """Return where the first scan's header begins. Raises as `read`."""
+    return _segments(data)[2]
+
+
 def _segments(data: Buffer) -> tuple[int, int, int]:
     """Return the frame header's marker, its offset, and the offset of the first scan header."""
     frame = marker = 0

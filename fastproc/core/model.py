@@ -72,6 +72,8 @@ class Job(Struct, frozen=True, kw_only=True):
     fault: Fault | None = None
 
 
+#: What becomes of files that are not whole: all fail; those that end early pass with what there is; damaged ones too.
+Integrity = Literal["strict", "truncated", "lenient"]
 #: What renditions are written as.
 Format = Literal["jpeg", "webp", "avif"]
 
@@ -119,6 +121,7 @@ class Options(Struct, frozen=True, kw_only=True):
     optimize_quality: int = 85
     optimize_format: Format = "jpeg"
     optimize_min_saving_percent: float = 10.0
+    integrity: Integrity = "strict"
     exif_gps: Literal["keep", "strip"] = "keep"
     limits: Limits = field(default_factory=Limits)
 
@@ -129,7 +132,8 @@ class Options(Struct, frozen=True, kw_only=True):
 class Header(Struct, frozen=True, kw_only=True):
     """What the gate read from a file's header, before any decoding.
 
-    `width` and `height` are as stored, not as displayed; `decoded_bytes` estimates what a decoder will hold.
+    `width` and `height` are as stored, not as displayed; `decoded_bytes` estimates what a decoder will hold; `whole`
+    is False where the container says that the file is cut short.
     """
 
     format: str
@@ -139,6 +143,7 @@ class Header(Struct, frozen=True, kw_only=True):
     scans: int = 1
     decoded_bytes: int = 0
     progressive: bool = False
+    whole: bool = True
 
 
 class Rendition(Struct, frozen=True, kw_only=True):

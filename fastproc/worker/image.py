@@ -2,8 +2,9 @@
 
 Rule 1: a loader is called by the name of the format that the gate found: libvips never guesses, and every loader
         outside the allow list is blocked all the same (SVG and TIFF are built in, and reachable by content).
-Rule 2: pixels are always read with fail_on=error, passed to the loader itself: libvips 8.18 drops that argument of
-        thumbnail_buffer and thumbnail_source, and half a photo becomes a success. "warning" refuses camera files.
+Rule 2: pixels are read with fail_on=error (but for a tolerant `File`), passed to the loader itself: libvips 8.18 drops
+        that argument of thumbnail_buffer and thumbnail_source, and half a photo becomes a success. "warning" refuses
+        camera files.
 Rule 3: the source is read in place and streamed; fields of untrusted files are asked for by name, never listed.
 Rule 4: what libvips says is translated here: memory is WORKER_OUT_OF_MEMORY, the rest FILE_CORRUPTED.
 """
@@ -88,7 +89,8 @@ def decoding() -> Iterator[None]:
     try:
         yield
     except pyvips.Error as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        # Some errors of libheif end in a line of nothing but a number.
+        lines = [line.strip() for line in str(error).splitlines() if any(map(str.isalpha, line))]
         text = lines[-1] if lines else "libvips gave no reason"
         if any(sign in str(error).lower() for sign in _NO_MEMORY):
             raise WorkerOutOfMemory(text) from None
@@ -100,9 +102,13 @@ def decoding() -> Iterator[None]:
 class File:
     """An encoded photo as libvips opens it: its traits, and its pixels as a stream that can be read once."""
 
-    def __init__(self, data: memoryview, header: Header, reduction: int) -> None:
-        """`reduction` is what the first decode divides both sides by. Raises FileCorrupted and its like."""
+    def __init__(self, data: memoryview, header: Header, reduction: int, *, tolerant: bool = False) -> None:
+        """`reduction` is what the first decode divides both sides by. Raises FileCorrupted and its like.
+
+        A tolerant one reads on where data is missing or damaged: what cannot be decoded is grey or black.
+        """
         self._data, self._header = data, header
+        self._fail_on = "none" if tolerant else "error"
         self._reduction = reduction
         self._opened: Image | None = self._open(reduction)
         self.traits = _traits(self._opened, header)
@@ -118,7 +124,7 @@ class File:
         loader = getattr(pyvips.Image, f"{_LOADERS[self._header.format]}_source")
         with decoding():
             source = pyvips.Source.new_from_memory(self._data)
-            opened = loader(source, access="sequential", fail_on="error", **options)
+            opened = loader(source, access="sequential", fail_on=self._fail_on, **options)
         self._check(opened.width, opened.height, reduction)
         return opened
 

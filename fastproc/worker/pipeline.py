@@ -112,7 +112,7 @@ class Pipeline:
 
     def _open(self, data: memoryview, content_type: str | None) -> Work:
         options = self._options
-        header = gate.judge(data, options.limits)
+        header = gate.judge(data, options.limits, may_be_cut=options.integrity != "strict")
         source = Source(data, header, options)
         _judge_again(source, options)
         plan = make_plan(options, *source.sides, len(data))

@@ -12,6 +12,8 @@ import hashlib
 from functools import cached_property
 from typing import Any
 
+from fastproc.core import ending
+from fastproc.core.errors import FileCorrupted
 from fastproc.core.model import Header, Options
 from fastproc.core.plan import fit, reduction
 from fastproc.worker import exif, heif, image
@@ -19,6 +21,7 @@ from fastproc.worker.image import Image, Traits
 
 #: The base where no thumbnail is wanted: enough for statistics.
 SMALLEST_BASE_PX = 128
+_EARLY = "the file ends early"
 #: Enough to rank colours; to count ten times as many takes ten times as long and ranks the same.
 SAMPLE_PIXELS = 2048
 #: Cameras write up to 64 KiB; PNG, WebP and HEIF have no bound of their own.
@@ -32,11 +35,15 @@ class Source:
         """Raises FileCorrupted, UnsupportedFormat."""
         self.header, self.size, self._data = header, len(data), data
         self.decodes = 0
-        self.warnings: list[str] = []
+        # The gate has let it pass, so the policy does.
+        self.warnings: list[str] = [] if header.whole else [_EARLY]
         self._options = options
         self._side_px = max([SMALLEST_BASE_PX, *(spec.side_px for spec in options.thumbnails)])
         self._reduction = reduction(header, self._side_px)
-        self._file = heif.File(data) if header.format == "heic" else image.File(data, header, self._reduction)
+        try:
+            self._file = self._open()
+        except FileCorrupted as error:
+            self._file = self._forgiven(error)
         formats = {options.format_of(spec) for spec in options.thumbnails}
         self._base_opaque, self._stream_opaque = formats <= {"jpeg"}, options.optimize_format == "jpeg"
         self._rungs: dict[tuple[int, int], Image] = {}
@@ -56,9 +63,16 @@ class Source:
     def base(self) -> Image:
         """The whole picture in memory, reduced to fit the largest thumbnail's square.
 
-        Raises: FileCorrupted if any of the file's pixels is missing or damaged.
+        Raises: FileCorrupted if any of the file's pixels is missing or damaged, unless INTEGRITY forgives it.
         Cost:   tuning.md "shrink-on-load".
         """
+        try:
+            return self._reduced()
+        except FileCorrupted as error:
+            self._file = self._forgiven(error)
+            return self._reduced()
+
+    def _reduced(self) -> Image:
         self.decodes += 1
         traits = self.traits
         pixels = self._file.pixels(self._reduction)
@@ -69,6 +83,24 @@ class Source:
         )
         reduced = image.upright(image.in_memory(reduced), traits.orientation)
         return image.in_memory(image.to_srgb(reduced, traits.profile))
+
+    def _open(self, *, tolerant: bool = False) -> image.File | heif.File:
+        if self.header.format == "heic":
+            return heif.File(
+                self._data
+            )  # libheif gives no part of a picture, so there is nothing to tolerate
+        return image.File(self._data, self.header, self._reduction, tolerant=tolerant)
+
+    def _forgiven(self, error: FileCorrupted) -> image.File | heif.File:
+        """Return the file opened so that damage is tolerated, and warn of it. Raises the error in a stricter policy."""
+        policy = self._options.integrity
+        early = policy != "strict" and ending.ends_early(self._data, self.header)
+        if not (early or policy == "lenient"):
+            raise error
+        if early and _EARLY not in self.warnings:
+            self.warnings.append(_EARLY)
+        self.warnings.append(f"parts of the picture are missing: {error.message}")
+        return self._open(tolerant=True)
 
     def fitted(self, width: int, height: int) -> Image:
         """Return the picture in memory at a size of the plan, from the next larger one that was asked for."""

@@ -60,6 +60,7 @@ VARIABLES = {
     "OPTIMIZE_QUALITY": (85, "100", 100, "pipeline.optimize_quality"),
     "OPTIMIZE_FORMAT": ("jpeg", "avif", "avif", "pipeline.optimize_format"),
     "OPTIMIZE_MIN_SAVING_PERCENT": (10.0, "2.5", 2.5, "pipeline.optimize_min_saving_percent"),
+    "INTEGRITY": ("strict", "Lenient", "lenient", "pipeline.integrity"),
     "EXIF_GPS": ("keep", "STRIP", "strip", "pipeline.exif_gps"),
     "ALLOWED_FORMATS": (Limits().formats, "JPEG,gif", ("jpeg", "gif"), "pipeline.formats"),
     "MIN_SIDE_PX": (100, "1", 1, "pipeline.min_side_px"),
@@ -171,6 +172,7 @@ WRONG = {
     "OPTIMIZE_FORMAT": ["gif"],
     "OPTIMIZE_QUALITY": ["0", "101"],
     "OPTIMIZE_MIN_SAVING_PERCENT": ["100", "-1"],
+    "INTEGRITY": ["none", "true"],
     "EXIF_GPS": ["maybe", "yes"],
     "ALLOWED_FORMATS": ["svg", "jpeg,tiff", ","],
     "MIN_SIDE_PX": ["0", "10001"],
@@ -240,6 +242,11 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     cluster = {"REDIS_URL": "redis+cluster://a:1,b:2"}
     assert problems(cluster)[0].startswith("QUEUE_PREFIX: ")
     load({**cluster, "QUEUE_PREFIX": "{bull}"}, 1)
+
+
+def test_a_quarantine_is_a_folder_or_a_prefix_in_a_bucket() -> None:
+    assert (folder.place, folder.bucket, folder.prefix) == ("./bad", "", "")
+    assert (prefix.bucket, prefix.prefix) == ("photos", "a/b")
 
 
 @given(st.dictionaries(st.sampled_from(sorted(VARIABLES)), st.text(max_size=30), max_size=8))
