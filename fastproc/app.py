@@ -21,6 +21,7 @@ from fastproc import __version__
 from fastproc.backends.events_redis import RedisEventSink
 from fastproc.backends.metadata_sqlite import SqliteMetadataStore
 from fastproc.backends.objects_s3 import S3ObjectStore
+from fastproc.backends.quarantine import vault_of
 from fastproc.bullmq.connection import Pipe
 from fastproc.bullmq.opening import opened
 from fastproc.bullmq.scripts import installed_version
@@ -36,6 +37,7 @@ from fastproc.supervisor.job import JobLine, Ports
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.pool import Pool
+from fastproc.supervisor.quarantine import Quarantine
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +81,11 @@ class Service:
             await metadata.check()
             events = RedisEventSink(queue.pipe.call)
             stack.push_async_callback(events.close)
+            quarantine = Quarantine(vault_of(config.quarantine, objects))
+            await quarantine.prepare()
             pool = await stack.enter_async_context(started_pool(config))
             self._watch(queue.pipe, pool, metadata, events)
-            await self._work(Ports(queue.queue, objects, metadata, events, pool), pool)
+            await self._work(Ports(queue.queue, objects, metadata, events, pool, quarantine), pool)
 
     async def _work(self, ports: Ports, pool: Pool) -> None:
         config = self._config
@@ -96,10 +100,12 @@ class Service:
         intake = Intake(ports.queue, line.run, config.pool.slots, _bucket(config), self.metrics)
         self.metrics.watch("jobs_in_hand", "Jobs taken and not ended", lambda: intake.in_hand)
         self.metrics.watch("inflight_bytes", "Photo bytes held", lambda: budget.held)
+        self.metrics.watch("quarantined", "Photos kept in quarantine", lambda: ports.quarantine.kept)
         self._announce(pool)
         background = [
             asyncio.create_task(locks.run(), name="locks"),
             asyncio.create_task(intake.run(), name="intake"),
+            asyncio.create_task(ports.quarantine.tend(), name="quarantine"),
         ]
         try:
             await self._until_stopped_or_broken(pool, background)
@@ -107,7 +113,7 @@ class Service:
             self._ready = False
             intake.stop()
             # Its last fetch may still bring a job, which must be known before the jobs in hand are counted.
-            await asyncio.wait(background[1:], timeout=LAST_FETCH_S)
+            await asyncio.wait(background[1:2], timeout=LAST_FETCH_S)
             left = await self._finish(intake, self._grace_s())
             log.info("stopped; %d jobs were still in hand and went back to the queue", left)
             for task in background:

@@ -125,6 +125,41 @@ def demo(folder: Path | None, keep: Path | None) -> None:
     sys.exit(Exit.OK if well else Exit.PHOTOS_FAILED)
 
 
+@main.group("quarantine")
+def quarantine_group() -> None:
+    """Photos that ended their worker, kept under QUARANTINE."""
+
+
+@quarantine_group.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line a photo.")
+def quarantine_list(as_json: bool) -> None:
+    """Show what is kept: age, size, code, photo, how its worker ended."""
+    from fastproc import quarantine
+
+    config = _config(quiet=True)
+    _run(lambda: quarantine.show_all(config, as_json=as_json))
+
+
+@quarantine_group.command("show")
+@click.argument("id")
+def quarantine_show(id: str) -> None:
+    """Show all that is known of one, as JSON."""
+    from fastproc import quarantine
+
+    config = _config(quiet=True)
+    _run(lambda: quarantine.show(config, id))
+
+
+@quarantine_group.command("replay")
+@click.argument("id")
+def quarantine_replay(id: str) -> None:
+    """Run one again in a worker of its own, and say how it ended. Nothing is written."""
+    from fastproc import quarantine
+
+    config = _config(quiet=True)
+    sys.exit(Exit.OK if _run(lambda: quarantine.replay(config, id)) else Exit.PHOTOS_FAILED)
+
+
 def _config(*, quiet: bool = False) -> Config:
     """Read the settings and start logging; `quiet` keeps all but errors off the terminal."""
     try:

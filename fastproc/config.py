@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from fastproc import config_values as values
+from fastproc.config_quarantine import QuarantineConfig
 from fastproc.config_pipeline import PipelineConfig
 from fastproc.config_values import var
 from fastproc.core.errors import ConfigError
@@ -208,6 +209,7 @@ class Config(Struct, frozen=True, kw_only=True):
     database: DatabaseConfig = DatabaseConfig()
     pool: PoolConfig = PoolConfig()
     pipeline: PipelineConfig = PipelineConfig()
+    quarantine: QuarantineConfig = QuarantineConfig()
     http: HttpConfig = HttpConfig()
     log: LogConfig = LogConfig()
 
@@ -308,6 +310,8 @@ def _conflicts(config: Config) -> list[str]:
         found.append(f"PREFETCH: expected 0 to 4 for each of {pool.workers} workers (it is {pool.prefetch})")
     if config.redis.is_cluster and not re.search(r"\{[^{}]+\}", config.queue.prefix + config.queue.name):
         found.append("QUEUE_PREFIX: a cluster needs a hash tag, so that all keys are in one slot: {bull}")
+    if config.quarantine.bucket and config.quarantine.bucket not in s3.buckets:
+        found.append(f"QUARANTINE: bucket {config.quarantine.bucket!r} is not in ALLOWED_BUCKETS")
     source = "ALLOWED_BUCKETS" if s3.allowed_buckets else "MINIO_BUCKET"
     found += [
         f"{source}: {name!r} is not a bucket name" for name in s3.buckets if not SAFE_NAME.fullmatch(name)

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from fastproc.core.evidence import Death
+
 
 class FastprocError(Exception):
     """Something went wrong in fastproc."""
@@ -33,6 +35,8 @@ class TaskError(FastprocError):
 
     code: ClassVar[str] = "PROCESSING_ERROR"
     retryable: ClassVar[bool] = True
+    #: How the worker ended that had the photo, where one did.
+    death: Death | None = None
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])

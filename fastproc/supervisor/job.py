@@ -37,6 +37,7 @@ from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.pool import Loan, OnStage, Result
 from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Queue, Row, Upload
+from fastproc.supervisor.quarantine import Quarantine
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Ports(Struct, frozen=True):
     metadata: MetadataStore
     events: EventSink
     workers: Workers
+    quarantine: Quarantine = Quarantine()
 
 
 class JobLine:
@@ -122,9 +124,10 @@ class JobLine:
             got = await ports.objects.get_into(job.bucket, job.s3_key, loan.target, share.admit)
             loan.size = got.size
             self._mark(job, naming.FETCHED_PERCENT)
-            result = await ports.workers.run(
-                loan, got.content_type, lambda stage: self._mark_stage(job, stage)
-            )
+            async with ports.quarantine.watch(job, loan):
+                result = await ports.workers.run(
+                    loan, got.content_type, lambda stage: self._mark_stage(job, stage)
+                )
         self._metrics.processed(got.size, result.report)
         for stage, ms in result.report.timings_ms.items():
             ports.queue.add_log(job, f"{stage}: {ms:.1f} ms")

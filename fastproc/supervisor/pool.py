@@ -17,7 +17,15 @@ from contextlib import asynccontextmanager
 from msgspec import Struct
 
 from fastproc.core import fleet
-from fastproc.core.errors import FleetHalted, TaskError, WorkerCrashed, WorkerOutOfMemory, WorkerTimeout
+from fastproc.core.errors import (
+    DEADLY,
+    FleetHalted,
+    TaskError,
+    WorkerCrashed,
+    WorkerOutOfMemory,
+    WorkerTimeout,
+)
+from fastproc.core.evidence import Death
 from fastproc.core.fleet import Fleet, Halt, Kill, Lost, Order, Spawn, State, Stop
 from fastproc.core.model import Report
 from fastproc.ipc.blob import Lane, SlotLanes
@@ -171,8 +179,8 @@ class Pool:
                 case Kill(slot, why):
                     log.warning("worker %d (pid %d) is killed: %s", slot, self._processes[slot].pid, why)
                     self._processes[slot].kill()
-                case Lost(_, number, why):
-                    self._lose(number, why)
+                case Lost(slot, number, why):
+                    self._lose(slot, number, why)
                 case Halt(why):
                     self._halt(why)
 
@@ -186,15 +194,22 @@ class Pool:
             on_exit=lambda how: self._exited(slot, how),
         )
 
-    def _lose(self, number: int, why: str) -> None:
+    def _lose(self, slot: int, number: int, why: str) -> None:
         waiting = self._running.pop(number)
         error: TaskError = (
             WorkerTimeout(f"no result after {self._timeout_s:g} s")
             if why == fleet.DEADLINE
             else (WorkerCrashed(f"the worker died during the task: {why}"))
         )
+        error.death = self._death(slot, waiting, why)
         if not waiting.result.done():
             waiting.result.set_exception(error)
+
+    def _death(self, slot: int, waiting: _Waiting, how: str) -> Death:
+        """What can be said of a worker whose task came to no end: call it before the slot's next process is spawned."""
+        left = (stage for stage in self._settings.options.stages if stage not in waiting.stages_seen)
+        versions = self.greeting.versions if self.greeting else {}
+        return Death(stage=next(left, ""), how=how, said=self._processes[slot].said, versions=versions)
 
     def _halt(self, why: str) -> None:
         error = FleetHalted(why)
@@ -253,6 +268,8 @@ class Pool:
         del self._running[waiting.number]
         if not waiting.result.done():
             if isinstance(answer, TaskError):
+                if answer.code in DEADLY:
+                    answer.death = self._death(slot, waiting, "it says so itself, and lives")
                 waiting.result.set_exception(answer)
             else:
                 waiting.result.set_result(answer)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from fastproc.core.evidence import Evidence
 from fastproc.core.model import Event, Job
 
 
@@ -131,3 +132,25 @@ class EventSink(Protocol):
 
     async def close(self) -> None:
         """Deliver what was accepted, then close. Idempotent."""
+
+
+class Vault(Protocol):
+    """Keeps photos that ended their worker, with what is known of it. Written by the service, read by a person."""
+
+    async def prepare(self) -> None:
+        """Raises ConfigError where nothing could be kept."""
+
+    async def keep(self, evidence: Evidence, photo: bytes) -> None:
+        """Keep both, over those of the same photo's earlier death. Raises OSError, StorageUnavailable."""
+
+    async def sweep(self) -> None:
+        """Remove what is too old, or too much. Raises OSError."""
+
+    async def everything(self) -> Sequence[Evidence]:
+        """Return all evidence, the newest first. Raises ConfigError."""
+
+    async def find(self, id: str) -> Evidence:
+        """Return one. Raises ConfigError, TaskError."""
+
+    async def photo(self, id: str, max_bytes: int) -> bytes:
+        """Return its photo, of which `max_bytes` are read at most. Raises ConfigError, TaskError."""

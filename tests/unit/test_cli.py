@@ -18,7 +18,7 @@ from fastproc.core.errors import ConfigError, FleetHalted, StorageUnavailable, U
 from fastproc.core.naming import SAFE_NAME
 from fastproc.exits import Exit
 
-COMMANDS = ["check", "demo", "enqueue", "init-db", "process", "run", "status"]
+COMMANDS = ["check", "demo", "enqueue", "init-db", "process", "quarantine", "run", "status"]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -70,6 +70,9 @@ VARIABLES = {
     "MAX_DECODED_BYTES": (1_500_000_000, "2000000", 2_000_000, "pipeline.max_decoded_bytes"),
     "MAX_SCANS": (64, "10", 10, "pipeline.max_scans"),
     "MAX_FRAMES": (5000, "1", 1, "pipeline.max_frames"),
+    "QUARANTINE": (None, "/var/bad", "/var/bad", "quarantine.place"),
+    "QUARANTINE_MAX_BYTES": (1 << 30, "5000000", 5_000_000, "quarantine.max_bytes"),
+    "QUARANTINE_MAX_AGE_DAYS": (30.0, "0.5", 0.5, "quarantine.max_age_days"),
     "HTTP_HOST": ("0.0.0.0", "::1", "::1", "http.host"),
     "HTTP_PORT": (8080, "0", 0, "http.port"),
     "LOG_LEVEL": ("info", "WARN", "warn", "log.level"),
@@ -156,6 +159,9 @@ WRONG = {
     "WORKER_MEMORY_BYTES": ["0", "1768435455"],
     "WORKER_SANDBOX": ["on", "none"],
     "SHUTDOWN_GRACE_S": ["-1"],
+    "QUARANTINE": ["http://h/x", "s3://photos", "s3://photos/", "s3://photos/../x", "s3://photos/a b", "s3://other/x"],
+    "QUARANTINE_MAX_BYTES": ["0", "much"],
+    "QUARANTINE_MAX_AGE_DAYS": ["0", "-1"],
     "PIPELINE": ["metadata", "thumbnails,validation"],
     "THUMBNAILS": [
         "s",
@@ -247,6 +253,14 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
 def test_a_quarantine_is_a_folder_or_a_prefix_in_a_bucket() -> None:
     assert (folder.place, folder.bucket, folder.prefix) == ("./bad", "", "")
     assert (prefix.bucket, prefix.prefix) == ("photos", "a/b")
+
+
+def test_a_quarantine_is_a_folder_or_a_prefix_in_a_bucket() -> None:
+    folder = load({"QUARANTINE": "./bad"}, 1).quarantine
+    assert (folder.place, folder.bucket, folder.prefix) == ("./bad", "", "")
+    prefix = load({"QUARANTINE": "s3://photos/a/b/"}, 1).quarantine
+    assert (prefix.bucket, prefix.prefix) == ("photos", "a/b")
+    assert "QUARANTINE: bucket 'x' is not in ALLOWED_BUCKETS" in problems({"QUARANTINE": "s3://x/y"})
 
 
 @given(st.dictionaries(st.sampled_from(sorted(VARIABLES)), st.text(max_size=30), max_size=8))

@@ -26,21 +26,23 @@ MAY: dict[str, set[str]] = {
     "logs": set(),
     "console": {"core"},
     "config_values": {"core"},
+    "config_quarantine": {"config_values"},
     "config_pipeline": {"core", "config_values"},
-    "config": {"core", "config_values", "config_pipeline"},
+    "config": {"core", "config_values", "config_pipeline", "config_quarantine"},
     "ipc": {"core"},
     "bullmq": {"core", "config"},
     "worker": {"core", "config", "ipc"},
     "supervisor": {"core", "config", "ipc"},
     # The ports' data, so that a backend can say what it returns. Whether it fits is proved by mypy in `app`.
-    "backends": {"core", "config", "supervisor.ports"},
+    "backends": {"core", "config", "config_quarantine", "supervisor.ports"},
     "app": {"core", "config", "host", "ipc", "bullmq", "worker", "supervisor", "backends"},
     # Errands beside the service. Each is a composition root of its own and reaches what it needs of the rooms.
     "commands": {"core", "config", "console", "app", "bullmq", "supervisor", "backends"},
     # The guided run puts the servers up and is the application at both ends of the queue.
     "demo": {"core", "config", "host", "console", "app", "bullmq", "backends.metadata_sqlite", "commands"},
     "local": {"core", "config", "console", "app", "supervisor.pool", "commands", "demo.sheet"},
-    "cli": {"core", "config", "console", "host", "exits", "logs", "app", "commands", "demo", "local"},
+    "quarantine": {"core", "config", "console", "app", "supervisor", "backends"},
+    "cli": {"core", "config", "console", "host", "exits", "logs", "app", "commands", "demo", "local", "quarantine"},
     "__main__": {"cli"},
 }
 
@@ -67,7 +69,7 @@ ONLY_IN: dict[str, set[str]] = {
     "prometheus_client": {"supervisor/metrics.py"},
     "uvloop": {"cli.py"},
     "click": {"cli.py"},
-    "rich": {"console.py", "commands.py", "local.py", "demo/tour.py"},
+    "rich": {"console.py", "commands.py", "local.py", "quarantine.py", "demo/tour.py"},
     "PIL": {"demo/"},
 }
 FREE = {"msgspec"}
