@@ -251,11 +251,6 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
 
 
 def test_a_quarantine_is_a_folder_or_a_prefix_in_a_bucket() -> None:
-    assert (folder.place, folder.bucket, folder.prefix) == ("./bad", "", "")
-    assert (prefix.bucket, prefix.prefix) == ("photos", "a/b")
-
-
-def test_a_quarantine_is_a_folder_or_a_prefix_in_a_bucket() -> None:
     folder = load({"QUARANTINE": "./bad"}, 1).quarantine
     assert (folder.place, folder.bucket, folder.prefix) == ("./bad", "", "")
     prefix = load({"QUARANTINE": "s3://photos/a/b/"}, 1).quarantine
