@@ -15,8 +15,8 @@ import msgspec
 from msgspec import Struct, structs
 
 from fastproc import config_values as values
-from fastproc.config_quarantine import QuarantineConfig
 from fastproc.config_pipeline import PipelineConfig
+from fastproc.config_quarantine import QuarantineConfig
 from fastproc.config_values import var
 from fastproc.core.errors import ConfigError
 from fastproc.core.model import Sandbox
