@@ -21,6 +21,10 @@ MAX_ITEMS: Final = 1_000
 #: The box of a 200-megapixel grid takes 60 kB.
 MAX_META_BYTES: Final = 4 << 20
 MAX_TOP_BOXES: Final = 1_000
+#: Of an animation; more is a number that lies. Only the first is ever decoded.
+MAX_FRAMES: Final = 1_000_000
+#: An item of ISO 21496-1, an auxiliary picture of Apple's.
+GAIN_MAP_SIGNS: Final = (b"tmap", b"aux:hdrgainmap")
 #: Bytes a pixel while decoding, measured: pi_heif 4.5, libvips (AVIF) 14.7.
 HEIC_BYTES_A_PIXEL: Final = 4.6
 AVIF_BYTES_A_PIXEL: Final = 15
@@ -52,10 +56,33 @@ def read(data: Buffer) -> Header:
         raise ImageTooComplex(f"more than {MAX_ITEMS} items")
     width, height = _extent(meta)
     a_pixel = AVIF_BYTES_A_PIXEL if name == "avif" else HEIC_BYTES_A_PIXEL
-    return Header(format=name, width=width, height=height, decoded_bytes=round(width * height * a_pixel))
+    return Header(
+        format=name,
+        width=width,
+        height=height,
+        frames=_frames(data),
+        decoded_bytes=round(width * height * a_pixel),
+        gain_map=any(sign in meta for sign in GAIN_MAP_SIGNS),
+    )
+
+
+def _frames(data: Buffer) -> int:
+    """Return the samples of a sequence's first track; 1 for stills, and for numbers that nobody has drawn."""
+    film = _box(data, b"moov") or b""
+    at = film.find(b"stsz")
+    samples = struct.unpack_from(">I", film, at + 12)[0] if 0 <= at <= len(film) - 16 else 1
+    return samples if 1 <= samples <= MAX_FRAMES else 1
 
 
 def _meta(data: Buffer) -> bytes:
+    found = _box(data, b"meta")
+    if found is None:
+        raise FileCorrupted("no meta box")
+    return found
+
+
+def _box(data: Buffer, wanted: bytes) -> bytes | None:
+    """Return the first such box on the top level. Raises ImageTooComplex if it is too large."""
     at = 0
     for _ in range(MAX_TOP_BOXES):
         if at + 8 > len(data):
@@ -63,15 +90,15 @@ def _meta(data: Buffer) -> bytes:
         length, kind = struct.unpack_from(">I4s", data, at)
         if length == 1:
             length = struct.unpack_from(">Q", data, at + 8)[0]
-        if kind == b"meta":
+        if kind == wanted:
             end = min(at + (length or len(data)), len(data))
             if end - at > MAX_META_BYTES:
-                raise ImageTooComplex(f"{end - at} bytes of metadata")
+                raise ImageTooComplex(f"{end - at} bytes of {kind.decode()}")
             return bytes(data[at:end])
         if length < 8:
             break
         at += length
-    raise FileCorrupted("no meta box")
+    return None
 
 
 def _extent(meta: bytes) -> tuple[int, int]:

@@ -25,6 +25,9 @@ MAX_SEGMENTS: Final = 4_000
 #: Junk that libjpeg skips between two segments. Camera files have up to a few hundred bytes.
 MAX_JUNK_BYTES: Final = 4_096
 
+#: What a picture's own header says of its gain map: XMP of Google and Adobe, ISO 21496-1, Apple.
+GAIN_MAP_SIGNS: Final = (b"hdrgm:Version", b"urn:iso:std:iso:ts:21496:-1", b"ns.apple.com/HDRGainMap")
+
 _WINDOW: Final = 1 << 20
 #: A marker in entropy-coded data: not stuffing, not a restart, not fill.
 _MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
@@ -50,6 +53,7 @@ def read(data: Buffer, limits: Limits) -> tuple[Header, str]:
         scans=scans,
         progressive=progressive,
         decoded_bytes=round(width * height * _coefficient_bytes(data, frame)) if buffered else width * 96,
+        gain_map=any(sign in bytes(data[: min(scan, _WINDOW)]) for sign in GAIN_MAP_SIGNS),
     )
     return header, f"more than {limits.max_scans} scans" if scans > limits.max_scans else ""
 

@@ -133,7 +133,8 @@ class Header(Struct, frozen=True, kw_only=True):
     """What the gate read from a file's header, before any decoding.
 
     `width` and `height` are as stored, not as displayed; `decoded_bytes` estimates what a decoder will hold; `whole`
-    is False where the container says that the file is cut short.
+    is False where the container says that the file is cut short; `gain_map` tells of a second picture that says how
+    much brighter the first may be shown (UltraHDR, ISO 21496-1, Apple's).
     """
 
     format: str
@@ -144,6 +145,7 @@ class Header(Struct, frozen=True, kw_only=True):
     decoded_bytes: int = 0
     progressive: bool = False
     whole: bool = True
+    gain_map: bool = False
 
 
 class Rendition(Struct, frozen=True, kw_only=True):

@@ -151,7 +151,10 @@ def _traits(opened: Image, header: Header) -> Traits:
         density=round(opened.xres * 25.4) if opened.xres > 1 else None,
         orientation=orientation if orientation in range(1, 9) else None,
         subsampling=_field(opened, "jpeg-chroma-subsample"),
-        frames=max(header.frames, _field(opened, "n-pages") or 1) if header.format != "avif" else 1,
+        # What libvips counts in an AVIF are pictures beside each other; the gate has counted those of a sequence.
+        frames=header.frames
+        if header.format == "avif"
+        else max(header.frames, _field(opened, "n-pages") or 1),
         profile=_field(opened, _PROFILE),
         exif=_field(opened, "exif-data"),
     )

@@ -33,4 +33,6 @@ def run(work: Work) -> StageResult:
     }
     if traits.frames > 1:
         facts["frames"] = traits.frames
+    if source.header.gain_map:
+        facts["gainMap"] = True
     return StageResult(facts)

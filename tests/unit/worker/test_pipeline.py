@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from PIL import Image, ImageChops, ImageOps, ImageStat
+from PIL import Image, ImageChops, ImageCms, ImageOps, ImageStat
 
 from fastproc.core.errors import FileCorrupted, MimeMismatch
 from fastproc.core.model import Format, Limits, Options, ThumbnailSpec
@@ -83,6 +83,60 @@ def test_large_pictures_are_turned_after_a_reduced_decode_and_a_streamed_one(run
         assert unlike(done.picture(name), pictures.scene(2500, 1875)) < 4
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_rotation_of_an_avifs_container_is_applied_once(run: Go, orientation: int) -> None:
+    done = run(pictures.turned(orientation, "AVIF"), options=OPTIMIZING)
+    assert (done.facts["width"], done.facts["height"]) == (320, 240)
+    for name in ("thumb_lg", "optimized"):
+        assert done.picture(name).size == (320, 240)
+        assert unlike(done.picture(name), pictures.scene()) < 4
+
+
+PHONE = pictures.SHARED / "photos" / "odd" / "iphone.heic"
+#: The box's name and its byte: quarters of a turn against the clock, or the axis of a mirror (ISO 23008-12, 6.5.10).
+CONTAINERS = [
+    (b"irot", 1, Image.Transpose.ROTATE_90),
+    (b"irot", 2, Image.Transpose.ROTATE_180),
+    (b"irot", 3, Image.Transpose.ROTATE_270),
+    (b"imir", 0, Image.Transpose.FLIP_TOP_BOTTOM),
+    (b"imir", 1, Image.Transpose.FLIP_LEFT_RIGHT),
+]
+
+
+@pytest.mark.skipif(not PHONE.is_file(), reason="no ../shared/photos beside the checkout")
+@pytest.mark.parametrize(("box", "value", "means"), CONTAINERS)
+def test_the_rotation_and_mirror_of_a_heics_container_are_applied(
+    run: Go, box: bytes, value: int, means: Image.Transpose
+) -> None:
+    """HEVC cannot be written here, so a phone's photo is told to be turned otherwise: its `irot` says "not at all"."""
+    plain = PHONE.read_bytes()
+    at = plain.index(b"irot")
+    assert plain[at + 4] == 0
+    done = run(plain[:at] + box + bytes([value]) + plain[at + 5 :])
+    expected = run(plain).picture().transpose(means)
+    assert done.picture().size == expected.size
+    assert unlike(done.picture(), expected) < 4
+
+
+def test_a_gain_map_is_told_of_and_leaves_no_trace_in_what_cannot_keep_it(run: Go) -> None:
+    data = pictures.gain_map(pictures.detailed(400, 300))
+    done = run(data, options=OPTIMIZING)
+    assert done.facts["gainMap"] is True
+    assert "gainMap" not in run(pictures.jpeg(exif=pictures.camera_exif())).facts
+    assert b"urn:iso:std:iso:ts:21496:-1" in data
+    assert b"MPF\0" in data
+    for rendition in done.report.renditions:
+        body = done.bytes_of(rendition.name)
+        for trace in (b"hdrgm", b"MPF\0", b"21496", b"http", b"GContainer"):
+            assert trace not in body
+        assert body.count(b"\xff\xd8\xff") == 1, "one picture, nothing behind it"
+        assert body.endswith(b"\xff\xd9")
+    shown = Image.open(io.BytesIO(data)).convert("RGB")
+    own = ImageCms.ImageCmsProfile(io.BytesIO(shown.info["icc_profile"]))
+    srgb = ImageCms.createProfile("sRGB")
+    assert unlike(done.picture("optimized"), ImageCms.profileToProfile(shown, own, srgb)) < 3
+
+
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
 def test_an_orientation_that_means_nothing_is_ignored(run: Go, orientation: int) -> None:
     done = run(pictures.turned(orientation))
@@ -152,7 +206,7 @@ def test_facts_are_json(run: Go) -> None:
     assert json.loads(json.dumps(report.facts, allow_nan=False)) == report.facts
 
 
-@pytest.mark.parametrize("kind", ["WEBP", "GIF", "PNG"])
+@pytest.mark.parametrize("kind", ["WEBP", "GIF", "PNG", "AVIF"])
 def test_of_an_animation_the_first_frame_is_used_and_the_number_recorded(run: Go, kind: str) -> None:
     done = run(pictures.animated(kind, frames=5))
     assert done.facts["frames"] == 5
