@@ -1,0 +1,309 @@
+"""What a running service makes of files that break decoders: verdicts against a list, deaths, times, memory.
+
+Runs `fastproc run` as it is deployed, on embedded servers, with jobs added by BullMQ (`--node`: by the npm package),
+one for each file of `expected.tsv` (path, then `accept` or `reject CODE`) and of a folder of odd photos, with the
+limits that the list assumes. Prints a table of the differences and one JSON line; exits 1 where something is not as
+it must be: a difference that has no reason in EXPLAINED, a worker's death, a job that does not end, another
+supervisor.
+
+    python bench/hostile.py [--hostile FOLDER] [--odd FOLDER] [--sample N] [--node] [--workers N] [--set NAME=VALUE ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import concurrent.futures
+import contextlib
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import psutil
+import redis
+from msgspec import Struct
+from throughput import finished, service
+
+from fastproc.bullmq.producer import producer
+from fastproc.demo.child import free_ports
+from fastproc.demo.stand import Stand, stand
+
+HERE = Path(__file__).resolve().parent
+SHARED = HERE.parents[1] / "shared"
+
+#: The list's codes in ours. A side that is too short is E_DIMENSIONS as well.
+CODES = {
+    "E_FORMAT": {"UNSUPPORTED_FORMAT"},
+    "E_UNSUPPORTED": {"UNSUPPORTED_FORMAT"},
+    "E_CORRUPT": {"FILE_CORRUPTED"},
+    "E_TRUNCATED": {"FILE_CORRUPTED"},
+    "E_EMPTY": {"FILE_CORRUPTED"},
+    "E_DIMENSIONS": {"IMAGE_TOO_LARGE", "IMAGE_TOO_SMALL"},
+    "E_TOO_LARGE": {"SOURCE_TOO_LARGE"},
+    "E_SCANS": {"IMAGE_TOO_COMPLEX"},
+    "E_FRAMES": {"IMAGE_TOO_COMPLEX"},
+    "E_METADATA": {"IMAGE_TOO_COMPLEX"},
+}
+#: The odd photos that are not accepted.
+ODD = {
+    "corrupt_header.jpg": "E_CORRUPT",
+    "truncated.jpg": "E_TRUNCATED",
+    "truncated.png": "E_TRUNCATED",
+    # By its pixels; its sides are within the list's limit.
+    "over_10000px.jpg": "E_DIMENSIONS",
+}
+#: Where the service differs from the list on purpose.
+EXPLAINED = {
+    "gen/anim-avif-40.avif": "its first frame is a good still picture, as of every other animation",
+    "gen/meta-jpeg-sos-2000-empty.jpg": "scan headers behind the only scan that is read; motion photos have them",
+    "gen/bomb-scan-16384x16384-2000.jpg": "over the pixel limit as well, which is judged first",
+    "image-rs/images/png/bugfixes/issue#2026.png": "a legal file with a keyword in Latin-1",
+    "wuffs/artificial-png/key-value-pairs.png": "a legal file with a keyword in Latin-1",
+}
+LIMITS = {
+    "ALLOWED_FORMATS": "jpeg,png,webp,heic,avif,gif",
+    "MIN_SIDE_PX": "1",
+    "MAX_SIDE_PX": "32767",
+    "MAX_PIXELS": "100000000",
+    "MAX_SOURCE_BYTES": "67108864",
+    "MAX_DECODED_BYTES": "1500000000",
+}
+#: Between two looks at the processes.
+SAMPLE_S = 0.05
+#: For all jobs to end: an hour's worth at the speed that was measured.
+PATIENCE_S = 1800.0
+
+
+class File(Struct, frozen=True):
+    """One file to send: its name in the tables, where it lies, and the codes that are right ("" = completed)."""
+
+    name: str
+    path: Path
+    wanted: frozenset[str]
+
+
+def listed(folder: Path) -> list[File]:
+    """The files of the list beside them."""
+    files = []
+    for line in (folder / "expected.tsv").read_text().splitlines():
+        name, verdict = line.split("\t")
+        reasons = verdict.removeprefix("reject ").split("|")
+        wanted = {""} if verdict == "accept" else set().union(*(CODES[reason] for reason in reasons))
+        files.append(File(name, folder / name, frozenset(wanted)))
+    return files
+
+
+def odd(folder: Path) -> list[File]:
+    """The files of a folder of odd photos."""
+    return [
+        File(f"odd/{path.name}", path, frozenset(CODES[ODD[path.name]] if path.name in ODD else {""}))
+        for path in sorted(folder.iterdir())
+    ]
+
+
+class Watch(threading.Thread):
+    """Follows the service's processes: each one's peak of resident memory, as the kernel has kept it."""
+
+    def __init__(self, supervisor: psutil.Process) -> None:
+        super().__init__(daemon=True)
+        self._supervisor, self._ended = supervisor, threading.Event()
+        self.peaks: dict[int, int] = {}
+
+    def run(self) -> None:
+        while not self._ended.wait(SAMPLE_S):
+            for process in (self._supervisor, *self._supervisor.children()):
+                try:
+                    status = Path(f"/proc/{process.pid}/status").read_text()
+                except OSError:
+                    continue
+                if found := re.search(r"VmHWM:\s+(\d+) kB", status):
+                    self.peaks[process.pid] = int(found[1]) * 1024
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join()
+
+
+def upload(place: Stand, files: list[File]) -> None:
+    """Put the files under neutral keys, without a content type: what they are is for the service to see."""
+    client = place.seaweedfs.client()
+    bucket = place.config.s3.bucket
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        list(
+            threads.map(
+                lambda pair: client.put_object(
+                    Bucket=bucket,
+                    Key=key_of(pair[0]),
+                    Body=pair[1].path.read_bytes(),
+                    ContentType="application/octet-stream",
+                ),
+                enumerate(files),
+            )
+        )
+    client.close()
+
+
+def key_of(number: int) -> str:
+    """The object key of file `number`."""
+    return f"hostile/{number:05d}"
+
+
+async def send(place: Stand, count: int, *, node: bool) -> list[str]:
+    """Add a job a file and wait until all have ended; return their ids in order."""
+    options = {"attempts": 3, "removeOnComplete": False, "removeOnFail": False}
+    jobs = [{"photoId": f"hostile-{n:05d}", "s3Key": key_of(n)} for n in range(count)]
+    async with producer(place.config.redis, place.config.queue) as queue:
+        if node:
+            ids = await asyncio.to_thread(add_by_npm, place, jobs, options)
+        else:
+            ids = [await queue.add(data, options) for data in jobs]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                await finished(queue, count)
+    return ids
+
+
+def add_by_npm(place: Stand, jobs: list[dict[str, str]], options: dict[str, Any]) -> list[str]:
+    """Add the jobs with the official package, as the tests have installed it; return their ids."""
+    modules = HERE.parent / "tests" / "conformance" / "node_modules"
+    said = subprocess.run(
+        ["node", str(HERE / "peers" / "add_jobs.js"), str(place.valkey.port), place.config.queue.name],
+        input="\n".join(json.dumps({"data": data, "opts": options}) for data in jobs),
+        env={**os.environ, "NODE_PATH": str(modules)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return said.stdout.split()
+
+
+def ends(place: Stand, ids: list[str]) -> list[tuple[str, float]]:
+    """Each job's code ("" = completed) and its seconds from being taken to its end."""
+    prefix = f"{place.config.queue.prefix}:{place.config.queue.name}"
+    with redis.Redis(port=place.valkey.port, host=place.valkey.host, decode_responses=True) as client:
+        pipe = client.pipeline(transaction=False)
+        for job_id in ids:
+            pipe.hgetall(f"{prefix}:{job_id}")
+        found = pipe.execute()
+    return [
+        (
+            "" if "returnvalue" in job else str(job.get("failedReason", "?")).partition(":")[0],
+            (int(job.get("finishedOn", 0)) - int(job.get("processedOn", 0))) / 1000,
+        )
+        for job in found
+    ]
+
+
+def metric(port: int, name: str) -> float:
+    """One value of the service's metrics."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        found = re.search(rf"^fastproc_{name} (\S+)$", answer.read().decode(), re.MULTILINE)
+    return float(found[1]) if found else -1.0
+
+
+def measure(place: Stand, supervisor: psutil.Process, files: list[File], args: argparse.Namespace) -> Any:
+    """Send everything, and return what came of it."""
+    watch = Watch(supervisor)
+    watch.start()
+    started = time.monotonic()
+    try:
+        ids = asyncio.run(send(place, len(files), node=args.node))
+    finally:
+        seconds = time.monotonic() - started
+        watch.stop()
+    found = ends(place, ids)
+    codes = collections.Counter(code or "completed" for code, _ in found)
+    slowest, longest = max(zip(files, found, strict=True), key=lambda pair: pair[1][1])
+    wrong = [
+        {
+            "file": file.name,
+            "wanted": sorted(code or "completed" for code in file.wanted),
+            "got": code or "completed",
+            "why": EXPLAINED.get(file.name, "?"),
+        }
+        for file, (code, _) in zip(files, found, strict=True)
+        if code not in file.wanted
+    ]
+    workers = {pid: peak for pid, peak in watch.peaks.items() if pid != supervisor.pid}
+    port = int(place.environment["HTTP_PORT"])
+    return {
+        "files": len(files),
+        "seconds": round(seconds, 1),
+        "by": "npm bullmq" if args.node else "bullmq (PyPI)",
+        "codes": dict(sorted(codes.items())),
+        "differences": wrong,
+        "unexplained": sum(each["why"] == "?" for each in wrong),
+        "worker_deaths": int(metric(port, "worker_deaths")),
+        "worker_processes": len(workers),
+        "longest_s": longest[1],
+        "longest_file": slowest.name,
+        "worker_peak_mb": round(max(workers.values()) / 1e6, 1),
+        "supervisor_peak_mb": round(watch.peaks[supervisor.pid] / 1e6, 1),
+        "supervisor_is_the_same": supervisor.is_running() and metric(port, "jobs_in_hand") == 0,
+        "left": left(place),
+    }
+
+
+def left(place: Stand) -> dict[str, int]:
+    """Jobs that have not ended, by state; all must be 0."""
+
+    async def counts() -> dict[str, int]:
+        async with producer(place.config.redis, place.config.queue) as queue:
+            return (await queue.status(0)).counts
+
+    return {
+        state: n for state, n in asyncio.run(counts()).items() if state not in ("completed", "failed") and n
+    }
+
+
+def show(result: Any) -> bool:
+    """Print the table and the JSON line; return whether all is as it must be."""
+    for code, count in result["codes"].items():
+        print(f"{count:6} {code}")
+    for each in result["differences"]:
+        print(f"  differs: {each['file']}: {each['got']}, not {'/'.join(each['wanted'])}: {each['why']}")
+    print(json.dumps(result))
+    return not (result["unexplained"] or result["worker_deaths"] or result["left"]) and bool(
+        result["supervisor_is_the_same"]
+    )
+
+
+def main() -> None:
+    """Parse the command line, run, print."""
+    parser = argparse.ArgumentParser(description="Hostile files through a running service.")
+    parser.add_argument("--hostile", type=Path, default=SHARED / "hostile")
+    parser.add_argument("--odd", type=Path, default=SHARED / "photos" / "odd")
+    parser.add_argument("--sample", type=int, default=0, help="so many files, chosen evenly by --seed")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--node", action="store_true", help="jobs are added by the npm package")
+    parser.add_argument("--workers", type=int, default=0, help="default: the cores")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    args = parser.parse_args()
+    files = listed(args.hostile) + (odd(args.odd) if args.odd.is_dir() else [])
+    random.Random(args.seed).shuffle(files)
+    files = files[: args.sample or None]
+    settings = {"HTTP_PORT": str(free_ports(1)[0]), "HTTP_HOST": "127.0.0.1", "LOG_LEVEL": "error", **LIMITS}
+    settings |= {"WORKER_CONCURRENCY": str(args.workers)} if args.workers else {}
+    settings |= dict(pair.split("=", 1) for pair in args.set)
+    with (
+        tempfile.TemporaryDirectory(prefix="fastproc-bench-") as folder,
+        stand(Path(folder), settings) as place,
+    ):
+        upload(place, files)
+        with service(place.environment, int(settings["HTTP_PORT"])) as supervisor:
+            well = show(measure(place, supervisor, files, args))
+    sys.exit(not well)
+
+
+if __name__ == "__main__":
+    main()
