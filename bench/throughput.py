@@ -46,9 +46,9 @@ def ready(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def service(environment: dict[str, str], port: int) -> Iterator[psutil.Process]:
+def service(environment: dict[str, str], port: int, python: str = sys.executable) -> Iterator[psutil.Process]:
     """Run the service, ready when the block begins; it must end well."""
-    command = [sys.executable, "-m", "fastproc", "run"]
+    command = [python, "-m", "fastproc", "run"]
     process = subprocess.Popen(command, env={**os.environ, **environment})
     try:
         deadline = time.monotonic() + 30
