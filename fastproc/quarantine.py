@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,7 +31,7 @@ async def show_all(config: Config, *, as_json: bool) -> None:
         found = await vault.everything()
     if as_json:
         for evidence in found:
-            print(msgspec.json.encode(evidence).decode())
+            print(_text(evidence))
         return
     rows = Table(title=f"{len(found)} photos in {config.quarantine.place}", title_justify="left")
     for name in ("id", "age", "bytes", "code", "stage", "how", "photo", "job"):
@@ -44,7 +45,7 @@ async def show(config: Config, id: str) -> None:
     """Print all that is known of one, as JSON. Raises ConfigError, TaskError."""
     async with _opened(config) as vault:
         evidence = await vault.find(id)
-    print(msgspec.json.format(msgspec.json.encode(evidence)).decode())
+    print(_text(evidence, indent=2))
 
 
 async def replay(config: Config, id: str) -> bool:
@@ -59,7 +60,7 @@ async def replay(config: Config, id: str) -> bool:
         # A byte more than is allowed, so that the limit is what refuses it.
         photo = await vault.photo(id, config.pipeline.max_source_bytes + 1)
     ended = await _run(config, photo)
-    print(msgspec.json.format(msgspec.json.encode(ended)).decode())
+    print(_text(ended, indent=2))
     return ended["success"] is True
 
 
@@ -106,6 +107,11 @@ async def _opened(config: Config) -> AsyncIterator[Vault]:
         yield vault
     finally:
         await objects.close()
+
+
+def _text(value: Json, indent: int | None = None) -> str:
+    # In ASCII: a worker's last words may hold what drives a terminal.
+    return json.dumps(msgspec.to_builtins(value), indent=indent)
 
 
 def _row(evidence: Evidence) -> tuple[str, ...]:

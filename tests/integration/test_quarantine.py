@@ -250,6 +250,18 @@ async def test_a_death_is_kept_under_a_prefix(
     assert fastproc("quarantine", "replay", id, QUARANTINE=where).returncode == Exit.OK
 
 
+async def test_a_workers_last_words_do_not_drive_the_terminal(
+    tmp_path: Path, fastproc: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    death = Death(stage="thumbnails", how="\x1b[2J\x9b2J", said="\x1b[2J\x9b2J\u202e")
+    await vault(tmp_path).keep(structs.replace(EVIDENCE, death=death, photo_id="\x1b[2J"), b"a photo")
+    for arguments in (("list",), ("list", "--json"), ("show", ID)):
+        found = fastproc("quarantine", *arguments, QUARANTINE=str(tmp_path))
+        assert found.returncode == Exit.OK, found.stderr
+        assert ID in found.stdout
+        assert not [sign for sign in found.stdout if sign != "\n" and not sign.isprintable()], found.stdout
+
+
 def test_wrong_questions_are_one_message(
     tmp_path: Path, fastproc: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
