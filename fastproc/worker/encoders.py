@@ -3,7 +3,7 @@
 Rule 1: a quality is one of mozjpeg's scale whatever the format, so that the same number looks the same; the tables
         below translate it.
 Rule 2: a picture is sRGB of 8 bits, or grey, in memory or a stream; what it has of alpha is kept where the format can
-        and becomes white where not. Files carry no metadata and no profile; JPEGs are progressive.
+        and becomes white where not. Files carry no metadata and no profile; JPEGs are progressive, up to a size.
 Rule 3: what was chosen, and why not what stands before it, is said once, at start (`Encoders.words`).
 """
 
@@ -29,6 +29,12 @@ _WEBP: Final = ((1, 1), (40, 36), (60, 61), (75, 80), (80, 84), (85, 87), (92, 9
 _AVIF: Final = ((1, 1), (40, 42), (60, 50), (75, 60), (80, 65), (85, 71), (92, 81), (100, 100))
 #: The same for grey by jpegli, which spends more on luma alone; 6 % fewer bytes than mozjpeg's at each point.
 _GREY: Final = ((1, 1), (60, 42), (75, 62), (80, 70), (85, 77), (92, 86), (100, 100))
+#: The largest picture that jpegli writes progressive. All its coefficients are held for that: 200 MB for one of this
+#: size, the largest that cameras make by the thousand; one of 100 megapixels would take 450 (tuning.md, "progressive up
+#: to"). mozjpeg writes all progressive.
+PROGRESSIVE_PIXELS: Final = 48_000_000
+#: Encoders that read a picture once from top to bottom, and take `Slices` as well.
+_BY_STRIPS: Final = ("jpegli",)
 #: A self-test's mean square error at quality 90: 40 is 32 dB, a broken layout gives thousands.
 _MAX_ERROR: Final = 40.0
 
@@ -38,11 +44,12 @@ Encode = Callable[[Image, int], bytes]
 
 
 class Encoder(Struct, frozen=True):
-    """How one format is written here, and the words about it."""
+    """How one format is written here, and the words about it. `by_strips`: it takes `image.Slices` as well."""
 
     format: Format
     encode: Encode
     words: str
+    by_strips: bool = False
 
 
 class Encoders:
@@ -84,9 +91,8 @@ def choose(format: Format) -> Encoder:
         except Exception as error:  # whatever an encoder's loading or first use raises, the next one may work
             refused.append(f"{name}: {error}")
             continue
-        return Encoder(
-            format, encode, f"{format} by {name}" + (f" (not {'; '.join(refused)})" if refused else "")
-        )
+        words = f"{format} by {name}" + (f" (not {'; '.join(refused)})" if refused else "")
+        return Encoder(format, encode, words, name in _BY_STRIPS)
     raise RuntimeError(f"nothing here writes {format}: {'; '.join(refused)}")
 
 
@@ -111,9 +117,10 @@ def _jpegli() -> Encode:
 
     def encode(picture: Image, quality: int) -> bytes:
         solid = image.opaque(picture)
-        sides = solid.width, solid.height, solid.bands
-        own = translated(quality, _GREY) if solid.bands == 1 else jpegli_quality(quality)
-        return encoder.encode(*sides, image.strips(solid), own)
+        sides, bands = (solid.width, solid.height), solid.bands
+        own = translated(quality, _GREY) if bands == 1 else jpegli_quality(quality)
+        progressive = sides[0] * sides[1] <= PROGRESSIVE_PIXELS
+        return encoder.encode(sides, bands, image.strips(solid), own, progressive=progressive)
 
     return encode
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -232,6 +232,19 @@ def upright(image: Image, orientation: int | None) -> Image:
     return image
 
 
+def behind(orientation: int, sides: tuple[int, int], top: int, bottom: int) -> tuple[int, int, int, int]:
+    """Return left, top, width and height of what is stored of the rows `top` to `bottom` of the upright picture."""
+    width, height = sides
+    match orientation:
+        case 3 | 4:
+            return 0, height - bottom, width, bottom - top
+        case 5 | 6:
+            return top, 0, bottom - top, height
+        case 7 | 8:
+            return width - bottom, 0, bottom - top, height
+    return 0, top, width, bottom - top
+
+
 def to_srgb(image: Image, profile: bytes | None) -> Image:
     """Return 8 bits of sRGB, or of grey where the picture is; through the embedded profile if that is not sRGB.
 
@@ -254,8 +267,39 @@ def to_srgb(image: Image, profile: bytes | None) -> Image:
     return image if image.format == "uchar" else image.cast("uchar")
 
 
-def strips(image: Image) -> Iterator[Any]:
+class Slices:
+    """A picture too large to be held, to be read once from top to bottom: its rows are made when their turn comes.
+
+    It has an opaque `Image`'s face as far as `strips` and their readers look.
+    """
+
+    def __init__(self, sides: tuple[int, int], count: int, make: Callable[[int, int], Image]) -> None:
+        """`make(top, bottom)` returns those rows, in memory."""
+        self.width, self.height = sides
+        self._rows, self._make = -(-self.height // count), make
+        self._first: Image | None = make(0, min(self._rows, self.height))
+        self.bands: int = self._first.bands
+
+    def hasalpha(self) -> bool:
+        return False
+
+    def pieces(self) -> Iterator[Image]:
+        """Yield the picture in pieces, each in memory and gone before the next is made."""
+        piece, self._first = self._first, None
+        for top in range(0, self.height, self._rows):
+            if piece is None:
+                piece = self._make(top, min(top + self._rows, self.height))
+            yield piece
+            piece = None
+
+
+def strips(image: Image | Slices) -> Iterator[Any]:
     """Yield the picture's rows from top to bottom, as writable buffers of at most STRIP_ROWS rows."""
+    if isinstance(image, Slices):
+        for piece in image.pieces():
+            yield from strips(piece)
+            del piece
+        return
     region = pyvips.Region.new(image)
     for top in range(0, image.height, STRIP_ROWS):
         with decoding():

@@ -17,10 +17,12 @@ from fastproc.core.errors import FileCorrupted
 from fastproc.core.model import Header, Options
 from fastproc.core.plan import fit, reduction
 from fastproc.worker import exif, heif, image
-from fastproc.worker.image import Image, Traits
+from fastproc.worker.image import Image, Slices, Traits
 
 #: The base where no thumbnail is wanted: enough for statistics.
 SMALLEST_BASE_PX = 128
+#: What is held of a large picture that must be turned: one of 33 megapixels whole.
+MAX_SLICE_BYTES = 100 << 20
 _EARLY = "the file ends early"
 #: Enough to rank colours; to count ten times as many takes ten times as long and ranks the same.
 SAMPLE_PIXELS = 2048
@@ -112,20 +114,33 @@ class Source:
         larger = [sides for sides in self._rungs if sides[0] >= width and sides[1] >= height]
         return self._rungs[min(larger)] if larger else self.base
 
-    def stream(self) -> Image:
+    def stream(self, *, by_strips: bool = False) -> Image | Slices:
         """Return the picture at full size, lazily; a turned one in memory, since it cannot be read in order.
 
-        Units: memory is 3 bytes a pixel where turned, some rows where not.
+        A large turned one whose reader goes `by_strips` is decoded several times over, a slice kept each time.
+        Units: memory is 3 bytes a pixel where turned, at most MAX_SLICE_BYTES by strips, some rows where not turned.
         Raises: as `base`, while it is read.
         """
+        traits, (width, height) = self.traits, self.sides
+        orientation = traits.orientation or 1
+        if orientation <= 2 or self.header.format == "heic":
+            return image.to_srgb(image.upright(self._pixels(), orientation), traits.profile)
+        slices = -(-3 * width * height // MAX_SLICE_BYTES) if by_strips else 1
+        return image.Slices((width, height), slices, self._turned) if slices > 1 else self._turned(0, height)
+
+    def _turned(self, top: int, bottom: int) -> Image:
+        """Return these rows of the upright picture at full size, in memory."""
         traits = self.traits
+        stored = (traits.width, traits.height)
+        orientation = traits.orientation or 1
+        rows = self._pixels().crop(*image.behind(orientation, stored, top, bottom))
+        return image.to_srgb(image.upright(image.in_memory(rows), orientation), traits.profile)
+
+    def _pixels(self) -> Image:
         pixels = self._file.pixels(1)
-        whole = image.opaque(pixels) if self._stream_opaque else pixels
         if self.header.format != "heic":
             self.decodes += 1
-        if (traits.orientation or 1) > 2:
-            whole = image.in_memory(whole)
-        return image.to_srgb(image.upright(whole, traits.orientation), traits.profile)
+        return image.opaque(pixels) if self._stream_opaque else pixels
 
     @cached_property
     def exif(self) -> dict[str, Any]:

@@ -18,7 +18,8 @@ def run(work: Work) -> StageResult:
     target, original = work.plan.optimized, work.source.size
     if target is None:
         return StageResult({"optimized": False, "reason": SMALL_ALREADY, "originalSize": original})
-    data = work.encoders.encode(work.source.stream(), target.format, target.quality)
+    picture = work.source.stream(by_strips=work.encoders.of(target.format).by_strips)
+    data = work.encoders.encode(picture, target.format, target.quality)
     percent = round(100 * (original - len(data)) / original, 2)
     facts: dict[str, Any] = {"originalSize": original, "optimizedSize": len(data), "savingsPercent": percent}
     if percent <= work.options.optimize_min_saving_percent:

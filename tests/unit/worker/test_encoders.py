@@ -96,7 +96,7 @@ def test_on_photos_its_files_are_smaller_than_mozjpegs_and_better(side: int, qua
 )
 def test_impossible_arguments_are_refused_before_c_sees_them(width: int, height: int, quality: int) -> None:
     with pytest.raises(jpegli.JpegliError):
-        jpegli.Jpegli().encode(width, height, 3, [], quality)
+        jpegli.Jpegli().encode((width, height), 3, [], quality)
 
 
 def test_an_error_in_mid_picture_leaves_a_working_encoder() -> None:
@@ -107,18 +107,18 @@ def test_an_error_in_mid_picture_leaves_a_working_encoder() -> None:
         raise RuntimeError("the source broke")
 
     with pytest.raises(RuntimeError, match="the source broke"):
-        encoder.encode(64, 64, 3, breaking(), 80)
-    assert encoder.encode(64, 8, 3, [bytearray(3 * 64 * 8)], 80)
+        encoder.encode((64, 64), 3, breaking(), 80)
+    assert encoder.encode((64, 8), 3, [bytearray(3 * 64 * 8)], 80)
 
 
 def test_too_few_rows_are_an_error_not_a_picture() -> None:
     with pytest.raises(jpegli.JpegliError):
-        jpegli.Jpegli().encode(64, 64, 3, [bytearray(3 * 64 * 8)], 80)
+        jpegli.Jpegli().encode((64, 64), 3, [bytearray(3 * 64 * 8)], 80)
 
 
 def test_too_many_rows_are_an_error_not_a_crash() -> None:
     with pytest.raises(jpegli.JpegliError):
-        jpegli.Jpegli().encode(64, 4, 3, [bytearray(3 * 64 * 8)], 80)
+        jpegli.Jpegli().encode((64, 4), 3, [bytearray(3 * 64 * 8)], 80)
 
 
 def test_a_version_that_was_never_tried_is_not_called_and_mozjpeg_takes_over(
@@ -169,6 +169,19 @@ def test_without_any_encoder_a_worker_does_not_start(monkeypatch: pytest.MonkeyP
         encoders.choose("jpeg")
 
 
+@pytest.mark.parametrize("bands", [1, 3])
+def test_a_giant_is_written_in_one_scan_that_holds_the_same_picture(
+    monkeypatch: pytest.MonkeyPatch, bands: int
+) -> None:
+    picture = vips() if bands == 3 else grey()
+    progressive = ENCODE(picture, 85)
+    monkeypatch.setattr(encoders, "PROGRESSIVE_PIXELS", 640 * 480 - 1)
+    sequential = ENCODE(picture, 85)
+    assert sequential.count(b"\xff\xda") == 1
+    assert Image.open(io.BytesIO(sequential)).tobytes() == Image.open(io.BytesIO(progressive)).tobytes()
+    assert len(sequential) < 1.08 * len(progressive)
+
+
 # --- grey, alpha, and the other formats
 
 FORMATS: tuple[Format, ...] = ("jpeg", "webp", "avif")
@@ -189,7 +202,7 @@ def test_a_grey_picture_is_written_as_grey_and_smaller() -> None:
 @pytest.mark.parametrize("bands", [0, 2, 4])
 def test_pictures_of_other_bands_are_refused_before_c_sees_them(bands: int) -> None:
     with pytest.raises(jpegli.JpegliError):
-        jpegli.Jpegli().encode(8, 8, bands, [bytearray(64 * bands)], 80)
+        jpegli.Jpegli().encode((8, 8), bands, [bytearray(64 * bands)], 80)
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -16,7 +16,7 @@ from fastproc.core.errors import FileCorrupted, MimeMismatch
 from fastproc.core.model import Format, Limits, Options, ThumbnailSpec
 from fastproc.ipc import messages
 from fastproc.ipc.messages import Done, Failed
-from fastproc.worker import image, pipeline, stage
+from fastproc.worker import image, pipeline, source, stage
 from fastproc.worker.pipeline import Pipeline
 from fastproc.worker.stages.validation import declared_format
 from tests import pictures
@@ -90,6 +90,19 @@ def test_the_rotation_of_an_avifs_container_is_applied_once(run: Go, orientation
     for name in ("thumb_lg", "optimized"):
         assert done.picture(name).size == (320, 240)
         assert unlike(done.picture(name), pictures.scene()) < 4
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_giant_is_turned_in_slices_to_the_same_file(
+    run: Go, monkeypatch: pytest.MonkeyPatch, orientation: int, mode: str
+) -> None:
+    data = pictures.turned(orientation, shown=pictures.detailed(501, 367, mode))
+    at_once = run(data, options=OPTIMIZING)
+    monkeypatch.setattr(source, "MAX_SLICE_BYTES", 3 * 501 * 367 // 4)
+    in_slices = run(data, options=OPTIMIZING)
+    assert in_slices.bytes_of("optimized") == at_once.bytes_of("optimized")
+    assert (at_once.report.decodes, in_slices.report.decodes) == (2, 2 if orientation < 3 else 6)
 
 
 PHONE = pictures.SHARED / "photos" / "odd" / "iphone.heic"
