@@ -1,0 +1,117 @@
+"""Does a worker's memory stay flat? One real worker process, one photo after another; one JSON line.
+
+The photos of a folder go in again and again, with a broken one now and then. Anonymous memory is the worker's own
+(shared memory, which the supervisor lends, is not in it); growth is the slope over the second half of the run.
+
+    python bench/soak.py FOLDER [--jobs 5000] [--sandbox off]
+"""
+
+from __future__ import annotations
+
+import argparse
+import array
+import json
+import pathlib
+import socket
+import statistics
+import subprocess
+import time
+
+from fastproc.core.model import Limits, Options
+from fastproc.ipc import blob, channel, launch, messages
+from fastproc.ipc.messages import Done, Failed, Progress, Settings, Task
+
+OUTPUT_BYTES = 64 << 20
+#: Every so many photos one of which the second half is missing.
+BROKEN_EVERY = 50
+SAMPLE_EVERY = 10
+
+
+class Worker:
+    """One worker process and the supervisor's end of its socket, blocking."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._socket, theirs = channel.pair()
+        with theirs:
+            command = launch.command(theirs.fileno(), settings)
+            self._process = subprocess.Popen(command, env=launch.ENVIRONMENT, pass_fds=(theirs.fileno(),))
+        source_bytes = settings.options.limits.max_source_bytes
+        self._lanes = blob.SlotLanes(0, source_bytes=source_bytes, output_bytes=OUTPUT_BYTES)
+        if not self._socket.recv(messages.MAX_MESSAGE_BYTES):
+            raise SystemExit("the worker did not start")
+
+    def run(self, data: bytes) -> Done | Failed:
+        lane = self._lanes.lend()
+        lane.blob.view[: len(data)] = data
+        fresh = self._lanes.deliver(lane)
+        task = Task(lane=lane.number, size=len(data), fresh=tuple(each.number for each in fresh))
+        rights = array.array("i", [each.blob.fd for each in fresh])
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if fresh else []
+        self._socket.sendmsg([messages.encode(task)], ancillary)
+        while True:
+            packet = self._socket.recv(messages.MAX_MESSAGE_BYTES)
+            if not packet:
+                raise SystemExit(f"the worker died: {self._process.wait()}")
+            answer = messages.decode_from_worker(packet)
+            if isinstance(answer, Done | Failed):
+                self._lanes.take_back(lane, len(data))
+                return answer
+            assert isinstance(answer, Progress), answer
+
+    def memory_mb(self, field: str) -> float:
+        status = pathlib.Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith(field))) / 1024
+
+    def fds(self) -> int:
+        return len(list(pathlib.Path(f"/proc/{self._process.pid}/fd").iterdir()))
+
+    def close(self) -> None:
+        self._socket.close()
+        self._process.wait()
+        self._lanes.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--jobs", type=int, default=5000)
+    parser.add_argument("--sandbox", choices=("enforce", "best-effort", "off"), default="best-effort")
+    given = parser.parse_args()
+    photos = [path.read_bytes() for path in sorted(given.folder.iterdir()) if path.is_file()]
+    limits = Limits(max_source_bytes=max(map(len, photos)))
+    worker = Worker(Settings(options=Options(limits=limits), sandbox=given.sandbox))
+    fds, began, cpu_ms = worker.fds(), time.monotonic(), []
+    samples: list[tuple[int, float]] = []
+    for number in range(given.jobs):
+        photo = photos[number % len(photos)]
+        answer = worker.run(photo[: len(photo) // 2] if number % BROKEN_EVERY == BROKEN_EVERY - 1 else photo)
+        if isinstance(answer, Done):
+            cpu_ms.append(answer.report.cpu_ms)
+        if number % SAMPLE_EVERY == 0:
+            samples.append((number, worker.memory_mb("RssAnon")))
+    half = samples[len(samples) // 2 :]
+    quarters = [samples[n * len(samples) // 4 : (n + 1) * len(samples) // 4] for n in range(4)]
+    print(
+        json.dumps(
+            {
+                "bench": "soak",
+                "jobs": given.jobs,
+                "failed": given.jobs - len(cpu_ms),
+                "cpu_ms_a_photo": round(statistics.mean(cpu_ms), 1),
+                "jobs_a_second": round(given.jobs / (time.monotonic() - began), 1),
+                "anonymous_mb_by_quarter": [
+                    round(statistics.mean(mb for _, mb in quarter), 1) for quarter in quarters
+                ],
+                "growth_kb_a_job": round(
+                    1024 * statistics.linear_regression(*zip(*half, strict=True)).slope, 3
+                ),
+                "peak_rss_mb": round(worker.memory_mb("VmHWM"), 1),
+                "new_descriptors": worker.fds() - fds,
+            }
+        )
+    )
+    worker.close()
+
+
+if __name__ == "__main__":
+    main()
