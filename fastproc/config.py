@@ -152,7 +152,13 @@ class PoolConfig(Struct, frozen=True, kw_only=True):
         512 << 20
     )
     job_timeout_s: Annotated[
-        float, var("JOB_TIMEOUT_S", "a task that runs longer loses its worker", gt=0, le=3600)
+        float,
+        var(
+            "JOB_TIMEOUT_S",
+            "a task that runs longer, or than 30 s and 2 s a megapixel, loses its worker",
+            gt=0,
+            le=3600,
+        ),
     ] = 120.0
     memory_bytes: Annotated[
         int,

@@ -158,6 +158,10 @@ class Fleet:
         slot = self._go(i, "assigned", now)
         slot.task, slot.deadline, slot.failed_boots = task, deadline, 0
 
+    def allow(self, i: int, seconds: float) -> None:
+        """The task may take so long, from its assignment."""
+        self.slots[i].deadline = self.slots[i].since + seconds
+
     def finished(self, i: int, now: float, *, spent: bool = False) -> list[Order]:
         """The worker has answered its task, well or not. A `spent` one is to make room for another."""
         slot = self._go(i, "finished", now)

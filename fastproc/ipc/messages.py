@@ -20,6 +20,9 @@ MAX_MESSAGE_BYTES: Final = 160 << 10
 #: The lane of the worker's output blob; sources are lanes 1, 2, ...
 OUTPUT_LANE: Final = 0
 
+#: What progress and failures call the step that comes before all stages: the judgement of the header.
+GATE: Final = "gate"
+
 
 class Settings(Struct, frozen=True, kw_only=True):
     """What a worker is told once, on its command line (JSON): it has no environment to read.
@@ -59,9 +62,10 @@ class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
 
 
 class Progress(Struct, frozen=True, kw_only=True, tag="progress"):
-    """The named stage is done."""
+    """The named stage is done; `gate`, which comes before all stages, tells how many pixels the header promises."""
 
     stage: str
+    pixels: int = 0
 
 
 class Done(Struct, frozen=True, kw_only=True, tag="done"):

@@ -28,8 +28,9 @@ from fastproc.core.errors import (
 from fastproc.core.evidence import Death
 from fastproc.core.fleet import Fleet, Halt, Kill, Lost, Order, Spawn, State, Stop
 from fastproc.core.model import Report
+from fastproc.core.plan import allowance_s
 from fastproc.ipc.blob import Lane, SlotLanes
-from fastproc.ipc.messages import Done, Failed, FromWorker, Progress, Ready, Settings, Task
+from fastproc.ipc.messages import GATE, Done, Failed, FromWorker, Progress, Ready, Settings, Task
 from fastproc.supervisor.process import WorkerProcess
 from fastproc.supervisor.trust import Distrust, failure_of, renditions_of
 
@@ -77,6 +78,7 @@ class _Waiting:
         self.number, self.loan, self.content_type = number, loan, content_type
         self.on_stage = on_stage
         self.stages_seen: set[str] = set()
+        self.allowed_s = 0.0
         self.result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
 
@@ -197,7 +199,7 @@ class Pool:
     def _lose(self, slot: int, number: int, why: str) -> None:
         waiting = self._running.pop(number)
         error: TaskError = (
-            WorkerTimeout(f"no result after {self._timeout_s:g} s")
+            WorkerTimeout(f"no result after {waiting.allowed_s:g} s")
             if why == fleet.DEADLINE
             else (WorkerCrashed(f"the worker died during the task: {why}"))
         )
@@ -232,9 +234,12 @@ class Pool:
                 self._obey(self._fleet.ready(slot, time.monotonic()))
                 self.ready.set()
                 self._dispatch()
-            case Progress(stage=stage) if waiting and stage in self._expected(waiting):
+            case Progress(stage=stage, pixels=pixels) if waiting and stage in self._expected(waiting):
                 waiting.stages_seen.add(stage)
-                waiting.on_stage(stage)
+                if stage == GATE:
+                    self._allow(slot, waiting, pixels)
+                else:
+                    waiting.on_stage(stage)
             case Done(report=report) if waiting:
                 self._done(slot, waiting, report)
             case Failed() if waiting:
@@ -244,7 +249,12 @@ class Pool:
                 self._obey(self._fleet.condemn(slot, why))
 
     def _expected(self, waiting: _Waiting) -> set[str]:
-        return set(self._settings.options.stages) - waiting.stages_seen
+        return {GATE, *self._settings.options.stages} - waiting.stages_seen
+
+    def _allow(self, slot: int, waiting: _Waiting, pixels: int) -> None:
+        waiting.allowed_s = allowance_s(pixels, self._timeout_s)
+        self._fleet.allow(slot, waiting.allowed_s)
+        self._set_alarm()
 
     def _done(self, slot: int, waiting: _Waiting, report: Report) -> None:
         output = self._lanes[slot].output.blob.view
@@ -299,7 +309,8 @@ class Pool:
         if loan.slot != slot:
             self._move(loan, slot)
         now = time.monotonic()
-        self._fleet.assign(slot, waiting.number, now + self._timeout_s, now)
+        waiting.allowed_s = allowance_s(0, self._timeout_s)
+        self._fleet.assign(slot, waiting.number, now + waiting.allowed_s, now)
         self._running[waiting.number] = waiting
         fresh = self._lanes[slot].deliver(loan.lane)
         task = Task(

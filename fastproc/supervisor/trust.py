@@ -16,7 +16,7 @@ import msgspec
 
 from fastproc.core.errors import BY_CODE, ImageError, ProcessingError, TaskError, WorkerOutOfMemory, from_code
 from fastproc.core.model import Json, Rendition, Report
-from fastproc.ipc.messages import Failed
+from fastproc.ipc.messages import GATE, Failed
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FORMAT: Final = re.compile(r"[a-z0-9]{1,16}")
@@ -64,7 +64,7 @@ def failure_of(failed: Failed, stages: Collection[str]) -> TaskError:
     leaf = BY_CODE.get(failed.code, TaskError)
     if not (issubclass(leaf, ImageError) or leaf in (WorkerOutOfMemory, ProcessingError)):
         raise Distrust("the code of a failure")
-    if failed.stage not in {"", "gate", *stages} or not _is_line(failed.message):
+    if failed.stage not in {"", GATE, *stages} or not _is_line(failed.message):
         raise Distrust("the words of a failure")
     if failed.stage and not issubclass(leaf, ImageError):
         # What is wrong with a picture is said in its own words; what went wrong here needs its place.

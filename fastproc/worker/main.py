@@ -26,7 +26,7 @@ from fastproc.core.model import Limits, Options
 from fastproc.ipc import launch
 from fastproc.ipc.blob import Lanes
 from fastproc.ipc.channel import WorkerChannel
-from fastproc.ipc.messages import Done, Failed, Progress, Ready, Settings, Task
+from fastproc.ipc.messages import GATE, Done, Failed, Progress, Ready, Settings, Task
 from fastproc.worker import encoders, heif, image, stage
 from fastproc.worker.jail import Jail, JailError
 from fastproc.worker.pipeline import Pipeline, bounded
@@ -116,7 +116,11 @@ def serve(channel: WorkerChannel, pipeline: Pipeline) -> None:
 def _answer(channel: WorkerChannel, lanes: Lanes, pipeline: Pipeline, task: Task) -> Done | Failed:
     with lanes.source(task.lane, task.size) as data, lanes.output() as output:
         answer = pipeline.run(
-            data, task.content_type, output, lambda name: channel.send(Progress(stage=name))
+            data,
+            task.content_type,
+            output,
+            lambda name: channel.send(Progress(stage=name)),
+            lambda pixels: channel.send(Progress(stage=GATE, pixels=pixels)),
         )
     return bounded(answer) if isinstance(answer, Done) else answer
 

@@ -20,13 +20,11 @@ from fastproc.core import gate
 from fastproc.core.errors import ProcessingError, TaskError, WorkerOutOfMemory
 from fastproc.core.model import Options, Rendition, Report
 from fastproc.core.plan import make_plan
-from fastproc.ipc.messages import MAX_MESSAGE_BYTES, Done, Failed
+from fastproc.ipc.messages import GATE, MAX_MESSAGE_BYTES, Done, Failed
 from fastproc.worker.encoders import Encoders
 from fastproc.worker.source import Source
 from fastproc.worker.stage import Encoded, Stage, Work
 
-#: The name under which a photo fails that no stage has seen yet.
-GATE = "gate"
 MAX_MESSAGE_CHARS = 500
 #: Room that is kept in a packet for the warnings about what was dropped from it.
 WARNING_BYTES = 4096
@@ -74,14 +72,17 @@ class Pipeline:
         content_type: str | None,
         output: memoryview,
         progress: Callable[[str], None],
+        judged: Callable[[int], None] = lambda pixels: None,
     ) -> Done | Failed:
-        """Return how it ended; call `progress` with a stage's name when that stage is done."""
-        started, name = time.process_time(), GATE
-        outlet = Outlet(output)
+        """Return how it ended; call `progress` with a stage's name when that stage is done.
+
+        `judged` is called once, before anything is decoded, with the pixels that the header promises.
+        """
+        started, name, outlet = time.process_time(), GATE, Outlet(output)
         facts: dict[str, dict[str, Any]] = {}
         timings_ms: dict[str, float] = {}
         try:
-            work = self._open(data, content_type)
+            work = self._open(data, content_type, judged)
             for stage in self._stages:
                 name, began = stage.NAME, time.perf_counter()
                 result = stage.run(work)
@@ -110,9 +111,10 @@ class Pipeline:
             failure = _failure(error)
             return Failed(code=failure.code, message=one_line(failure.message), stage=name)
 
-    def _open(self, data: memoryview, content_type: str | None) -> Work:
+    def _open(self, data: memoryview, content_type: str | None, judged: Callable[[int], None]) -> Work:
         options = self._options
         header = gate.judge(data, options.limits, may_be_cut=options.integrity != "strict")
+        judged(header.width * header.height)
         source = Source(data, header, options)
         _judge_again(source, options)
         plan = make_plan(options, *source.sides, len(data))

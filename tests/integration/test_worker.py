@@ -55,7 +55,8 @@ class Worker:
         self.send(lane, len(data), content_type)
         self.progress = []
         while isinstance(answer := self.receive(), Progress):
-            self.progress.append(answer.stage)
+            if answer.stage != messages.GATE:
+                self.progress.append(answer.stage)
         self.lanes.take_back(lane, len(data))
         assert isinstance(answer, Done | Failed), answer
         return answer

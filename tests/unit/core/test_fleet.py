@@ -265,6 +265,33 @@ def test_a_task_past_its_deadline_is_lost_with_the_deadline_as_reason() -> None:
     assert [order for order in world.said if isinstance(order, Lost)] == [Lost(0, 1, DEADLINE)]
 
 
+def test_a_task_may_be_allowed_more_time_and_it_counts_from_its_assignment() -> None:
+    world = World(1)
+    world.tick(0)
+    world.ready(0)
+    world.assign(0)
+    assigned = world.now
+    world.tick(1.0)
+    world.fleet.allow(0, 30.0)
+    assert world.fleet.due() == assigned + 30.0
+    world.tick(28.9)
+    assert world.up == {0: "running"}
+    world.tick(0.2)
+    assert world.up == {0: "killed"}
+
+
+def test_a_spent_worker_makes_room_for_another_and_nobody_is_charged() -> None:
+    fleet = Fleet(1, RULES)
+    fleet.tick(0.0)
+    fleet.ready(0, 0.1)
+    fleet.assign(0, 1, 9.0, 0.2)
+    assert fleet.finished(0, 0.3, spent=True) == [Stop(0)]
+    assert fleet.pick([0]) is None
+    assert fleet.exited(0, "exit code 0", 0.4) == []
+    assert fleet.slots[0].failed_boots == 0
+    assert fleet.tick(0.4) == [Spawn(0)]
+
+
 def test_a_worker_that_is_condemned_gets_no_further_task_but_may_finish_the_one_it_has() -> None:
     world = World(1)
     world.tick(0)

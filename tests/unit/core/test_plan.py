@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastproc.core.model import Header, Options, ThumbnailSpec
-from fastproc.core.plan import JPEG_REDUCTIONS, fit, make_plan, reduction
+from fastproc.core.plan import JPEG_REDUCTIONS, allowance_s, fit, make_plan, reduction
 
 sides = st.integers(1, 70_000)
 squares = st.integers(1, 4096)
@@ -85,3 +85,13 @@ def test_only_a_source_over_the_threshold_is_optimised() -> None:
     target = make_plan(options, 400, 300, options.optimize_threshold_bytes + 1).optimized
     assert target is not None
     assert (target.name, target.width, target.height, target.quality) == ("optimized", 400, 300, 85)
+
+
+def test_a_task_may_take_longer_the_more_pixels_there_are_but_never_longer_than_the_setting() -> None:
+    assert allowance_s(0, 120.0) == 30.0
+    assert allowance_s(12_000_000, 120.0) == 54.0
+    assert allowance_s(100_000_000, 120.0) == 120.0
+    assert allowance_s(0, 2.5) == 2.5
+    # What a worker says is not to be believed.
+    assert allowance_s(2**63, 120.0) == 120.0
+    assert allowance_s(-(2**63), 120.0) == 30.0
