@@ -1,0 +1,229 @@
+"""What reads bytes that strangers wrote, as plain functions of bytes: each returns, or the fuzzer has found something.
+
+`TARGETS` has a function and its seeds for each; `test_targets.py` bends the seeds a little in every run of the suite,
+`run.py` for as long as is wanted, guided by coverage. The corpus is made, not kept; a finding becomes a seed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import struct
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from fastproc.bullmq import decode
+from fastproc.core import gate, naming, record
+from fastproc.core.errors import ImageError
+from fastproc.core.model import Job, Limits, Rendition, Report, Stored
+from fastproc.ipc.messages import Done, Failed, FromWorker, Progress, Ready, decode_from_worker, encode
+from fastproc.supervisor.trust import Distrust, failure_of, renditions_of
+from fastproc.worker import exif
+from tests import pictures
+
+ALL = ("jpeg", "png", "webp", "heic", "avif", "gif")
+LIMITS = Limits(formats=ALL, min_side_px=1, max_side_px=32_767)
+STAGES = ("validation", "metadata", "thumbnails", "optimization")
+OUTPUT = memoryview(bytes(range(256)) * 16)
+JOB = Job(id="1", name="n", token="t", photo_id="p", s3_key="k", bucket="b", timestamp_ms=1)
+DEFAULTS = decode.Defaults(bucket="b", buckets=("b", "c"), attempts=3)
+#: EXIF of a few kilobytes whatever the block, says its module.
+MAX_EXIF_JSON_BYTES = 16 << 10
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def header(data: bytes) -> None:
+    """The judgement of a header: a Header within the limits, or an error of the picture's; whatever the buffer."""
+    found = []
+    for buffer in (data, memoryview(data)):
+        try:
+            judged = gate.judge(buffer, LIMITS)
+        except ImageError as error:
+            found.append(error.reason)
+            continue
+        assert judged.format in ALL
+        assert 1 <= judged.width <= LIMITS.max_side_px
+        assert 1 <= judged.height <= LIMITS.max_side_px
+        assert judged.width * judged.height <= LIMITS.max_pixels
+        assert 0 <= judged.decoded_bytes <= LIMITS.max_decoded_bytes
+        assert judged.frames >= 1
+        assert judged.scans >= 1
+        found.append(repr(judged))
+    assert found[0] == found[1]
+
+
+def exif_block(data: bytes) -> None:
+    """EXIF: JSON of a few kilobytes on which every reader agrees, without control characters."""
+    fields = exif.parse(data)
+    text = json.dumps(fields, allow_nan=False, ensure_ascii=False)
+    assert len(text.encode()) <= MAX_EXIF_JSON_BYTES
+    assert all(not _CONTROL.search(value) for value in fields.values() if isinstance(value, str))
+    assert "gps" not in exif.parse(data, with_position=False)
+
+
+def message(data: bytes) -> None:
+    """A worker's packet: no message, or one that is not believed, or one from which safe things are said."""
+    try:
+        said = decode_from_worker(data)
+    except (ValueError, RecursionError):
+        return  # What the channel takes for a broken protocol.
+    try:
+        if isinstance(said, Failed):
+            reason = failure_of(said, STAGES).reason
+            assert not _CONTROL.search(reason)
+        elif isinstance(said, Done):
+            _believed(said.report, renditions_of(said.report, OUTPUT, STAGES))
+    except Distrust:
+        return
+
+
+def report(data: bytes) -> None:
+    """The same from JSON, which survives bending better than MessagePack, so that more comes past the decoder."""
+    try:
+        said = msgspec.json.decode(data, type=FromWorker)
+        packet = encode(said)
+    except (ValueError, RecursionError, OverflowError):
+        return  # No message, or one that no packet holds.
+    message(packet)
+
+
+def _believed(report: Report, bodies: tuple[bytes, ...]) -> None:
+    """What the line does with a report that was believed."""
+    assert all(len(body) == r.size for body, r in zip(bodies, report.renditions, strict=True))
+    assert sum(map(len, bodies)) <= len(OUTPUT)
+    assert all(re.fullmatch(r"image/(jpeg|webp|avif|png|gif|jxl)", r.content_type) for r in report.renditions)
+    assert all(r.width >= 1 and r.height >= 1 and r.offset >= 0 for r in report.renditions)
+    stored = [
+        Stored(rendition=r, key=naming.object_key(r, JOB.photo_id, JOB.timestamp_ms), url="u")
+        for r in report.renditions
+    ]
+    assert len({each.key for each in stored}) == len(stored)
+    assert all(re.fullmatch(r"(thumbnails|photos)(/[A-Za-z0-9_.-]{1,200}){1,3}", each.key) for each in stored)
+    for value in (
+        record.return_value(JOB, report, stored, 1),
+        record.row_metadata(report, stored),
+        record.completed_data(JOB, report, stored, 1),
+        [record.upload_metadata(JOB, report, r) for r in report.renditions],
+    ):
+        json.loads(text := msgspec.json.encode(value))
+        assert b"\\u0000" not in text  # What PostgreSQL's JSON does not take.
+
+
+def job(data: bytes) -> None:
+    """A job's hash: one line of fields a field. Nothing raises, and what may run names only what is allowed."""
+    names = (b"data", b"opts", b"timestamp", b"stacktrace", b"failedReason", b"atm", b"delay", b"defa")
+    fields = dict(zip((name.decode() for name in names), data.split(b"\n"), strict=False))
+    found = decode.job("1", "t", {"timestamp": b"1", **fields}, DEFAULTS)
+    assert found.attempt >= 1
+    assert found.attempts >= 1
+    if found.fault is None:
+        assert naming.SAFE_NAME.fullmatch(found.photo_id)
+        assert found.bucket in DEFAULTS.buckets
+        assert not {".", ".."} & set(re.split(r"[/\\]", found.s3_key))
+        assert not _CONTROL.search(found.s3_key + str(found.client_id) + str(found.session_id))
+        assert len(found.s3_key.encode()) <= 1024
+
+
+def _headers() -> Iterable[bytes]:
+    yield pictures.jpeg(32, 24)
+    yield pictures.jpeg(32, 24, progressive=True, exif=pictures.camera_exif())
+    yield pictures.png(32, 24)
+    yield pictures.png_with(pictures.png_chunk(b"acTL", b"\0\0\0\5\0\0\0\0"))
+    yield pictures.webp(32, 24)
+    yield pictures.webp(32, 24, exif=pictures.camera_exif())
+    yield pictures.animated("webp", 3, 16, 16)
+    yield pictures.gif(16, 16)
+    yield pictures.avif(32, 24)
+    yield pictures.heif(320, 240)
+    yield pictures.heif(320, 240, brand=b"mif1", items=3)
+    yield pictures.scan_bomb(70)
+    yield pictures.jpeg_saying(30_000, 30_000)
+
+
+def _blocks() -> Iterable[bytes]:
+    block = pictures.camera_exif()
+    yield block
+    yield b"Exif\0\0" + block
+    yield pictures.tiff_block([(0x0112, 3, 1, b"\0\6\0\0")], order=">")
+    for number in (math.nan, math.inf, 1e300):
+        yield pictures.tiff_block([(0x0112, 12, 1, struct.pack("<I", 26))], struct.pack("<d", number))
+
+
+def _messages() -> Iterable[bytes]:
+    renditions = tuple(
+        Rendition(stage="thumbnails", name=f"t{n}", width=1, height=1, offset=n, size=9) for n in range(2)
+    )
+    copy = Rendition(stage="optimization", name="optimized", width=1, height=1, offset=0, size=9)
+    facts = {"metadata": {"a": 1, "exif": {"b": [1.5, None, True, "x"]}}, "optimization": {"savings": 1}}
+    report = Report(width=2, height=3, format="jpeg", facts=facts, renditions=(*renditions, copy))
+    yield encode(Done(report=report))
+    yield encode(
+        Done(report=msgspec.structs.replace(report, timings_ms={"metadata": 1.5}, warnings=("early",)))
+    )
+    # What no sound worker says, one thing each.
+    for lie in (
+        {"offset": len(OUTPUT) - 8},
+        {"offset": -1},
+        {"size": -1},
+        {"size": 1 << 40},
+        {"name": "../t"},
+        {"name": "t\n"},
+        {"content_type": "image/svg+xml"},
+        {"stage": "other"},
+        {"width": 0},
+    ):
+        yield encode(
+            Done(
+                report=msgspec.structs.replace(
+                    report, renditions=(msgspec.structs.replace(renditions[0], **lie),)
+                )
+            )
+        )
+    for wrong in (math.nan, 1 << 60, "\0", b"bytes", {"k" * 200: 1}):
+        yield encode(Done(report=msgspec.structs.replace(report, facts={"metadata": {"a": wrong}})))
+    yield encode(Failed(code="POISON_PHOTO", message="x", stage="gate"))
+    yield encode(Failed(code="FILE_CORRUPTED", message="x\ninjected", stage="gate"))
+    yield encode(Failed(code="FILE_CORRUPTED", message="it is cut short", stage="gate"))
+    yield encode(Failed(code="PROCESSING_ERROR", message="x", stage="thumbnails"))
+    yield encode(Progress(stage="metadata"))
+    yield encode(Ready(encoders={"jpeg": "jpegli"}, versions={"libvips": "8.18"}, unprotected=("x",)))
+
+
+def _reports() -> Iterable[bytes]:
+    return (msgspec.json.encode(decode_from_worker(packet)) for packet in _messages())
+
+
+def _jobs() -> Iterable[bytes]:
+    data = {"photoId": "p-1", "s3Key": "photos/a.jpg", "bucket": "c", "clientId": 7, "sessionId": "s"}
+    options = {
+        "attempts": 3,
+        "backoff": {"type": "exponential", "delay": 5, "jitter": 0.5},
+        "lifo": True,
+        "kl": 2,
+    }
+    keep = {"removeOnComplete": {"age": 5, "count": 2, "limit": 9}, "removeOnFail": 7, "stackTraceLimit": 3}
+    yield json.dumps(data).encode()
+    yield b"\n".join((json.dumps(data).encode(), json.dumps(options | keep).encode(), b"17", b'["x", "y"]'))
+    for wrong in (
+        {"s3Key": "a/../b"},
+        {"s3Key": "a\\..\\b"},
+        {"s3Key": "a\nb"},
+        {"s3Key": "k" * 1025},
+        {"bucket": "d"},
+        {"bucket": "c/../d"},
+        {"photoId": "p/q"},
+        {"clientId": "\u2028"},
+    ):
+        yield json.dumps(data | wrong).encode()
+    yield b'{"photoId":"../x","s3Key":"a/../b"}\n{}\n1\n[]\nWORKER_CRASHED: x\n2\n0\nstalled'
+
+
+TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], Iterable[bytes]]]] = {
+    "header": (header, _headers),
+    "exif": (exif_block, _blocks),
+    "message": (message, _messages),
+    "report": (report, _reports),
+    "job": (job, _jobs),
+}
