@@ -15,6 +15,8 @@ from fastproc.core.model import Format, Header, Options
 
 #: What a JPEG decoder can divide by while it decodes (libjpeg scales 8x8 blocks to 4x4, 2x2, 1x1).
 JPEG_REDUCTIONS: Final = (8, 4, 2)
+#: Pixels of the shorter side that a reduced decode leaves at least: less than a sixteenth of a pixel is lost a row.
+THINNEST_PX: Final = 16
 
 #: Seconds that any task may take, and that each megapixel adds. The slowest thing that can be asked for, an optimised
 #: copy in AVIF, takes 0.29 s a megapixel on an idle core, a decode 0.03 s; hosts may be slow, or have much else to do.
@@ -63,13 +65,14 @@ def fit(width: int, height: int, side_px: int) -> tuple[int, int]:
 def reduction(header: Header, side_px: int) -> int:
     """Return what the decoder should divide both sides by, to be left with at least `side_px` on the longer side.
 
-    What remains is rounded down by some decoders, so a side never becomes nothing. Only JPEG decoders can reduce.
+    What remains of a side is rounded down by some decoders: a thin picture would lose whole rows, so its shorter side
+    stays at THINNEST_PX or more. Only JPEG decoders can reduce.
     Cost: tuning.md "shrink-on-load".
     """
     if header.format != "jpeg":
         return 1
     longer, shorter = max(header.width, header.height), min(header.width, header.height)
-    return next((by for by in JPEG_REDUCTIONS if longer >= by * side_px and shorter >= by), 1)
+    return next((by for by in JPEG_REDUCTIONS if longer >= by * side_px and shorter >= by * THINNEST_PX), 1)
 
 
 def make_plan(options: Options, width: int, height: int, source_bytes: int) -> Plan:

@@ -69,8 +69,10 @@ async def test_counts_states_and_lists_are_right_at_each_stage(both: Both) -> No
                 side.open(job_id)
             await side.until(lambda: not side.count("active"))
             await look()
-            for job_id in ("d", "e"):
-                await side.job(job_id, "promote")
+            await side.job("d", "promote")
+            # Whether it is taken before the next one is promoted must not be left to chance.
+            await side.until(lambda: len(side.runs()) == 5)
+            await side.job("e", "promote")
             side.open("d")
             await side.quiet()
             await look()

@@ -95,3 +95,8 @@ def test_a_task_may_take_longer_the_more_pixels_there_are_but_never_longer_than_
     # What a worker says is not to be believed.
     assert allowance_s(2**63, 120.0) == 120.0
     assert allowance_s(-(2**63), 120.0) == 30.0
+
+
+def test_a_thin_picture_keeps_its_rows() -> None:
+    assert reduction(Header(format="jpeg", width=4000, height=3), 150) == 1
+    assert reduction(Header(format="jpeg", width=4000, height=130), 150) == 8
