@@ -199,6 +199,12 @@ def test_a_grey_picture_is_written_as_grey_and_smaller() -> None:
         assert len(data) < len(encode(grey().colourspace("srgb"), 85))
 
 
+@pytest.mark.parametrize("quality", [75, 80, 85])
+def test_greys_numbers_mean_what_mozjpegs_mean(quality: int) -> None:
+    """At jpegli's own number for them grey files are a fifth larger than mozjpeg's."""
+    assert len(ENCODE(grey(), quality)) == pytest.approx(len(image.mozjpeg(grey(), quality)), rel=0.1)
+
+
 @pytest.mark.parametrize("bands", [0, 2, 4])
 def test_pictures_of_other_bands_are_refused_before_c_sees_them(bands: int) -> None:
     with pytest.raises(jpegli.JpegliError):
