@@ -19,11 +19,15 @@ from fastproc.core.model import Format, Options
 from fastproc.worker import image
 from fastproc.worker.image import Image
 
-#: At the same number jpegli's small pictures are a little larger than mozjpeg's where quality is low. Measured over the
-#: mix: 3 % smaller at 85, at 80 with one step less, at 75 with two, at 60 with five, each with 0.1 to 0.4 dB more than
-#: mozjpeg (tuning.md, "jpegli quality").
-_EQUAL_FROM: Final = 85
-_STEPS_A_STEP: Final = 0.2
+#: Up to this many pixels on the longer side jpegli must not save where the eye is distracted: so small, every pixel is
+#: looked at. At mozjpeg's bytes that is worth 4 points of SSIMULACRA2 at 150 pixels, 1 at 300, nothing at 600.
+SMALL_PX: Final = 400
+#: mozjpeg's quality -> jpegli's with no more bytes and no lower score, mean of the mix, by the longer side: up to
+#: SMALL_PX, up to 1000 pixels, above (bench/kernels.py; tuning.md, "jpegli quality").
+_SMALL: Final = ((1, 1), (60, 46), (70, 61), (75, 67), (80, 75), (85, 81), (92, 90), (100, 100))
+_MIDDLE: Final = ((1, 1), (60, 57), (75, 74), (85, 85), (100, 100))
+_LARGE: Final = ((1, 1), (75, 75), (85, 86), (92, 92), (100, 100))
+_MIDDLE_PX: Final = 1000
 #: mozjpeg's quality -> the other's with the same SSIMULACRA2, mean of thumbnails of the mix (tuning.md, "equal looks").
 _WEBP: Final = ((1, 1), (40, 36), (60, 61), (75, 80), (80, 84), (85, 87), (92, 92), (100, 100))
 _AVIF: Final = ((1, 1), (40, 42), (60, 50), (75, 60), (80, 65), (85, 71), (92, 81), (100, 100))
@@ -96,9 +100,10 @@ def choose(format: Format) -> Encoder:
     raise RuntimeError(f"nothing here writes {format}: {'; '.join(refused)}")
 
 
-def jpegli_quality(quality: int) -> int:
-    """Return the jpegli quality whose files are no larger than mozjpeg's at `quality`."""
-    return max(1, quality - round(max(0, _EQUAL_FROM - quality) * _STEPS_A_STEP))
+def jpegli_quality(quality: int, longer_px: int) -> int:
+    """Return the jpegli quality for a picture of that size whose file looks like mozjpeg's at `quality`."""
+    table = _SMALL if longer_px <= SMALL_PX else _MIDDLE if longer_px <= _MIDDLE_PX else _LARGE
+    return translated(quality, table)
 
 
 def translated(quality: int, table: Sequence[tuple[int, int]]) -> int:
@@ -118,9 +123,12 @@ def _jpegli() -> Encode:
     def encode(picture: Image, quality: int) -> bytes:
         solid = image.opaque(picture)
         sides, bands = (solid.width, solid.height), solid.bands
-        own = translated(quality, _GREY) if bands == 1 else jpegli_quality(quality)
+        own = translated(quality, _GREY) if bands == 1 else jpegli_quality(quality, max(sides))
         progressive = sides[0] * sides[1] <= PROGRESSIVE_PIXELS
-        return encoder.encode(sides, bands, image.strips(solid), own, progressive=progressive)
+        # Grey has a table of its own, made with it.
+        adaptive = bands == 1 or max(sides) > SMALL_PX
+        strips = image.strips(solid)
+        return encoder.encode(sides, bands, strips, own, progressive=progressive, adaptive=adaptive)
 
     return encode
 

@@ -110,6 +110,7 @@ _SIGNATURES: Final = (
     ("jpegli_mem_dest", None, (_POINTER, ctypes.c_void_p, ctypes.c_void_p)),
     ("jpegli_set_defaults", None, (_POINTER,)),
     ("jpegli_set_quality", None, (_POINTER, ctypes.c_int, ctypes.c_int)),
+    ("jpegli_enable_adaptive_quantization", None, (_POINTER, ctypes.c_int)),
     ("jpegli_start_compress", None, (_POINTER, ctypes.c_int)),
     ("jpegli_write_scanlines", ctypes.c_uint, (_POINTER, ctypes.c_void_p, ctypes.c_uint)),
     ("jpegli_finish_compress", None, (_POINTER,)),
@@ -141,8 +142,9 @@ class Jpegli:
         quality: int,
         *,
         progressive: bool = True,
+        adaptive: bool = True,
     ) -> bytes:
-        """Return a JPEG of `sides` (width and height) pixels.
+        """Return a JPEG of `sides` (width and height) pixels; `adaptive` saves where the eye is distracted.
 
         Shapes: strips of whole rows, top to bottom, each a writable buffer of rows x width x bands bytes: sRGB or grey.
         Raises: JpegliError, and whatever the strips raise.
@@ -160,7 +162,11 @@ class Jpegli:
         library.jpegli_CreateCompress(state, ABI, ctypes.sizeof(state))
         try:
             library.jpegli_mem_dest(state, ctypes.byref(data), ctypes.byref(size))
-            self._start(state, sides, bands, quality, PROGRESSIVE if progressive else SEQUENTIAL)
+            self._begin(state, sides, bands, quality)
+            library.jpegli_enable_adaptive_quantization(state, adaptive)
+            script = (PROGRESSIVE if progressive else SEQUENTIAL)[bands]
+            state.scan_count, state.scans = len(script), ctypes.cast(script, ctypes.POINTER(_Scan))
+            library.jpegli_start_compress(state, 1)
             missing = height
             for strip in strips:
                 missing -= self._write(state, strip, bands * width, missing)
@@ -172,16 +178,12 @@ class Jpegli:
             library.jpegli_destroy_compress(state)
             self._free(data)
 
-    def _start(
-        self, state: _Compress, sides: tuple[int, int], bands: int, quality: int, scripts: dict[int, Any]
-    ) -> None:
-        library, script = self._library, scripts[bands]
+    def _begin(self, state: _Compress, sides: tuple[int, int], bands: int, quality: int) -> None:
+        library = self._library
         (state.width, state.height), state.bands, state.colour_space = sides, bands, _COLOUR_SPACES[bands]
         library.jpegli_set_defaults(state)
         library.jpegli_set_quality(state, quality, 1)
         state.optimize_coding = 1
-        state.scan_count, state.scans = len(script), ctypes.cast(script, ctypes.POINTER(_Scan))
-        library.jpegli_start_compress(state, 1)
 
     def _write(self, state: _Compress, strip: Any, row_bytes: int, missing: int) -> int:
         rows, rest = divmod(len(strip), row_bytes)

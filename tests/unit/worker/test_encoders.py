@@ -62,8 +62,11 @@ def test_a_stream_gives_the_same_file_as_memory() -> None:
     assert encode(stream, 85) == encode(memory, 85)
 
 
-def test_low_qualities_are_lowered_further_for_jpegli_and_high_ones_are_not() -> None:
-    assert [encoders.jpegli_quality(quality) for quality in (100, 85, 80, 75, 1)] == [100, 85, 79, 73, 1]
+def test_jpegli_gets_the_number_that_looks_like_mozjpegs_at_the_pictures_size() -> None:
+    qualities = (100, 85, 80, 75, 1)
+    assert [encoders.jpegli_quality(quality, 300) for quality in qualities] == [100, 81, 75, 67, 1]
+    assert [encoders.jpegli_quality(quality, 600) for quality in qualities] == [100, 85, 80, 74, 1]
+    assert [encoders.jpegli_quality(quality, 4000) for quality in qualities] == [100, 86, 80, 75, 1]
 
 
 @pytest.mark.parametrize("quality", [75, 80, 85, 95])
