@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from msgspec import Struct
@@ -30,14 +31,16 @@ QUALITIES = {spec.name: spec.quality for spec in OPTIONS.thumbnails} | {"optimiz
 WINDOW_PX = 640
 
 
+#: What is compared by pixels. thumb_md is made between its neighbours by the same steps; its file is looked at.
+COMPARED = ("thumb_sm", "thumb_lg", "optimized")
+
+
 class Output(Struct, frozen=True, kw_only=True):
-    """One file that the worker made, and its pixels as Pillow reads them, beside those of the references.
+    """A file's pixels as Pillow reads them, beside those of the references.
 
     `coded` are Pillow's after mozjpeg at the same quality: how far from the truth a perfect worker's file would be.
     """
 
-    data: bytes
-    size: tuple[int, int]
     pixels: Pixels
     by_pillow: Pixels
     by_sharp: Pixels | None
@@ -48,6 +51,7 @@ class Made(Struct, frozen=True, kw_only=True):
     """What the worker made of one picture."""
 
     report: Report
+    files: dict[str, bytes]
     outputs: dict[str, Output]
 
 
@@ -59,9 +63,12 @@ class Studio:
         self.worker = Worker(OPTIONS)
         self.worker.receive()
         self.worker.ask(pictures.jpeg())
+        # sharp works while Pillow does.
+        self._threads = ThreadPoolExecutor(1)
         self._made: dict[str, Made] = {}
 
     def close(self) -> None:
+        self._threads.shutdown()
         self.worker.close()
         self.sharp.close()
 
@@ -83,17 +90,16 @@ class Studio:
 
     def _make(self, name: str, data: bytes) -> Made:
         report, files = self.files(data)
-        decoded = {each: array(Image.open(io.BytesIO(file))) for each, file in files.items()}
+        decoded = {each: array(Image.open(io.BytesIO(files[each]))) for each in COMPARED}
         shown, sizes = (report.width, report.height), []
         for pixels in decoded.values():
             size = (pixels.shape[1], pixels.shape[0])
             sizes.append(None if size == shown else size)
+        asked = None if name in matrix.NOT_BY_SHARP else self._threads.submit(self.sharp.pixels, data, sizes)
         by_pillow = pillow(data, sizes)
-        by_sharp = self.sharp.pixels(data, sizes) if name not in matrix.NOT_BY_SHARP else [None] * len(sizes)
+        by_sharp = asked.result() if asked else [None] * len(sizes)
         outputs = {
             each: Output(
-                data=files[each],
-                size=(pixels.shape[1], pixels.shape[0]),
                 pixels=_window(pixels),
                 by_pillow=_window(one),
                 by_sharp=None if other is None else _window(other),
@@ -101,7 +107,7 @@ class Studio:
             )
             for (each, pixels), one, other in zip(decoded.items(), by_pillow, by_sharp, strict=True)
         }
-        return Made(report=report, outputs=outputs)
+        return Made(report=report, files=files, outputs=outputs)
 
 
 def _window(pixels: Pixels) -> Pixels:

@@ -96,7 +96,7 @@ MADE: dict[str, Make] = {
 
 
 def _cut(width: int, height: int) -> Image.Image:
-    """A strip of a larger picture: neighbours across a thin one are alike, so that 4:2:0 does not blur them into one."""
+    """A strip of a larger picture: across a thin one neighbours are alike, so that 4:2:0 does not make them one."""
     whole = detailed(max(width, 600), max(height, 600))
     left, top = (whole.width - width) // 2, (whole.height - height) // 2
     return (
