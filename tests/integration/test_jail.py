@@ -243,8 +243,36 @@ async def test_a_worker_sees_no_secret_and_holds_nothing_but_its_own(monkeypatch
         assert status["Groups"] == []
 
 
+async def test_a_workers_limits_are_set_for_good_and_the_kernel_would_rather_end_it_than_the_supervisor() -> (
+    None
+):
+    async with started(options=Options(), memory_bytes=300 << 20) as pool:
+        [pid] = pool.pids
+        lines = about(pid, "limits").splitlines()[1:]
+        score = about(pid, "oom_score_adj")
+        owner = owner_of(pid)
+    limits = {line[:26].strip(): line[26:].split()[:2] for line in lines}
+    for name in ("core file size", "file size", "locked memory", "msgqueue size"):
+        assert limits[f"Max {name}"] == ["0", "0"], name
+    assert limits["Max data size"] == [str(300 << 20)] * 2
+    assert limits["Max open files"] == ["32", "32"]
+    assert "unlimited" not in limits["Max address space"] + limits["Max stack size"]
+    assert int(score) > int(about(os.getpid(), "oom_score_adj"))
+    # Not dumpable: its /proc belongs to root, not to the user that it runs as.
+    assert owner == 0
+
+
+def about(pid: int, name: str) -> str:
+    return Path(f"/proc/{pid}/{name}").read_text()
+
+
+def owner_of(pid: int) -> int:
+    """Whose the private part of a process' /proc is: the user's it runs as, or root's where it is not dumpable."""
+    return os.stat(f"/proc/{pid}/environ").st_uid
+
+
 def status_of(pid: int) -> dict[str, list[str]]:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    lines = about(pid, "status").splitlines()
     return {name: words.split() for name, _, words in (line.partition(":") for line in lines)}
 
 

@@ -18,7 +18,15 @@ from fastproc.ipc import launch
 from fastproc.ipc.messages import Settings
 from fastproc.supervisor.pool import Pool
 from tests import pictures
-from tests.integration.test_jail import PATIENCE_S, PHOTO, process, started, status_of, until_alive
+from tests.integration.test_jail import (
+    PATIENCE_S,
+    PHOTO,
+    owner_of,
+    process,
+    started,
+    status_of,
+    until_alive,
+)
 
 OPTIONS = Options(limits=Limits(max_source_bytes=8 << 20))
 #: Lays a filter on the process that refuses some system calls, as an old kernel or a container's profile does, and
@@ -167,7 +175,19 @@ async def test_an_ordinary_users_worker_is_shut_in_as_well(through: Launcher) ->
         assert pool.greeting.unprotected == ()
         [pid] = pool.pids
         assert status_of(pid)["Seccomp"] == ["2"]
+        assert owner_of(pid) == 0
         assert (await process(pool, PHOTO)).bodies
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to be in groups")
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv of util-linux")
+async def test_nothing_is_left_of_roots_groups(through: Launcher) -> None:
+    through([str(shutil.which("setpriv")), "--groups=4,24"])
+    async with started(options=OPTIONS) as pool:
+        [pid] = pool.pids
+        status = status_of(pid)
+    assert status["Groups"] == []
+    assert set(status["Uid"] + status["Gid"]) == {"65534"}
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to be root without its powers")
