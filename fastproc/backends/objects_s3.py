@@ -87,8 +87,7 @@ class S3ObjectStore:
 
         `admit` is awaited before the body is read, with its announced size, or with the limit where there is none.
         Raises: ObjectNotFound (no such object, no such bucket), SourceTooLarge, StorageUnavailable. That includes
-        403: it means wrong or rotated credentials, a clock, a policy. That is for an operator to mend, and until
-        then photos had better wait than fail for good.
+        403: wrong or rotated credentials, a clock, a policy. An operator can mend that; until then photos wait.
         """
         name = _name(bucket, key)
         async with self._asking("GET", bucket, key, {"Accept-Encoding": "identity"}) as (response, deadline):
@@ -107,7 +106,9 @@ class S3ObjectStore:
             size = await _read_into(response, target, name)
             if announced is not None and size != announced:
                 raise StorageUnavailable(f"GET {name}: {size} of {announced} bytes came")
-            return Fetched(size, response.headers.get("Content-Type"))
+            # A header can hold bytes that are no text, which no message to a worker could carry.
+            kind = response.headers.get("Content-Type", "")
+            return Fetched(size, kind if kind and kind.isascii() and kind.isprintable() else None)
 
     async def put_all(self, bucket: str, uploads: Sequence[Upload]) -> None:
         """Write the objects side by side; return when every one is confirmed.
@@ -132,7 +133,7 @@ class S3ObjectStore:
             # Every S3 server answers a stored object with its ETag; a proxy's page with status 200 has none.
             if "ETag" not in response.headers:
                 raise StorageUnavailable(
-                    f"PUT {name}: the answer has no ETag, so nothing says that it was stored"
+                    f"PUT {name}: the answer has no ETag: nothing says that it was stored"
                 )
 
     def url(self, bucket: str, key: str) -> str:
@@ -189,8 +190,9 @@ class S3ObjectStore:
                 ) as response:
                     yield response, deadline
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError.
-            # Some of aiohttp's messages quote the URL, and with it the signature.
-            said = str(error).partition("?")[0] or f"it took more than {self._timeouts.total_s:g} s"
+            # Some of aiohttp's messages quote the URL, and with it the signature; some, on further lines, the body.
+            said = re.split(r"\?|\n|\\n", str(error), maxsplit=1)[0][:300]
+            said = said or f"it took more than {self._timeouts.total_s:g} s"
             raise StorageUnavailable(f"{method} {_name(bucket, key)}: {said}") from error
 
     def _signed(self, method: str, bucket: str, key: str, headers: Mapping[str, str]) -> yarl.URL:
@@ -224,13 +226,12 @@ async def _read_into(response: aiohttp.ClientResponse, target: memoryview, name:
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> _Refusal:
-    """Read S3's error, as much as there is of it."""
+    """Read S3's error, as much as there is of it, without what would drive a terminal."""
     body = (await response.content.read(_ERROR_BYTES)).decode(errors="replace")
+    body = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e]", " ", body)
     code, message = (re.search(f"<{tag}>([^<]*)</{tag}>", body) for tag in ("Code", "Message"))
-    said = (
-        message[1] if message else "a redirect, which is not followed" if 300 <= response.status < 400 else ""
-    )
-    return _Refusal(response.status, code[1] if code else "", said)
+    redirect = "a redirect, which is not followed" if 300 <= response.status < 400 else ""
+    return _Refusal(response.status, code[1] if code else "", message[1] if message else redirect)
 
 
 def _path(bucket: str, key: str) -> str:
