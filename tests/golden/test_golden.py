@@ -28,12 +28,7 @@ from tests.golden.conftest import QUALITIES, Made, Studio, array
 from tests.golden.measures import Pixels, colour_difference, ssim
 from tests.golden.references import pillow
 
-#: At a half, libvips leaves one row of three, and three of seven, where core/plan.py should not have asked for it.
-THIN = pytest.mark.xfail(reason="a reduced decode of a thin JPEG loses whole rows")
-NAMES = [
-    pytest.param(name, marks=THIN) if name in ("jpeg 3x2000", "jpeg 1201x7") else name
-    for name in (*matrix.MADE, *matrix.REAL)
-]
+NAMES = [*matrix.MADE, *matrix.REAL]
 #: Beyond coding, of the mean, of what 95 in 100 pixels stay under, and of the structure.
 TOLERANCE = (0.35, 1.3, 0.012)
 #: Where a decode at a half leaves few pixels over: what the decoder drops of an odd side stays lost to the last column.
