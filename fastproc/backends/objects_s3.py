@@ -108,7 +108,7 @@ class S3ObjectStore:
                 raise StorageUnavailable(f"GET {name}: {size} of {announced} bytes came")
             # A header can hold bytes that are no text, which no message to a worker could carry.
             kind = response.headers.get("Content-Type", "")
-            return Fetched(size, kind if kind and kind.isascii() and kind.isprintable() else None)
+            return Fetched(size, kind if kind and kind.isprintable() else None)
 
     async def put_all(self, bucket: str, uploads: Sequence[Upload]) -> None:
         """Write the objects side by side; return when every one is confirmed.
