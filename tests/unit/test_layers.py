@@ -42,7 +42,19 @@ MAY: dict[str, set[str]] = {
     "demo": {"core", "config", "host", "console", "app", "bullmq", "backends.metadata_sqlite", "commands"},
     "local": {"core", "config", "console", "app", "supervisor.pool", "commands", "demo.sheet"},
     "quarantine": {"core", "config", "console", "app", "supervisor", "backends"},
-    "cli": {"core", "config", "console", "host", "exits", "logs", "app", "commands", "demo", "local", "quarantine"},
+    "cli": {
+        "core",
+        "config",
+        "console",
+        "host",
+        "exits",
+        "logs",
+        "app",
+        "commands",
+        "demo",
+        "local",
+        "quarantine",
+    },
     "__main__": {"cli"},
 }
 
