@@ -12,12 +12,20 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, settings
 
 from fastproc.backends.metadata_sqlite import create_schema
 from fastproc.config import S3Config
 from fastproc.demo.child import ServerFailed
 from fastproc.demo.servers import SeaweedFS, Valkey
 from tests.leaks import Held
+
+
+# A busy machine makes an example slow, which says nothing of the code; in CI the same examples run every time.
+settings.register_profile(
+    "suite", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
 
 
 def _missing(error: ServerFailed) -> None:

@@ -321,7 +321,8 @@ class Pool:
         )
         try:
             self._processes[slot].send(task, [lane.blob.fd for lane in fresh])
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # ValueError: the task itself cannot be encoded. Either way the slot must not stay busy with nothing.
             self._obey(self._fleet.condemn(slot, f"it takes no task: {error}"))
 
     def _move(self, loan: Loan, slot: int) -> None:
