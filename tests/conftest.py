@@ -20,7 +20,6 @@ from fastproc.demo.child import ServerFailed
 from fastproc.demo.servers import SeaweedFS, Valkey
 from tests.leaks import Held
 
-
 # A busy machine makes an example slow, which says nothing of the code; in CI the same examples run every time.
 settings.register_profile(
     "suite", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
