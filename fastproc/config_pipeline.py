@@ -73,6 +73,10 @@ class PipelineConfig(Struct, frozen=True, kw_only=True):
     ] = 1_500_000_000
     max_scans: Annotated[int, var("MAX_SCANS", "scans of a progressive JPEG allowed", ge=1)] = 64
     max_frames: Annotated[int, var("MAX_FRAMES", "frames of an animation allowed", ge=1)] = 5000
+    max_exif_bytes: Annotated[
+        int, var("MAX_EXIF_BYTES", "bytes of EXIF that are read; more is ignored", ge=0)
+    ] = 1 << 20
+    max_icc_bytes: Annotated[int, var("MAX_ICC_BYTES", "bytes of a colour profile allowed", ge=0)] = 4 << 20
 
     def options(self) -> Options:
         """The same as the worker's Options."""

@@ -37,7 +37,6 @@ FREE_BYTES: Final = 4096
 MAX_TEXT_CHUNKS: Final = 64
 #: Encoders write chunks of 8 KiB, so this is a file of 480 MB.
 MAX_CHUNKS: Final = 60_000
-MAX_PROFILE_BYTES: Final = 4 << 20
 
 _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PNG_TEXT: Final = frozenset({b"tEXt", b"zTXt", b"iTXt"})
@@ -102,7 +101,7 @@ def _png(data: Buffer, limits: Limits) -> Reading:
     width, height, depth, colour, _, _, interlace = struct.unpack_from(">IIBBBBB", data, 16)
     if colour not in _PNG_CHANNELS:
         raise FileCorrupted("impossible colour type")
-    frames, excess, whole = _png_chunks(data)
+    frames, excess, whole = _png_chunks(data, limits.max_icc_bytes)
     row = (width * _PNG_CHANNELS[colour] * depth + 7) // 8
     if row * height > MAX_DEFLATE_EXPANSION * len(data) + FREE_BYTES:
         raise FileCorrupted(f"{width}x{height} pixels are more than the data can hold")
@@ -118,7 +117,7 @@ def _png(data: Buffer, limits: Limits) -> Reading:
     return header, excess
 
 
-def _png_chunks(data: Buffer) -> tuple[int, str, bool]:
+def _png_chunks(data: Buffer, max_icc_bytes: int) -> tuple[int, str, bool]:
     """Return the frames that an animation announces, what is excessive, and whether there is an end.
 
     An absurd number of frames is no reason to refuse: only the still picture is ever decoded.
@@ -135,7 +134,7 @@ def _png_chunks(data: Buffer) -> tuple[int, str, bool]:
             texts += 1
         elif kind == b"acTL":
             frames = max(1, struct.unpack_from(">I", data, at + 8)[0])
-        elif kind == b"iCCP" and length > MAX_PROFILE_BYTES:
+        elif kind == b"iCCP" and length > max_icc_bytes:
             excess = f"a colour profile of {length} bytes"
         at += 12 + length
     raise ImageTooComplex(f"more than {MAX_CHUNKS} chunks")

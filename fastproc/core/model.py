@@ -98,6 +98,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     max_decoded_bytes: int = 1_500_000_000
     max_scans: int = 64
     max_frames: int = 5_000
+    max_exif_bytes: int = 1 << 20
+    max_icc_bytes: int = 4 << 20
 
 
 class Options(Struct, frozen=True, kw_only=True):

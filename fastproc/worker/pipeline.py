@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from fastproc.core import gate
-from fastproc.core.errors import ProcessingError, TaskError, WorkerOutOfMemory
+from fastproc.core.errors import ImageTooComplex, ProcessingError, TaskError, WorkerOutOfMemory
 from fastproc.core.model import Options, Rendition, Report
 from fastproc.core.plan import make_plan
 from fastproc.ipc.messages import GATE, MAX_MESSAGE_BYTES, Done, Failed
@@ -124,8 +124,10 @@ class Pipeline:
 
 
 def _judge_again(source: Source, options: Options) -> None:
-    """Hold the decoder's view of the sides against the limits: containers crop, turn and grow what the gate saw."""
+    """Hold the decoder's view against the limits: containers crop, turn and grow what the gate saw, hide profiles."""
     seen, judged = source.traits, source.header
+    if seen.profile and len(seen.profile) > options.limits.max_icc_bytes:
+        raise ImageTooComplex(f"a colour profile of {len(seen.profile)} bytes")
     share = seen.width * seen.height / (judged.width * judged.height)
     again = msgspec.structs.replace(
         judged, width=seen.width, height=seen.height, decoded_bytes=round(judged.decoded_bytes * share)

@@ -26,8 +26,6 @@ MAX_SLICE_BYTES = 100 << 20
 _EARLY = "the file ends early"
 #: Enough to rank colours; to count ten times as many takes ten times as long and ranks the same.
 SAMPLE_PIXELS = 2048
-#: Cameras write up to 64 KiB; PNG, WebP and HEIF have no bound of their own.
-MAX_EXIF_BYTES = 1 << 20
 
 
 class Source:
@@ -146,8 +144,8 @@ class Source:
     def exif(self) -> dict[str, Any]:
         """The EXIF fields that may be told, {} where there are none or they cannot be read."""
         block = self.traits.exif
-        if block and len(block) > MAX_EXIF_BYTES:
-            self.warnings.append(f"EXIF of {len(block)} bytes was not read")
+        if block and len(block) > self._options.limits.max_exif_bytes:
+            self.warnings.append(f"EXIF of {len(block)} bytes was not read (MAX_EXIF_BYTES)")
             return {}
         return exif.parse(block, with_position=self._options.exif_gps == "keep") if block else {}
 

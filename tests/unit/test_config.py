@@ -70,6 +70,8 @@ VARIABLES = {
     "MAX_DECODED_BYTES": (1_500_000_000, "2000000", 2_000_000, "pipeline.max_decoded_bytes"),
     "MAX_SCANS": (64, "10", 10, "pipeline.max_scans"),
     "MAX_FRAMES": (5000, "1", 1, "pipeline.max_frames"),
+    "MAX_EXIF_BYTES": (1 << 20, "0", 0, "pipeline.max_exif_bytes"),
+    "MAX_ICC_BYTES": (4 << 20, "0", 0, "pipeline.max_icc_bytes"),
     "QUARANTINE": (None, "/var/bad", "/var/bad", "quarantine.place"),
     "QUARANTINE_MAX_BYTES": (1 << 30, "5000000", 5_000_000, "quarantine.max_bytes"),
     "QUARANTINE_MAX_AGE_DAYS": (30.0, "0.5", 0.5, "quarantine.max_age_days"),
@@ -195,6 +197,8 @@ WRONG = {
     "MAX_DECODED_BYTES": ["1"],
     "MAX_SCANS": ["0"],
     "MAX_FRAMES": ["0"],
+    "MAX_EXIF_BYTES": ["-1"],
+    "MAX_ICC_BYTES": ["-1"],
     "HTTP_PORT": ["-1", "65536"],
     "LOG_LEVEL": ["loud"],
 }

@@ -191,7 +191,7 @@ def test_what_is_exactly_at_the_limits_passes() -> None:
         pictures.scan_bomb(64),
         pictures.png_with(*(65 * [pictures.png_chunk(b"tEXt", b"Comment\0x")])),
         pictures.png_with(60_000 * pictures.png_chunk(b"tIME", bytes(7))),
-        pictures.png_with(pictures.png_chunk(b"iCCP", bytes(gate.MAX_PROFILE_BYTES + 1))),
+        pictures.png_with(pictures.png_chunk(b"iCCP", bytes(Limits().max_icc_bytes + 1))),
         pictures.heif(320, 240, items=1001),
         b"\xff\xd8" + 5000 * b"\xff\xfe\0\3x" + pictures.jpeg()[2:],
     ],
