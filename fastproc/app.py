@@ -200,7 +200,6 @@ async def started_pool(config: Config) -> AsyncIterator[Pool]:
     require_stages(config.pipeline.stages)
     settings = Settings(
         options=config.pipeline.options(),
-        log_level=config.log.level,
         sandbox=config.pool.sandbox,
         memory_bytes=config.pool.memory_bytes,
     )

@@ -219,10 +219,6 @@ class Ended(Struct, frozen=True):
     stack: str
 
 
-#: The four types of event, in the order of a job's life.
-EventType = Literal["started", "progress", "completed", "failed"]
-
-
 class Event(Struct, frozen=True, kw_only=True):
     """One message for an event sink. Encodes to the contract's JSON as it stands."""
 

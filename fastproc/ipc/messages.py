@@ -31,7 +31,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     """
 
     options: Options
-    log_level: str = "info"
     sandbox: Sandbox = "enforce"
     memory_bytes: int = 2 << 30
 

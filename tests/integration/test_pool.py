@@ -36,7 +36,7 @@ async def started(
     size: int = 1, timeout_s: float = PATIENCE_S, options: Options = OPTIONS
 ) -> AsyncIterator[Pool]:
     """A pool whose workers are all ready."""
-    pool = Pool(size, Settings(options=options, log_level="error"), timeout_s)
+    pool = Pool(size, Settings(options=options), timeout_s)
     pool.start()
     try:
         await until(lambda: pool.alive == size)
@@ -231,7 +231,7 @@ async def test_stopping_the_pool_ends_every_process() -> None:
 async def test_a_deployment_whose_workers_do_not_survive_their_start_is_given_up() -> None:
     options = Options(stages=("validation", "no_such_stage"))
     rules = Rules(boot_failures=2, boot_backoff_s=0.01)
-    pool = Pool(1, Settings(options=options, log_level="error"), 5.0, rules)
+    pool = Pool(1, Settings(options=options), 5.0, rules)
     pool.start()
     with pytest.raises(FleetHalted, match="did not survive its start 2 times in a row"):
         await asyncio.wait_for(asyncio.shield(pool.halted), PATIENCE_S)

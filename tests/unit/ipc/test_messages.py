@@ -133,7 +133,7 @@ def test_a_bomb_of_nested_arrays_is_refused() -> None:
 
 
 def test_a_worker_is_told_its_settings_on_its_command_line_and_inherits_no_environment() -> None:
-    settings = Settings(options=Options(optimize_quality=42), log_level="debug")
+    settings = Settings(options=Options(optimize_quality=42))
     command = launch.command(7, settings)
     assert command[1:5] == ["-I", "-m", "fastproc.worker.main", "7"]
     assert msgspec.json.decode(command[5], type=Settings) == settings
