@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import pytest
@@ -42,30 +43,31 @@ def nothing_is_left_open() -> Iterator[None]:
     assert not left, "left open:\n  " + "\n  ".join(left)
 
 
-@pytest.fixture(scope="session")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    """One Valkey for the session: `.host`, `.port`, `.url`. Isolate by queue name (`unique`)."""
+Server = TypeVar("Server", Valkey, SeaweedFS)
+
+
+def _running(make: Callable[[], Server]) -> Iterator[Server]:
+    """Yield the server, running; where it is not installed, that is said as `_missing` has it."""
     try:
-        server = Valkey(tmp_path_factory.mktemp("valkey"))
+        server = make()
         server.start()
         server.wait_ready()
     except ServerFailed as error:
         _missing(error)
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """One Valkey for the session: `.host`, `.port`, `.url`. Isolate by queue name (`unique`)."""
+    yield from _running(lambda: Valkey(tmp_path_factory.mktemp("valkey")))
 
 
 @pytest.fixture(scope="session")
 def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """One S3 server for the session. Tests want `s3`, a bucket of their own in it."""
-    try:
-        server = SeaweedFS(tmp_path_factory.mktemp("seaweedfs"))
-        server.start()
-        server.wait_ready()
-    except ServerFailed as error:
-        _missing(error)
-    yield server
-    server.stop()
+    yield from _running(lambda: SeaweedFS(tmp_path_factory.mktemp("seaweedfs")))
 
 
 @pytest.fixture(scope="session")
