@@ -342,9 +342,11 @@ async def test_what_a_server_says_stays_on_one_line(scripted, against) -> None:
 async def test_silence_is_unavailable_after_the_idle_time(scripted, against) -> None:
     scripted.answer = says(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nxx")
     started = time.monotonic()
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(StorageUnavailable) as caught:
         await against.get_into("photos", "k", room(100), nothing)
-    assert 0.2 < time.monotonic() - started < 0.55
+    assert time.monotonic() - started > 0.2
+    # The total time would say so; which of the two it was must not hang on how busy the machine is.
+    assert "more than" not in str(caught.value)
 
 
 async def test_a_dripping_body_is_unavailable_after_the_total_time(scripted, against) -> None:
