@@ -36,9 +36,9 @@ from throughput import finished, service
 
 import fastproc
 from fastproc.bullmq.producer import producer
-from fastproc.config import QueueConfig
-from fastproc.demo.child import free_ports
-from fastproc.demo.stand import Stand, stand
+from fastproc.config.settings import QueueConfig
+from fastproc.embedded.child import free_ports
+from fastproc.embedded.stand import Stand, stand
 
 HERE = Path(__file__).resolve().parent
 #: A killer is known by its width, which is all that the stage looks at.

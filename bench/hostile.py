@@ -35,8 +35,8 @@ from msgspec import Struct
 from throughput import finished, service
 
 from fastproc.bullmq.producer import producer
-from fastproc.demo.child import free_ports
-from fastproc.demo.stand import Stand, stand
+from fastproc.embedded.child import free_ports
+from fastproc.embedded.stand import Stand, stand
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1] / "shared"

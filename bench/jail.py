@@ -20,7 +20,7 @@ import pyvips
 
 from fastproc.core.model import Options
 from fastproc.ipc.messages import Settings
-from fastproc.supervisor.pool import Pool
+from fastproc.supervisor.workers.pool import Pool
 
 MODES = ("off", "enforce")
 TIMEOUT_S = 120.0

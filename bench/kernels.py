@@ -35,17 +35,18 @@ from PIL import Image, ImageOps
 from ssimulacra2 import compute_ssimulacra2
 
 from fastproc.app import started_pool
-from fastproc.config import load
-from fastproc.core import gate
+from fastproc.config.settings import load
+from fastproc.core.gate import judge as gate
 from fastproc.core.model import Options
 from fastproc.core.plan import JPEG_REDUCTIONS, fit, make_plan
 from fastproc.ipc.messages import Done
-from fastproc.worker import colour, image, stage
+from fastproc.worker import colour, stage
 from fastproc.worker.encoders import Encoders
 from fastproc.worker.main import _keep_memory
 from fastproc.worker.pipeline import Pipeline
 from fastproc.worker.source import Source
 from fastproc.worker.stage import Work
+from fastproc.worker.vips import image
 
 HERE = Path(__file__).parent
 NODE_MODULES = HERE.parent / "tests/golden/node_modules"

@@ -22,8 +22,8 @@ import uuid
 import psutil
 
 from fastproc.bullmq.producer import producer
-from fastproc.config import QueueConfig, RedisConfig
-from fastproc.demo.servers import Valkey
+from fastproc.config.settings import QueueConfig, RedisConfig
+from fastproc.embedded.servers import Valkey
 
 HERE = pathlib.Path(__file__).parent
 NODE_MODULES = HERE.parent / "tests/conformance/node_modules"

@@ -26,8 +26,8 @@ from pathlib import Path
 import psutil
 
 from fastproc.bullmq.producer import Producer, producer
-from fastproc.demo.child import free_ports
-from fastproc.demo.stand import Stand, stand
+from fastproc.embedded.child import free_ports
+from fastproc.embedded.stand import Stand, stand
 
 
 def cpu_s(process: psutil.Process) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastproc.cli import main
+from fastproc.commands.cli import main
 
 if __name__ == "__main__":
     main()

@@ -22,22 +22,22 @@ from fastproc.backends.events_redis import RedisEventSink
 from fastproc.backends.metadata_sqlite import SqliteMetadataStore
 from fastproc.backends.objects_s3 import S3ObjectStore
 from fastproc.backends.quarantine import vault_of
-from fastproc.bullmq.connection import Pipe
 from fastproc.bullmq.opening import opened
+from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.scripts import installed_version
-from fastproc.config import Config
+from fastproc.config.host import service_name
+from fastproc.config.settings import Config
 from fastproc.core.errors import ConfigError, FleetHalted
 from fastproc.core.limit import TokenBucket
-from fastproc.host import service_name
 from fastproc.ipc.messages import Ready, Settings
 from fastproc.supervisor.budget import ByteBudget
+from fastproc.supervisor.evidence import Quarantine
 from fastproc.supervisor.http import HttpServer
 from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.job import JobLine, Ports
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
-from fastproc.supervisor.pool import Pool
-from fastproc.supervisor.quarantine import Quarantine
+from fastproc.supervisor.workers.pool import Pool
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from fastproc.backends.metadata_sqlite import create_schema
-from fastproc.config import S3Config
-from fastproc.demo.child import ServerFailed
-from fastproc.demo.servers import SeaweedFS, Valkey
+from fastproc.config.settings import S3Config
+from fastproc.embedded.child import ServerFailed
+from fastproc.embedded.servers import SeaweedFS, Valkey
 from tests.leaks import Held
 
 # A busy machine makes an example slow, which says nothing of the code; in CI the same examples run every time.

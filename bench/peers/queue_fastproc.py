@@ -14,12 +14,12 @@ from fastproc.backends.events_redis import RedisEventSink
 from fastproc.bullmq import scripts
 from fastproc.bullmq.address import connector
 from fastproc.bullmq.client import Client, greeting
-from fastproc.bullmq.connection import Pipe, Waiter
 from fastproc.bullmq.decode import Defaults
 from fastproc.bullmq.fetcher import FetchedBy, Fetcher
+from fastproc.bullmq.pipe import Pipe, Waiter
 from fastproc.bullmq.protocol import Keys
 from fastproc.bullmq.queue import BullQueue, Sweep
-from fastproc.config import RedisConfig
+from fastproc.config.settings import RedisConfig
 from fastproc.core.model import Event, Job
 from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.locks import LockKeeper

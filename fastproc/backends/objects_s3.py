@@ -26,7 +26,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 from msgspec import Struct
 
-from fastproc.config import S3Config
+from fastproc.config.settings import S3Config
 from fastproc.core.errors import ObjectNotFound, SourceTooLarge, StorageUnavailable, Unreachable
 from fastproc.supervisor.ports import Admit, Fetched, Upload
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 from msgspec import structs
 
-from fastproc.config_quarantine import QuarantineConfig
+from fastproc.config.quarantine import QuarantineConfig
 from fastproc.core.errors import ConfigError
 from fastproc.core.evidence import ID, Evidence, Kept, superfluous
 from fastproc.supervisor.ports import ObjectStore, Upload, Vault

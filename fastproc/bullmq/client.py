@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastproc.bullmq import protocol
-from fastproc.bullmq.connection import Pipe, ReplyError
+from fastproc.bullmq.pipe import Pipe, ReplyError
 from fastproc.bullmq.protocol import Arg, Fetch, Fetched, Keys, Outcome, Standing
 from fastproc.bullmq.scheduler import Iteration, looks_legacy
 from fastproc.bullmq.scripts import Script

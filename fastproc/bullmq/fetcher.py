@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from fastproc.bullmq import decode, scheduler
 from fastproc.bullmq.client import Client
-from fastproc.bullmq.connection import Waiter
+from fastproc.bullmq.pipe import Waiter
 from fastproc.bullmq.protocol import Fetch, Fetched, text
 from fastproc.core.errors import LockLost, QueueUnavailable
 from fastproc.core.model import Job

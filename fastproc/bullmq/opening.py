@@ -9,15 +9,16 @@ from contextlib import asynccontextmanager
 
 from msgspec import Struct
 
-from fastproc.bullmq import scripts, server
+from fastproc.bullmq import scripts
+from fastproc.bullmq import server_check as server
 from fastproc.bullmq.address import connector
 from fastproc.bullmq.client import Client, greeting
-from fastproc.bullmq.connection import Pipe, Waiter
 from fastproc.bullmq.decode import Defaults
 from fastproc.bullmq.fetcher import FetchedBy, Fetcher
+from fastproc.bullmq.pipe import Pipe, Waiter
 from fastproc.bullmq.protocol import Keys
 from fastproc.bullmq.queue import BullQueue, Sweep
-from fastproc.config import Config
+from fastproc.config.settings import Config
 from fastproc.core.errors import QueueUnavailable, Unreachable
 
 

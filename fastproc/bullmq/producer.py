@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from fastproc.bullmq.address import plain_client
 from fastproc.bullmq.protocol import Keys, text
-from fastproc.config import QueueConfig, RedisConfig
+from fastproc.config.settings import QueueConfig, RedisConfig
 from fastproc.core.errors import Unreachable
 
 #: States of BullMQ's getJobCounts, in the order of a job's life.

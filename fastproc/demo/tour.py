@@ -19,15 +19,15 @@ from rich.console import Console
 from fastproc.app import Service
 from fastproc.bullmq.address import plain_client
 from fastproc.bullmq.producer import Producer, producer
-from fastproc.commands import CONTENT_TYPES, photo_ids
-from fastproc.config import Config
-from fastproc.console import PhotoProgress, ResultRow, live_progress, results_table, summary_line
+from fastproc.commands.check import CONTENT_TYPES, photo_ids
+from fastproc.config.settings import Config
 from fastproc.core import naming
 from fastproc.core.errors import Unreachable
 from fastproc.core.model import Json
 from fastproc.demo import pictures
-from fastproc.demo.sheet import SheetEntry, contact_sheet, sheet_lines
-from fastproc.demo.stand import Stand, stand
+from fastproc.embedded.stand import Stand, stand
+from fastproc.terminal.console import PhotoProgress, ResultRow, live_progress, results_table, summary_line
+from fastproc.terminal.contact_sheet import SheetEntry, contact_sheet, sheet_lines
 
 #: Three attempts with a short backoff, so that a retry can be watched.
 JOB_OPTIONS = {"attempts": 3, "backoff": {"type": "exponential", "delay": 500}}

@@ -33,11 +33,11 @@ from fastproc.core.errors import (
 )
 from fastproc.core.model import Completed, Ended, Event, GiveUp, Job, Json, Report, Retry, Stored
 from fastproc.supervisor.budget import ByteBudget
+from fastproc.supervisor.evidence import Quarantine
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
-from fastproc.supervisor.pool import Loan, OnStage, Result
 from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Queue, Row, Upload
-from fastproc.supervisor.quarantine import Quarantine
+from fastproc.supervisor.workers.pool import Loan, OnStage, Result
 
 log = logging.getLogger(__name__)
 

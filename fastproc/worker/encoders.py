@@ -16,8 +16,8 @@ from typing import Final
 from msgspec import Struct
 
 from fastproc.core.model import Format, Options
-from fastproc.worker import image
-from fastproc.worker.image import Image
+from fastproc.worker.vips import image
+from fastproc.worker.vips.image import Image
 
 #: Up to this many pixels on the longer side jpegli must not save where the eye is distracted: so small, every pixel is
 #: looked at. At mozjpeg's bytes that is worth 4 points of SSIMULACRA2 at 150 pixels, 1 at 300, nothing at 600.

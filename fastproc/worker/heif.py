@@ -12,8 +12,8 @@ import pi_heif
 from pi_heif import options
 
 from fastproc.core.errors import FileCorrupted, UnsupportedFormat, WorkerOutOfMemory
-from fastproc.worker import image
-from fastproc.worker.image import Image, Traits
+from fastproc.worker.vips import image
+from fastproc.worker.vips.image import Image, Traits
 
 # One process a core; and of all that a container may hold only the picture is wanted.
 options.DECODE_THREADS = 1

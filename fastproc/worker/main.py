@@ -27,9 +27,10 @@ from fastproc.ipc import launch
 from fastproc.ipc.blob import Lanes
 from fastproc.ipc.channel import WorkerChannel
 from fastproc.ipc.messages import GATE, Done, Failed, Progress, Ready, Settings, Task
-from fastproc.worker import encoders, heif, image, stage
-from fastproc.worker.jail import Jail, JailError
+from fastproc.worker import encoders, heif, stage
+from fastproc.worker.jail.jail import Jail, JailError
 from fastproc.worker.pipeline import Pipeline, bounded
+from fastproc.worker.vips import image
 
 #: malloc.h: what malloc keeps at the top of its heap, and from which size on it maps and unmaps instead. One photo of
 #: 12 megapixels after another is encoded in the same memory, for 20 ms less each than in fresh pages; the memory of a

@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from fastproc.core import gate
 from fastproc.core.errors import ImageTooComplex, ProcessingError, TaskError, WorkerOutOfMemory
+from fastproc.core.gate import judge as gate
 from fastproc.core.model import Options, Rendition, Report
 from fastproc.core.plan import make_plan
 from fastproc.ipc.messages import GATE, MAX_MESSAGE_BYTES, Done, Failed

@@ -12,12 +12,14 @@ import hashlib
 from functools import cached_property
 from typing import Any
 
-from fastproc.core import ending
 from fastproc.core.errors import FileCorrupted
+from fastproc.core.gate import truncation as ending
 from fastproc.core.model import Header, Options
 from fastproc.core.plan import fit, reduction
-from fastproc.worker import exif, heif, image
-from fastproc.worker.image import Image, Slices, Traits
+from fastproc.worker import heif
+from fastproc.worker.exif import fields as exif
+from fastproc.worker.vips import image
+from fastproc.worker.vips.image import Image, Slices, Traits
 
 #: The base where no thumbnail is wanted: enough for statistics.
 SMALLEST_BASE_PX = 128

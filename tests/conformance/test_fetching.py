@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from fastproc.bullmq import connection, fetcher, scripts
+from fastproc.bullmq import fetcher, scripts
+from fastproc.bullmq import pipe as connection
 from tests.conformance.conftest import Both, Side, photo
 from tests.conformance.spy import Deaf, Spy
 

@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from fastproc.bullmq import decode
-from fastproc.core import gate, naming, record
+from fastproc.core import naming, record
 from fastproc.core.errors import ImageError
+from fastproc.core.gate import judge as gate
 from fastproc.core.model import Job, Limits, Rendition, Report, Stored
 from fastproc.ipc.messages import Done, Failed, FromWorker, Progress, Ready, decode_from_worker, encode
-from fastproc.supervisor.trust import Distrust, failure_of, renditions_of
-from fastproc.worker import exif
+from fastproc.supervisor.workers.trust import Distrust, failure_of, renditions_of
+from fastproc.worker.exif import fields as exif
 from tests import pictures
 
 ALL = ("jpeg", "png", "webp", "heic", "avif", "gif")

@@ -20,8 +20,8 @@ import psutil
 import redis
 
 from fastproc.bullmq.producer import producer
-from fastproc.config import QueueConfig, RedisConfig, S3Config
-from fastproc.demo.servers import Valkey
+from fastproc.config.settings import QueueConfig, RedisConfig, S3Config
+from fastproc.embedded.servers import Valkey
 
 #: No timing is tighter than this: two cores may have much else to do.
 PATIENCE_S = 40.0

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from fastproc.config import Config, S3Config, table
-from fastproc.demo.child import free_ports
-from fastproc.demo.servers import Valkey
-from fastproc.exits import Exit
+from fastproc.config.settings import Config, S3Config, table
+from fastproc.embedded.child import free_ports
+from fastproc.embedded.servers import Valkey
+from fastproc.terminal.exits import Exit
 from tests import pictures
 from tests.integration.service import PATIENCE_S, Place
 

@@ -13,9 +13,9 @@ import psutil
 import pytest
 import redis
 
-from fastproc.demo import child, servers
-from fastproc.demo.child import ServerFailed, free_ports
-from fastproc.demo.servers import SeaweedFS, Valkey, together
+from fastproc.embedded import child, servers
+from fastproc.embedded.child import ServerFailed, free_ports
+from fastproc.embedded.servers import SeaweedFS, Valkey, together
 
 
 def listening(pid: int) -> set[tuple[str, int]]:
@@ -107,7 +107,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_servers_die_with_an_owner_that_was_killed(tmp_path: Path) -> None:
     script = (
-        "import sys, time, pathlib; from fastproc.demo.servers import Valkey, SeaweedFS, together\n"
+        "import sys, time, pathlib; from fastproc.embedded.servers import Valkey, SeaweedFS, together\n"
         "folder = pathlib.Path(sys.argv[1]); v, s = Valkey(folder / 'v'), SeaweedFS(folder / 's')\n"
         "with together(v, s): print(v.pid, s.pid, *s._ports, flush=True); time.sleep(60)"
     )

@@ -14,9 +14,9 @@ import redis.asyncio
 
 from fastproc.backends.events_redis import RedisEventSink
 from fastproc.bullmq.address import connector
-from fastproc.bullmq.connection import Pipe
-from fastproc.config import RedisConfig
-from fastproc.demo.servers import Valkey
+from fastproc.bullmq.pipe import Pipe
+from fastproc.config.settings import RedisConfig
+from fastproc.embedded.servers import Valkey
 from tests.integration.suite_events import EventSinkSuite, event
 
 

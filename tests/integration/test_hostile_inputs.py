@@ -15,9 +15,9 @@ from urllib.parse import unquote
 import pytest
 from msgspec import structs
 
-from fastproc.config import S3Config
-from fastproc.demo.servers import Valkey
-from fastproc.exits import Exit
+from fastproc.config.settings import S3Config
+from fastproc.embedded.servers import Valkey
+from fastproc.terminal.exits import Exit
 from tests import pictures
 from tests.integration.service import Place, Service
 

@@ -27,7 +27,7 @@ from fastproc.core.errors import TaskError, WorkerCrashed, WorkerOutOfMemory, Wo
 from fastproc.core.model import Limits, Options, Sandbox
 from fastproc.ipc import launch
 from fastproc.ipc.messages import Settings
-from fastproc.supervisor.pool import Pool, Result
+from fastproc.supervisor.workers.pool import Pool, Result
 from tests import pictures, traitor
 
 PATIENCE_S = 30.0

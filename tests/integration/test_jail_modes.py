@@ -16,7 +16,7 @@ from fastproc.core.fleet import Rules
 from fastproc.core.model import Limits, Options
 from fastproc.ipc import launch
 from fastproc.ipc.messages import Settings
-from fastproc.supervisor.pool import Pool
+from fastproc.supervisor.workers.pool import Pool
 from tests import pictures
 from tests.integration.test_jail import (
     PATIENCE_S,
@@ -33,7 +33,8 @@ OPTIONS = Options(limits=Limits(max_source_bytes=8 << 20))
 #: becomes the worker.
 POORER_KERNEL = """
 import os, sys
-from fastproc.worker import kernel, seccomp
+from fastproc.worker.jail import kernel
+from fastproc.worker.jail import seccomp
 import platform, struct
 numbers = [int(number) for number in sys.argv[1].split(",")]
 code = [(0x20, 0, 0, 0)]
@@ -137,7 +138,8 @@ async def test_a_worker_that_was_given_a_secret_does_not_get_ready(monkeypatch: 
 #: The worker itself, with one call less than it needs.
 TIGHTER = """
 import os, sys
-from fastproc.worker import main, seccomp
+from fastproc.worker import main
+from fastproc.worker.jail import seccomp
 seccomp.ALLOWED = tuple(name for name in seccomp.ALLOWED if name != "getrusage")
 seccomp.REFUSED += {more}
 os._exit(main.main(sys.argv))

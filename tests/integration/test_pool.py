@@ -18,7 +18,7 @@ from fastproc.core.errors import FileCorrupted, FleetHalted, WorkerCrashed, Work
 from fastproc.core.fleet import Rules
 from fastproc.core.model import Limits, Options
 from fastproc.ipc.messages import Settings
-from fastproc.supervisor.pool import Pool, Result
+from fastproc.supervisor.workers.pool import Pool, Result
 from tests import pictures
 
 #: No timing here is tighter than this: two cores may have much else to do.

@@ -16,11 +16,11 @@ from redis import Redis
 
 from fastproc.bullmq.opening import Opened, opened
 from fastproc.bullmq.producer import producer
-from fastproc.config import Config, load
+from fastproc.config.settings import Config, load
 from fastproc.core.errors import Unreachable
 from fastproc.core.model import Job
-from fastproc.demo.child import HOST, Child, free_ports, packaged_binary
-from fastproc.demo.servers import Valkey
+from fastproc.embedded.child import HOST, Child, free_ports, packaged_binary
+from fastproc.embedded.servers import Valkey
 
 
 @contextmanager
@@ -232,7 +232,7 @@ async def _through_a_failover(conf: Path, watcher: int, first: Valkey, replica: 
 
 
 async def test_a_server_that_is_too_old_or_evicts_is_told_apart() -> None:
-    from fastproc.bullmq.server import judge
+    from fastproc.bullmq.server_check import judge
 
     assert "too old" in judge({"redis_version": "6.0.16"}).refusal
     assert not judge({"redis_version": "6.2.0"}).refusal

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from fastproc.config import S3Config
-from fastproc.demo.child import free_ports
-from fastproc.demo.servers import Valkey
-from fastproc.exits import Exit
+from fastproc.config.settings import S3Config
+from fastproc.embedded.child import free_ports
+from fastproc.embedded.servers import Valkey
+from fastproc.terminal.exits import Exit
 from tests import pictures
 from tests.integration.service import Place, Service, eventually, frozen
 

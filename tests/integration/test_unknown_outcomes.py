@@ -16,9 +16,9 @@ from redis import Redis
 
 from fastproc.bullmq.opening import Opened, opened
 from fastproc.bullmq.producer import producer
-from fastproc.config import Config, load
+from fastproc.config.settings import Config, load
 from fastproc.core.model import Job
-from fastproc.demo.servers import Valkey
+from fastproc.embedded.servers import Valkey
 
 Cut = Literal["request", "reply"]
 

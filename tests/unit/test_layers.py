@@ -223,7 +223,7 @@ def test_no_file_keeps_a_permission_that_it_does_not_use(package: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source", "problem"),
     [
-        ("core/plan.py", "from fastproc.config import Config", "core may not import fastproc.config.Config"),
+        ("core/plan.py", "from fastproc.config.settings import Config", "core may not import fastproc.config.settings.Config"),
         ("core/plan.py", "import fastproc.ipc.blob", "core may not import fastproc.ipc.blob"),
         ("ipc/blob.py", "import fastproc", "ipc may not import fastproc"),
         ("bullmq/client.py", "from fastproc.worker import main", "bullmq may not import fastproc.worker.main"),

@@ -9,8 +9,9 @@ from __future__ import annotations
 from statistics import median
 from typing import Final
 
-from fastproc.worker import dct, image
+from fastproc.worker.digest import dct
 from fastproc.worker.stage import StageResult, Work
+from fastproc.worker.vips import image
 
 NAME: Final = "phash"
 

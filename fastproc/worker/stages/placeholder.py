@@ -9,8 +9,9 @@ import base64
 from typing import Final
 
 from fastproc.core.plan import fit
-from fastproc.worker import blurhash, image, thumbhash
+from fastproc.worker.digest import blurhash, thumbhash
 from fastproc.worker.stage import StageResult, Work
+from fastproc.worker.vips import image
 
 NAME: Final = "placeholder"
 

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from fastproc.core.errors import Unreachable
-from fastproc.demo.child import free_ports
+from fastproc.embedded.child import free_ports
 from fastproc.supervisor.http import HttpServer
 from fastproc.supervisor.metrics import Metrics
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fastproc.core.model import Format, Options, ThumbnailSpec
-from fastproc.worker import encoders, image, jpegli
+from fastproc.worker import encoders, jpegli
+from fastproc.worker.vips import image
 from tests import pictures
 
 ENCODE = encoders.choose("jpeg").encode

@@ -16,9 +16,10 @@ from fastproc.core.errors import FileCorrupted, MimeMismatch
 from fastproc.core.model import Format, Limits, Options, ThumbnailSpec
 from fastproc.ipc import messages
 from fastproc.ipc.messages import Done, Failed
-from fastproc.worker import image, pipeline, source, stage
+from fastproc.worker import pipeline, source, stage
 from fastproc.worker.pipeline import Pipeline
 from fastproc.worker.stages.validation import declared_format
+from fastproc.worker.vips import image
 from tests import pictures
 from tests.unit.worker.conftest import ENCODERS, OPTIONS, Run
 

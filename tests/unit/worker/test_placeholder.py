@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 
-from fastproc.worker import blurhash, dct, thumbhash
+from fastproc.worker.digest import blurhash, dct, thumbhash
 from tests import pictures
 from tests.unit.worker.conftest import Run
 

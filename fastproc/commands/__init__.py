@@ -1,0 +1,1 @@
+"""The command line: argv in `cli`, and one file a command."""

@@ -1,0 +1,1 @@
+"""Every setting: one file a room, checked all at once when a command starts."""

@@ -1,0 +1,99 @@
+"""Settings of the pipeline: what is made of a photo, and what a photo may ask. A part of `config`, under its rules."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Struct
+
+from fastproc.config import values
+from fastproc.config.values import var
+from fastproc.core.model import Format, Integrity, Limits, Options, ThumbnailSpec
+
+#: WebP's 14 bits; what libvips takes for AVIF is one more.
+MAX_SIDE_OUTSIDE_JPEG_PX = 16_383
+
+
+class PipelineConfig(Struct, frozen=True, kw_only=True):
+    """What is made of a photo, and what a photo may ask."""
+
+    stages: Annotated[tuple[str, ...], var("PIPELINE", "stages in order", extra={"parse": values.names})] = (
+        Options().stages
+    )
+    thumbnails: Annotated[
+        tuple[ThumbnailSpec, ...],
+        var(
+            "THUMBNAILS",
+            "`name:side:quality` or `name:side:quality:format`, separated by commas; quality as mozjpeg has it,"
+            " in every format",
+            extra={"parse": values.thumbnails},
+        ),
+    ] = Options().thumbnails
+    thumbnail_format: Annotated[
+        Format, var("THUMBNAIL_FORMAT", "`jpeg`, `webp` or `avif`, for thumbnails that name no format")
+    ] = "jpeg"
+    optimize_threshold_bytes: Annotated[
+        int, var("OPTIMIZE_THRESHOLD_BYTES", "photos larger than this get an optimised copy", ge=0)
+    ] = 2 << 20
+    optimize_quality: Annotated[
+        int, var("OPTIMIZE_QUALITY", "its quality, as mozjpeg has it", ge=1, le=100)
+    ] = 85
+    optimize_format: Annotated[Format, var("OPTIMIZE_FORMAT", "its format: `jpeg`, `webp` or `avif`")] = (
+        "jpeg"
+    )
+    optimize_min_saving_percent: Annotated[
+        float, var("OPTIMIZE_MIN_SAVING_PERCENT", "it is kept when it saves more than this", ge=0, lt=100)
+    ] = 10.0
+    integrity: Annotated[
+        Integrity,
+        var(
+            "INTEGRITY",
+            "`strict`: photos that are cut short or damaged fail; `truncated`: those cut short pass with what there is"
+            " and a warning; `lenient`: damaged ones too, if they can be decoded",
+        ),
+    ] = "strict"
+    exif_gps: Annotated[
+        Literal["keep", "strip"],
+        var("EXIF_GPS", "`keep` or `strip` the position where the photo was taken, for row and events"),
+    ] = "keep"
+    formats: Annotated[
+        tuple[str, ...],
+        var(
+            "ALLOWED_FORMATS",
+            "formats that are processed; `gif` may be added",
+            extra={"parse": values.formats},
+        ),
+    ] = Limits().formats
+    min_side_px: Annotated[int, var("MIN_SIDE_PX", "shortest side allowed", ge=1)] = 100
+    max_side_px: Annotated[int, var("MAX_SIDE_PX", "longest side allowed", ge=1, le=65535)] = 10_000
+    max_pixels: Annotated[int, var("MAX_PIXELS", "pixels allowed", ge=1)] = 100_000_000
+    max_source_bytes: Annotated[int, var("MAX_SOURCE_BYTES", "bytes allowed", ge=1024, le=2 << 30)] = 64 << 20
+    max_decoded_bytes: Annotated[
+        int, var("MAX_DECODED_BYTES", "estimated memory of a decode allowed", ge=1 << 20)
+    ] = 1_500_000_000
+    max_scans: Annotated[int, var("MAX_SCANS", "scans of a progressive JPEG allowed", ge=1)] = 64
+    max_frames: Annotated[int, var("MAX_FRAMES", "frames of an animation allowed", ge=1)] = 5000
+    max_exif_bytes: Annotated[
+        int, var("MAX_EXIF_BYTES", "bytes of EXIF that are read; more is ignored", ge=0)
+    ] = 1 << 20
+    max_icc_bytes: Annotated[int, var("MAX_ICC_BYTES", "bytes of a colour profile allowed", ge=0)] = 4 << 20
+
+    def options(self) -> Options:
+        """The same as the worker's Options."""
+        limits = {name: getattr(self, name) for name in Limits.__struct_fields__}
+        own = {name: getattr(self, name) for name in Options.__struct_fields__ if name != "limits"}
+        return Options(**own, limits=Limits(**limits))
+
+    def conflicts(self) -> list[str]:
+        """Return the problems between these settings, each beginning with its variable."""
+        found = []
+        if self.min_side_px > self.max_side_px:
+            found.append(f"MIN_SIDE_PX: {self.min_side_px} is more than MAX_SIDE_PX ({self.max_side_px})")
+        if self.optimize_format != "jpeg" and self.max_side_px > MAX_SIDE_OUTSIDE_JPEG_PX:
+            found.append(
+                f"OPTIMIZE_FORMAT: {self.optimize_format} holds sides of {MAX_SIDE_OUTSIDE_JPEG_PX} px at most,"
+                f" MAX_SIDE_PX is {self.max_side_px}"
+            )
+        if self.stages[:1] != ("validation",):
+            found.append("PIPELINE: the first stage must be validation, it guards the others")
+        return found

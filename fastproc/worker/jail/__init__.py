@@ -1,0 +1,1 @@
+"""What shuts a worker in: limits, Landlock, seccomp, in the order that they need."""

@@ -1,0 +1,333 @@
+"""Settings: defaults, parsing, every problem at once, secrets, and the README's table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastproc.config.settings import NOT_SERVED, Config, Setting, load, table
+from fastproc.core.errors import ConfigError
+from fastproc.core.model import Limits, Options, ThumbnailSpec
+
+README = Path(__file__).parents[3] / "README.md"
+
+
+def problems(env: Mapping[str, str]) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(env, 4)
+    return caught.value.problems
+
+
+#: Variable -> (default, a text that is none of it, what that text becomes, where it lands).
+VARIABLES = {
+    "REDIS_HOST": ("localhost", "redis.example", "redis.example", "redis.host"),
+    "REDIS_PORT": (6379, "7000", 7000, "redis.port"),
+    "REDIS_PASSWORD": (None, "hush", "hush", "redis.password"),
+    "REDIS_URL": (None, "rediss://u:p@h:1/2", "rediss://u:p@h:1/2", "redis.url"),
+    "QUEUE_NAME": ("photo-processing", "other", "other", "queue.name"),
+    "QUEUE_PREFIX": ("bull", "{b}", "{b}", "queue.prefix"),
+    "WORKER_MAX_RETRIES": (3, "7", 7, "queue.max_retries"),
+    "LOCK_DURATION_MS": (30_000, "2000", 2000, "queue.lock_duration_ms"),
+    "STALLED_INTERVAL_MS": (30_000, "1000", 1000, "queue.stalled_interval_ms"),
+    "MAX_STALLED_COUNT": (1, "0", 0, "queue.max_stalled_count"),
+    "RATE_LIMIT_MAX": (10, "0", 0, "limiter.max"),
+    "RATE_LIMIT_DURATION_MS": (1000, "60000", 60_000, "limiter.duration_ms"),
+    "MINIO_ENDPOINT": ("localhost", "minio", "minio", "s3.endpoint"),
+    "MINIO_PORT": (9000, "443", 443, "s3.port"),
+    "MINIO_USE_SSL": (False, "TRUE", True, "s3.use_ssl"),
+    "MINIO_ACCESS_KEY": ("minioadmin", "me", "me", "s3.access_key"),
+    "MINIO_SECRET_KEY": ("minioadmin123", "hush", "hush", "s3.secret_key"),
+    "MINIO_BUCKET": ("photos", "pictures", "pictures", "s3.bucket"),
+    "MINIO_REGION": ("us-east-1", "eu-west-1", "eu-west-1", "s3.region"),
+    "ALLOWED_BUCKETS": ((), "a, b,,c", ("a", "b", "c"), "s3.allowed_buckets"),
+    "PUBLIC_URL": (None, "https://cdn.example/p", "https://cdn.example/p", "s3.public_url"),
+    "SQLITE_PATH": ("./data/photos.db", "/x/y.db", "/x/y.db", "database.sqlite_path"),
+    "WORKER_CONCURRENCY": (4, "2", 2, "pool.workers"),
+    "PREFETCH": (None, "3", 3, "pool.prefetch"),
+    "MAX_INFLIGHT_BYTES": (512 << 20, "100000000", 100_000_000, "pool.max_inflight_bytes"),
+    "JOB_TIMEOUT_S": (120.0, "2.5", 2.5, "pool.job_timeout_s"),
+    "WORKER_MEMORY_BYTES": (2 << 30, "3000000000", 3_000_000_000, "pool.memory_bytes"),
+    "WORKER_SANDBOX": ("enforce", "Best-Effort", "best-effort", "pool.sandbox"),
+    "SHUTDOWN_GRACE_S": (30.0, "0", 0.0, "pool.shutdown_grace_s"),
+    "PIPELINE": (Options().stages, "validation, phash", ("validation", "phash"), "pipeline.stages"),
+    "THUMBNAILS": (Options().thumbnails, "s:10:1", (ThumbnailSpec("s", 10, 1),), "pipeline.thumbnails"),
+    "THUMBNAIL_FORMAT": ("jpeg", "WebP", "webp", "pipeline.thumbnail_format"),
+    "OPTIMIZE_THRESHOLD_BYTES": (2_097_152, "0", 0, "pipeline.optimize_threshold_bytes"),
+    "OPTIMIZE_QUALITY": (85, "100", 100, "pipeline.optimize_quality"),
+    "OPTIMIZE_FORMAT": ("jpeg", "avif", "avif", "pipeline.optimize_format"),
+    "OPTIMIZE_MIN_SAVING_PERCENT": (10.0, "2.5", 2.5, "pipeline.optimize_min_saving_percent"),
+    "INTEGRITY": ("strict", "Lenient", "lenient", "pipeline.integrity"),
+    "EXIF_GPS": ("keep", "STRIP", "strip", "pipeline.exif_gps"),
+    "ALLOWED_FORMATS": (Limits().formats, "JPEG,gif", ("jpeg", "gif"), "pipeline.formats"),
+    "MIN_SIDE_PX": (100, "1", 1, "pipeline.min_side_px"),
+    "MAX_SIDE_PX": (10_000, "20000", 20_000, "pipeline.max_side_px"),
+    "MAX_PIXELS": (100_000_000, "5", 5, "pipeline.max_pixels"),
+    "MAX_SOURCE_BYTES": (67_108_864, "1024", 1024, "pipeline.max_source_bytes"),
+    "MAX_DECODED_BYTES": (1_500_000_000, "2000000", 2_000_000, "pipeline.max_decoded_bytes"),
+    "MAX_SCANS": (64, "10", 10, "pipeline.max_scans"),
+    "MAX_FRAMES": (5000, "1", 1, "pipeline.max_frames"),
+    "MAX_EXIF_BYTES": (1 << 20, "0", 0, "pipeline.max_exif_bytes"),
+    "MAX_ICC_BYTES": (4 << 20, "0", 0, "pipeline.max_icc_bytes"),
+    "QUARANTINE": (None, "/var/bad", "/var/bad", "quarantine.place"),
+    "QUARANTINE_MAX_BYTES": (1 << 30, "5000000", 5_000_000, "quarantine.max_bytes"),
+    "QUARANTINE_MAX_AGE_DAYS": (30.0, "0.5", 0.5, "quarantine.max_age_days"),
+    "HTTP_HOST": ("0.0.0.0", "::1", "::1", "http.host"),
+    "HTTP_PORT": (8080, "0", 0, "http.port"),
+    "LOG_LEVEL": ("info", "WARN", "warn", "log.level"),
+}
+
+
+def at(config: Config, path: str) -> object:
+    room, name = path.split(".")
+    return getattr(getattr(config, room), name)
+
+
+def test_every_variable_is_known_here_and_no_other() -> None:
+    assert [row.env for row in table(Config())] == list(VARIABLES)
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_a_variable_has_the_contracts_default(name: str) -> None:
+    default, _, _, path = VARIABLES[name]
+    assert at(load({}, 4), path) == default
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_an_empty_variable_counts_as_unset(name: str) -> None:
+    assert load({name: ""}, 4) == load({name: " \t"}, 4) == load({}, 4)
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_a_variable_lands_in_its_place_and_nowhere_else(name: str) -> None:
+    _, text, value, path = VARIABLES[name]
+    # What a value of one variable asks of another.
+    also = {"WORKER_CONCURRENCY": "4"} if name != "WORKER_CONCURRENCY" else {}
+    found, plain = load({**also, name: f" {text} "}, 4), load(also, 4)
+    assert at(found, path) == value
+    assert type(at(found, path)) is type(value)
+    differing = [p for *_, p in VARIABLES.values() if at(found, p) != at(plain, p)]
+    assert differing == [path]
+
+
+def test_the_workers_default_to_the_cores() -> None:
+    assert load({}, 7).pool.workers == 7
+    assert load({"WORKER_CONCURRENCY": "3"}, 7).pool.workers == 3
+
+
+def test_the_slots_are_the_workers_and_as_many_again_or_the_prefetch() -> None:
+    assert load({}, 4).pool.slots == 8
+    assert load({"PREFETCH": "0"}, 4).pool.slots == 4
+    assert load({"PREFETCH": "1"}, 4).pool.slots == 5
+
+
+def test_a_job_may_name_the_own_bucket_or_else_those_allowed() -> None:
+    assert load({"MINIO_BUCKET": "mine"}, 1).s3.buckets == ("mine",)
+    assert load({"MINIO_BUCKET": "mine", "ALLOWED_BUCKETS": "a,b"}, 1).s3.buckets == ("a", "b")
+
+
+def test_the_pipelines_settings_reach_the_worker() -> None:
+    options = load(
+        {"MAX_SCANS": "9", "OPTIMIZE_QUALITY": "50", "THUMBNAILS": "x:20:30"}, 1
+    ).pipeline.options()
+    assert (options.limits.max_scans, options.optimize_quality) == (9, 50)
+    assert options.thumbnails == (ThumbnailSpec("x", 20, 30),)
+    assert Config().pipeline.options() == Options()
+
+
+WRONG = {
+    "REDIS_PORT": ["0", "65536", "x", "1.5"],
+    "REDIS_URL": ["http://h", "redis://", "h:6379", "redis+sentinel://h:1", "redis+odd://h"],
+    "QUEUE_NAME": ["a:b"],
+    "WORKER_MAX_RETRIES": ["0", "101", "three"],
+    "LOCK_DURATION_MS": ["999", "1e9"],
+    "STALLED_INTERVAL_MS": ["0"],
+    "MAX_STALLED_COUNT": ["-1"],
+    "RATE_LIMIT_MAX": ["-1"],
+    "RATE_LIMIT_DURATION_MS": ["0"],
+    "MINIO_ENDPOINT": ["http://minio", "minio:9000", "a b", "minio/"],
+    "MINIO_PORT": ["0", "http"],
+    "MINIO_USE_SSL": ["maybe"],
+    "MINIO_BUCKET": ["a/b", ".."],
+    "ALLOWED_BUCKETS": ["a,b/c"],
+    "PUBLIC_URL": ["ftp://x", "cdn.example"],
+    "WORKER_CONCURRENCY": ["0", "-1", "257", "all"],
+    "PREFETCH": ["-1", "17", "x"],
+    "MAX_INFLIGHT_BYTES": ["1", "2000000"],
+    "JOB_TIMEOUT_S": ["0", "-1", "3601", "soon"],
+    "WORKER_MEMORY_BYTES": ["0", "1768435455"],
+    "WORKER_SANDBOX": ["on", "none"],
+    "SHUTDOWN_GRACE_S": ["-1"],
+    "QUARANTINE": [
+        "http://h/x",
+        "s3://photos",
+        "s3://photos/",
+        "s3://photos/../x",
+        "s3://photos/a b",
+        "s3://other/x",
+    ],
+    "QUARANTINE_MAX_BYTES": ["0", "much"],
+    "QUARANTINE_MAX_AGE_DAYS": ["0", "-1"],
+    "PIPELINE": ["metadata", "thumbnails,validation"],
+    "THUMBNAILS": [
+        "s",
+        "s:10",
+        "s:0:80",
+        "s:10:101",
+        "s:1:1,s:2:2",
+        "a b:1:1",
+        "s:10001:1",
+        "s:1:1:png",
+        "s:1:1:",
+    ],
+    "THUMBNAIL_FORMAT": ["jpg", "png"],
+    "OPTIMIZE_FORMAT": ["gif"],
+    "OPTIMIZE_QUALITY": ["0", "101"],
+    "OPTIMIZE_MIN_SAVING_PERCENT": ["100", "-1"],
+    "INTEGRITY": ["none", "true"],
+    "EXIF_GPS": ["maybe", "yes"],
+    "ALLOWED_FORMATS": ["svg", "jpeg,tiff", ","],
+    "MIN_SIDE_PX": ["0", "10001"],
+    "MAX_SIDE_PX": ["0", "65536"],
+    "MAX_PIXELS": ["0"],
+    "MAX_SOURCE_BYTES": ["1023"],
+    "MAX_DECODED_BYTES": ["1"],
+    "MAX_SCANS": ["0"],
+    "MAX_FRAMES": ["0"],
+    "MAX_EXIF_BYTES": ["-1"],
+    "MAX_ICC_BYTES": ["-1"],
+    "HTTP_PORT": ["-1", "65536"],
+    "LOG_LEVEL": ["loud"],
+}
+BOTH = [(name, text) for name, texts in WRONG.items() for text in texts]
+
+
+@pytest.mark.parametrize(("name", "text"), BOTH)
+def test_a_wrong_value_is_one_problem_that_begins_with_its_variable(name: str, text: str) -> None:
+    found = problems({name: text})
+    assert len(found) == 1
+    assert found[0].startswith(f"{name}: ")
+    assert "\n" not in found[0]
+    assert "`" not in found[0]
+
+
+def test_all_problems_are_said_at_once() -> None:
+    first = {name: texts[0] for name, texts in WRONG.items()}
+    del (
+        first["ALLOWED_BUCKETS"],
+        first["PREFETCH"],
+        first["MIN_SIDE_PX"],
+    )  # conflicts hide behind wrong values
+    named = [problem.partition(":")[0] for problem in problems(first)]
+    assert set(first) <= set(named)
+
+
+def test_a_wrong_value_is_shown_unless_it_is_secret() -> None:
+    assert "'http'" in problems({"MINIO_PORT": "http"})[0]
+    assert "swordfish" not in str(problems({"REDIS_URL": "odd://me:swordfish@h"}))
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL"])
+def test_a_variable_that_is_not_served_is_refused_and_not_ignored(name: str) -> None:
+    assert name in NOT_SERVED
+    assert problems({name: "x"})[0].startswith(f"{name}: ")
+    load({name: " "}, 1)
+
+
+def test_a_thumbnail_may_name_its_format_and_is_shown_with_it() -> None:
+    text = "s:10:80:webp,m:20:80"
+    config = load({"THUMBNAILS": text}, 1)
+    assert config.pipeline.thumbnails == (ThumbnailSpec("s", 10, 80, "webp"), ThumbnailSpec("m", 20, 80))
+    assert next(row.value for row in table(config) if row.env == "THUMBNAILS") == text
+
+
+def test_settings_that_contradict_each_other_are_refused() -> None:
+    assert problems({"MIN_SIDE_PX": "200", "MAX_SIDE_PX": "100"})[0].startswith("MIN_SIDE_PX: ")
+    inflight = {"MAX_INFLIGHT_BYTES": "2000000", "MAX_SOURCE_BYTES": "2000001"}
+    assert problems(inflight)[0].startswith("MAX_INFLIGHT_BYTES: ")
+    load({**inflight, "MAX_SOURCE_BYTES": "2000000"}, 1)
+    memory = {"MAX_DECODED_BYTES": "2000000000", "WORKER_MEMORY_BYTES": "2268435455"}
+    assert problems(memory)[0].startswith("WORKER_MEMORY_BYTES: ")
+    load({**memory, "WORKER_MEMORY_BYTES": "2268435456"}, 1)
+    sides = {"OPTIMIZE_FORMAT": "webp", "MAX_SIDE_PX": "16384"}
+    assert problems(sides)[0].startswith("OPTIMIZE_FORMAT: ")
+    load({**sides, "OPTIMIZE_FORMAT": "jpeg"}, 1)
+    load({**sides, "MAX_SIDE_PX": "16383"}, 1)
+    cluster = {"REDIS_URL": "redis+cluster://a:1,b:2"}
+    assert problems(cluster)[0].startswith("QUEUE_PREFIX: ")
+    load({**cluster, "QUEUE_PREFIX": "{bull}"}, 1)
+
+
+def test_a_quarantine_is_a_folder_or_a_prefix_in_a_bucket() -> None:
+    folder = load({"QUARANTINE": "./bad"}, 1).quarantine
+    assert (folder.place, folder.bucket, folder.prefix) == ("./bad", "", "")
+    prefix = load({"QUARANTINE": "s3://photos/a/b/"}, 1).quarantine
+    assert (prefix.bucket, prefix.prefix) == ("photos", "a/b")
+    assert "QUARANTINE: bucket 'x' is not in ALLOWED_BUCKETS" in problems({"QUARANTINE": "s3://x/y"})
+
+
+@given(st.dictionaries(st.sampled_from(sorted(VARIABLES)), st.text(max_size=30), max_size=8))
+def test_whatever_the_environment_says_the_answer_is_a_config_or_its_problems(env: dict[str, str]) -> None:
+    found: list[str] = []
+    try:
+        load(env, 4)
+    except ConfigError as error:
+        found = error.problems or ["no problem"]
+    names = set(env) | {"MIN_SIDE_PX", "MAX_INFLIGHT_BYTES"}
+    assert all(problem.partition(":")[0] in names for problem in found)
+
+
+# --- the table
+
+SECRET = {"REDIS_PASSWORD": "swordfish", "MINIO_SECRET_KEY": "swordfish"}
+
+
+def test_the_table_shows_values_and_defaults() -> None:
+    rows = {row.env: row for row in table(load({"REDIS_PORT": "7000", "PREFETCH": "2"}, 4))}
+    assert (rows["REDIS_PORT"].value, rows["REDIS_PORT"].default) == ("7000", "6379")
+    assert (rows["WORKER_CONCURRENCY"].value, rows["PREFETCH"].value) == ("4", "2")
+    assert rows["ALLOWED_BUCKETS"].value == rows["ALLOWED_BUCKETS"].default == "MINIO_BUCKET"
+    assert rows["THUMBNAILS"].value == "thumb_sm:150:75,thumb_md:300:80,thumb_lg:600:85"
+    assert rows["MINIO_USE_SSL"].default == "false"
+
+
+def test_the_table_shows_no_secret() -> None:
+    config = load(
+        {**SECRET, "REDIS_URL": "redis://me:swordfish@h:1/0", "PUBLIC_URL": "http://u:swordfish@h/x"}, 1
+    )
+    rows = {row.env: row for row in table(config)}
+    assert "swordfish" not in str(rows)
+    assert rows["MINIO_SECRET_KEY"].value == rows["REDIS_PASSWORD"].value == "********"
+    assert rows["REDIS_URL"].value == "redis://me:********@h:1/0"
+    assert "swordfish" not in config.redis.where
+
+
+def test_what_a_table_shows_can_be_loaded_again() -> None:
+    shown = {row.env: row.value for row in table(load({}, 4))}
+    for name in ("ALLOWED_BUCKETS", "PUBLIC_URL", "PREFETCH", "MINIO_SECRET_KEY"):
+        del shown[name]  # shown in words, or masked
+    assert load(shown, 9) == load({}, 4)
+
+
+def readme_table(rows: list[Setting]) -> str:
+    """The README's table as it must be."""
+    lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
+    for row in rows:
+        # Defaults in words stand as they are, values and names of variables as code.
+        words = " " in row.default and "," not in row.default
+        default = row.default if words or not row.default else f"`{row.default}`"
+        lines.append(f"| `{row.env}` | {default} | {row.meaning} |")
+    return "\n".join(lines)
+
+
+def test_the_readmes_table_is_the_settings() -> None:
+    text = README.read_text()
+    _, begin, rest = text.partition("<!-- environment -->")
+    found, end, _ = rest.partition("<!-- /environment -->")
+    assert begin, "README.md lacks the marker <!-- environment -->"
+    assert end, "README.md lacks the marker <!-- /environment -->"
+    expected = readme_table(table(Config()))
+    assert found.strip() == expected, f"put this between the markers of README.md:\n\n{expected}\n"
