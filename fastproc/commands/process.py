@@ -17,7 +17,8 @@ from fastproc.config.settings import Config
 from fastproc.core import naming, record
 from fastproc.core.errors import SourceTooLarge, TaskError
 from fastproc.core.model import Json, Rendition, Report, Stored
-from fastproc.supervisor.workers.pool import OnStage, Pool, Result
+from fastproc.supervisor.workers.pool import Pool
+from fastproc.supervisor.workers.task import OnStage, Result
 from fastproc.terminal.console import ResultRow, live_progress, results_table, summary_line
 from fastproc.terminal.contact_sheet import SheetEntry, contact_sheet, sheet_lines
 

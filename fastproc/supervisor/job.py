@@ -37,7 +37,8 @@ from fastproc.supervisor.evidence import Quarantine
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Queue, Row, Upload
-from fastproc.supervisor.workers.pool import Loan, OnStage, Result
+from fastproc.supervisor.workers.loans import Loan
+from fastproc.supervisor.workers.task import OnStage, Result
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ import struct
 from collections.abc import Callable, Iterable
 
 import msgspec
-from fastproc.core.gate.judge import judge
 
 from fastproc.bullmq import decode
 from fastproc.core import naming, record
 from fastproc.core.errors import ImageError
+from fastproc.core.gate.judge import judge
 from fastproc.core.model import Job, Limits, Rendition, Report, Stored
 from fastproc.ipc.messages import Done, Failed, FromWorker, Progress, Ready, decode_from_worker, encode
 from fastproc.supervisor.workers.trust import Distrust, failure_of, renditions_of

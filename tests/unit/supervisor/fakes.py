@@ -10,7 +10,7 @@ from fastproc.core.errors import ObjectNotFound
 from fastproc.core.model import Event, Job, Rendition, Report
 from fastproc.supervisor.job import Ports
 from fastproc.supervisor.ports import Admit, Fetched, Row, Upload
-from fastproc.supervisor.workers.pool import OnStage, Result
+from fastproc.supervisor.workers.task import OnStage, Result
 
 STAGES = ("validation", "metadata", "thumbnails", "optimization")
 REPORT = Report(
