@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -10,15 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import structs
 from rich.console import Console
 from rich.table import Table
 
-from fastproc.app import greet_workers, ping_redis
-from fastproc.backends.metadata_sqlite import SqliteMetadataStore, create_schema
-from fastproc.backends.objects_s3 import S3ObjectStore
+from fastproc.app import checked_metadata, checked_objects, started_pool
+from fastproc.backends import factories
+from fastproc.bullmq.opening import opened
 from fastproc.bullmq.producer import producer
+from fastproc.bullmq.scripts import installed_version
+from fastproc.config.host import service_name
 from fastproc.config.settings import Config, table
 from fastproc.core.errors import ConfigError, FleetHalted, TaskError, Unreachable
+from fastproc.ipc.messages import Ready
 from fastproc.supervisor.ports import Upload
 from fastproc.terminal.console import clean, settings_table
 
@@ -39,7 +42,7 @@ async def check(config: Config) -> bool:
     console = Console()
     console.print(settings_table([(row.env, row.value, row.default, row.meaning) for row in table(config)]))
     results = [
-        await _try(console, "Redis", lambda: ping_redis(config)),
+        await _try(console, "Redis", lambda: _check_redis(config)),
         await _try(console, "S3", lambda: _check_objects(config)),
         await _try(console, "database", lambda: _check_rows(config)),
         await _try(console, "worker", lambda: _check_worker(config)),
@@ -49,8 +52,12 @@ async def check(config: Config) -> bool:
 
 async def init_db(config: Config) -> None:
     """Create the table where there is none. Raises Unreachable."""
-    await asyncio.to_thread(create_schema, config.database.sqlite_path)
-    Console().print(f"table photos is in {config.database.sqlite_path}", highlight=False, soft_wrap=True)
+    metadata = factories.metadata_store(config.database)
+    try:
+        await metadata.create_schema()
+    finally:
+        await metadata.close()
+    Console().print(f"table photos is in {metadata.where}", highlight=False, soft_wrap=True)
 
 
 async def enqueue(
@@ -127,33 +134,33 @@ async def _try(console: Console, name: str, attempt: Callable[[], Coroutine[Any,
     return well
 
 
+async def _check_redis(config: Config) -> str:
+    async with opened(config, service_name()) as queue:
+        words = (f"{queue.server.name} at {config.redis.where}", *queue.server.warnings)
+    return f"{'; '.join(words)}; scripts of bullmq {installed_version()}"
+
+
 async def _check_objects(config: Config) -> str:
-    objects = S3ObjectStore(config.s3)
-    try:
-        await objects.check(config.s3.buckets)
-    finally:
-        await objects.close()
-    return f"{config.s3.endpoint}:{config.s3.port}, buckets {', '.join(config.s3.buckets)}"
+    async with checked_objects(config):
+        return f"{config.s3.endpoint}:{config.s3.port}, buckets {', '.join(config.s3.buckets)}"
 
 
 async def _check_rows(config: Config) -> str:
-    rows = SqliteMetadataStore(config.database.sqlite_path)
-    try:
-        await rows.check()
-    finally:
-        await rows.close()
-    return config.database.sqlite_path
+    async with checked_metadata(config) as metadata:
+        return metadata.where
 
 
 async def _check_worker(config: Config) -> str:
-    ready = await greet_workers(config)
+    one = structs.replace(config.pool, workers=1)
+    async with started_pool(structs.replace(config, pool=one)) as pool:
+        ready = pool.greeting or Ready(encoders={}, versions={})
     parts = [f"{name}: {words}" for name, words in {**ready.encoders, **ready.versions}.items()]
     parts += [f"sandbox: {ready.sandbox}", *(f"without {part}" for part in ready.unprotected)]
     return "; ".join(parts)
 
 
 async def _upload(config: Config, bucket: str, files: Sequence[Path]) -> list[str]:
-    objects = S3ObjectStore(config.s3)
+    objects = factories.object_store(config.s3)
     keys = []
     try:
         for file in files:

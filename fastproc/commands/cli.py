@@ -39,12 +39,12 @@ def main() -> None:
 @main.command()
 def run() -> None:
     """Serve the queue until SIGTERM or SIGINT."""
-    from fastproc.app import Service
+    from fastproc.app import App
 
     config = _config()
 
     async def serve() -> None:
-        service = Service(config)
+        service = App(config)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, service.stop)

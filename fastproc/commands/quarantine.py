@@ -14,8 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fastproc.app import started_pool
-from fastproc.backends.objects_s3 import S3ObjectStore
-from fastproc.backends.quarantine import vault_of
+from fastproc.backends import factories
 from fastproc.config.settings import Config
 from fastproc.core import record
 from fastproc.core.errors import ConfigError, SourceTooLarge, TaskError
@@ -99,9 +98,9 @@ async def _run(config: Config, photo: bytes) -> dict[str, Json]:
 @asynccontextmanager
 async def _opened(config: Config) -> AsyncIterator[Vault]:
     """The vault that QUARANTINE names. Raises ConfigError."""
-    objects = S3ObjectStore(config.s3)
+    objects = factories.object_store(config.s3)
     try:
-        vault = vault_of(config.quarantine, objects)
+        vault = factories.vault(config.quarantine, objects)
         if vault is None:
             raise ConfigError(["QUARANTINE: is not set, so nothing is kept"])
         yield vault

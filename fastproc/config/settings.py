@@ -126,6 +126,11 @@ class DatabaseConfig(Struct, frozen=True, kw_only=True):
         "./data/photos.db"
     )
 
+    @property
+    def scheme(self) -> str:
+        """Which store: a file `backends/metadata_<scheme>.py`."""
+        return "sqlite"
+
 
 class PoolConfig(Struct, frozen=True, kw_only=True):
     """The worker processes, and how much is in flight."""

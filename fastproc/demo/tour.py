@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 from rich.console import Console
 
-from fastproc.app import Service
+from fastproc.app import App
 from fastproc.bullmq.address import plain_client
 from fastproc.bullmq.producer import Producer, producer
 from fastproc.commands.check import CONTENT_TYPES, photo_ids
@@ -72,7 +72,7 @@ def make_pictures(out: Path, console: Console) -> list[Path]:
 async def _process(servers: Stand, photos: list[Photo], console: Console) -> float:
     """Upload, add jobs through BullMQ, serve until all have ended; return the seconds from the first job on."""
     _upload(servers, photos)
-    service = Service(servers.config)
+    service = App(servers.config)
     with live_progress(len(photos), console) as view:
         async with _listening(servers.config, {photo.id: photo for photo in photos}, view) as ended:
             async with producer(servers.config.redis, servers.config.queue) as queue:

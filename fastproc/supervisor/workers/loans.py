@@ -52,7 +52,7 @@ class Loans:
         self._lanes[loan.slot].take_back(loan.lane, loan.size)
 
     def carry(self, loan: Loan, slot: int) -> None:
-        """Copy the photo into a lane of another slot and give the old lane back. Raises OSError, with nothing changed."""
+        """Copy the photo into a lane of another slot, give the old lane back. Raises OSError, with nothing changed."""
         there = self.lend(slot)
         there.target[: loan.size] = loan.target[: loan.size]
         left = Loan(loan.slot, loan.lane, self._max_bytes)

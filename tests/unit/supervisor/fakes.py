@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from fastproc.core.errors import ObjectNotFound
 from fastproc.core.model import Event, Job, Rendition, Report
 from fastproc.supervisor.job import Ports
-from fastproc.supervisor.ports import Admit, Fetched, Row, Upload
+from fastproc.supervisor.ports import Admit, Download, Row, Upload
 from fastproc.supervisor.workers.task import OnStage, Result
 
 STAGES = ("validation", "metadata", "thumbnails", "optimization")
@@ -130,14 +130,14 @@ class FakeObjects:
         self.stored = {("photos", JOB.s3_key): b"a photo"}
         self.uploads: list[Upload] = []
 
-    async def get_into(self, bucket: str, key: str, target: memoryview, admit: Admit) -> Fetched:
+    async def get_into(self, bucket: str, key: str, target: memoryview, admit: Admit) -> Download:
         await self.effects.at("objects.get_into", f"{bucket}/{key}")
         if (bucket, key) not in self.stored:
             raise ObjectNotFound
         body = self.stored[bucket, key]
         await admit(len(body))
         target[: len(body)] = body
-        return Fetched(len(body), "image/jpeg")
+        return Download(len(body), "image/jpeg")
 
     async def put_all(self, bucket: str, uploads: Sequence[Upload]) -> None:
         await self.effects.at("objects.put_all", bucket)
