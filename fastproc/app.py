@@ -54,6 +54,8 @@ class App:
                 await self._serve_http(stack)
             ports, pool = await self._start(stack)
             service = Service(ports, rules_of(self._config), self.metrics, self._stop)
+            for name, away in service.neighbours.items():
+                self._readiness.watch(name, away)
             _announce(self._config, pool)
             self._readiness.started = True
             try:
@@ -63,7 +65,7 @@ class App:
 
     async def _serve_http(self, stack: AsyncExitStack) -> None:
         config = self._config.http
-        http = HttpServer(config.host, config.port, self._readiness.conditions, self.metrics)
+        http = HttpServer(config.host, config.port, self._readiness, self.metrics)
         await http.start()
         stack.push_async_callback(http.close)
 
@@ -85,8 +87,8 @@ class App:
         return ports, pool
 
     def _watch(self, pipe: Pipe, ports: Ports, pool: Pool) -> None:
-        self._readiness.watch("redis", lambda: pipe.connected)
-        self._readiness.watch("workers", lambda: pool.alive > 0)
+        self._readiness.watch("redis", lambda: "" if pipe.connected else "there is no connection")
+        self._readiness.watch("workers", lambda: "" if pool.alive else "no worker process is running")
         metadata, events, watch = ports.metadata, ports.events, self.metrics.watch
         watch("redis_reconnects", "Times that the connection to Redis came back", lambda: pipe.reconnects)
         watch("workers_alive", "Workers that have a task or could take one", lambda: pool.alive)

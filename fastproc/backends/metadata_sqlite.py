@@ -24,14 +24,15 @@ from fastproc.backends import photo_row
 from fastproc.backends.group_commit import GroupCommit, Write
 from fastproc.backends.photo_row import COLUMNS
 from fastproc.config.settings import DatabaseConfig
-from fastproc.core.errors import Unreachable
+from fastproc.core.errors import DatabaseUnavailable, Unreachable
 from fastproc.supervisor.ports import MetadataStore, Row
 
 log = logging.getLogger(__name__)
 
-#: Seconds to wait for another writer. Long, because the photo's work is done when its row is written; shorter than
-#: any sane job timeout.
-_BUSY_S = 10.0
+#: Seconds to wait for another writer in one try. A write that fails is tried again while its job waits with its lock,
+#: so that the thread is free for other questions, and for the end of the service, in between.
+_BUSY_S = 2.0
+_PROBE_BUSY_S = 0.5
 
 #: What the statement of one row raises where the row is refused: constraints, triggers, types, sizes.
 _REFUSALS = (sqlite3.IntegrityError, sqlite3.DataError)
@@ -73,6 +74,13 @@ class SqliteMetadataStore:
     async def check(self) -> None:
         """Raises Unreachable unless the table is there, complete, and can be written to."""
         await self._in_thread(_check, self._path)
+
+    async def probe(self) -> None:
+        """Write what is there already, and see it reach the disk. Raises DatabaseUnavailable."""
+        try:
+            await self._in_thread(self._touch)
+        except (sqlite3.Error, OSError) as error:
+            raise DatabaseUnavailable(self._describe(error)) from None
 
     async def create_schema(self) -> None:
         """Make the database, its folder and the table where they are missing. Idempotent. Raises Unreachable."""
@@ -136,6 +144,21 @@ class SqliteMetadataStore:
             write.rowless = True
             self.missing_rows += 1
             log.warning("photo %s has no row, and none could be made: %s", write.photo_id, error)
+
+    def _touch(self) -> None:
+        connection = self._opened()
+        connection.execute(f"PRAGMA busy_timeout={round(_PROBE_BUSY_S * 1000)}")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            # A page is written without a row or a trigger being touched: a full disk says so here.
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            connection.execute(f"PRAGMA user_version={int(version)}")
+            connection.execute("SELECT 1 FROM photos LIMIT 1")
+            connection.execute("COMMIT")
+            connection.execute(f"PRAGMA busy_timeout={round(_BUSY_S * 1000)}")
+        except sqlite3.Error:
+            self._drop()
+            raise
 
     def _opened(self) -> sqlite3.Connection:
         """Return the connection to the file that is at the path now. Raises sqlite3.Error, OSError."""

@@ -80,6 +80,7 @@ class S3ObjectStore:
         scheme = "https" if config.use_ssl else "http"
         host = f"[{config.endpoint}]" if ":" in config.endpoint else config.endpoint
         self._endpoint = f"{scheme}://{host}:{config.port}"
+        self._bucket = config.bucket
         self._public_url = (config.public_url or self._endpoint).rstrip("/")
         self._timeouts = timeouts or Timeouts()
         credentials = ReadOnlyCredentials(config.access_key, config.secret_key, None)
@@ -157,6 +158,13 @@ class S3ObjectStore:
                 ) from error
             if problem := self._problem(bucket, refusal):
                 raise Unreachable(problem)
+
+    async def probe(self) -> None:
+        """Ask for an object that nobody has. Raises StorageUnavailable unless the answer is a store's."""
+        async with self._asking("GET", self._bucket, _NOBODYS_KEY, {}) as (response, _):
+            refusal = await _refusal(response)
+        if refusal.code not in ("NoSuchKey", "AccessDenied"):
+            raise StorageUnavailable(str(self._problem(self._bucket, refusal)))
 
     def _problem(self, bucket: str, refusal: _Refusal) -> str | None:
         """What is wrong, if anything, with an answer to the request for `_NOBODYS_KEY`."""

@@ -8,6 +8,7 @@
     │                                            PROCESSING_ERROR
     ├ ServiceError   a neighbour's               STORAGE_UNAVAILABLE · DATABASE_UNAVAILABLE · ROW_REFUSED
     ├ QueueUnavailable                           Redis did not answer: nothing is said about the job
+    ├ NeighbourAway                              a server is away: the job goes back, uncounted
     ├ LockLost       nobody's                    the job is no longer ours: stop, say nothing
     └ ConfigError    the operator's              named exit code, every problem at once
 
@@ -182,6 +183,10 @@ class RowRefused(ServiceError):
 
 class QueueUnavailable(FastprocError):
     """Redis did not answer: the outcome of the call is unknown."""
+
+
+class NeighbourAway(FastprocError):
+    """A server that the job needs is away: the job goes back to the queue, and no attempt is counted."""
 
 
 class LockLost(FastprocError):

@@ -14,6 +14,11 @@ class Share:
         self._budget = budget
         self.size = 0
 
+    async def give_back(self) -> None:
+        """Hold nothing any more."""
+        size, self.size = self.size, 0
+        await self._budget.give_back(size)
+
     async def admit(self, size: int) -> None:
         """Wait until `size` more bytes fit, then hold them. Once a job: who holds some and waits for more may block."""
         await self._budget.take(size)
@@ -40,10 +45,14 @@ class ByteBudget:
         try:
             yield share
         finally:
-            if share.size:
-                self.held -= share.size
-                async with self._freed:
-                    self._freed.notify_all()
+            await share.give_back()
+
+    async def give_back(self, size: int) -> None:
+        """Hold `size` bytes less."""
+        if size:
+            self.held -= size
+            async with self._freed:
+                self._freed.notify_all()
 
     async def take(self, size: int) -> None:
         """Wait for `size` bytes and hold them."""

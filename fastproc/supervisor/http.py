@@ -6,24 +6,22 @@ Rule 1: /health says that the event loop turns, nothing more: an orchestrator re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 from aiohttp import web
 
 from fastproc.core.errors import Unreachable
 from fastproc.supervisor.metrics import Metrics
-
-#: Name -> whether it is well.
-Conditions = Callable[[], Mapping[str, bool]]
+from fastproc.supervisor.readiness import Readiness
 
 
 class HttpServer:
     """Serves /health, /ready and /metrics."""
 
-    def __init__(self, host: str, port: int, conditions: Conditions, metrics: Metrics) -> None:
+    def __init__(self, host: str, port: int, readiness: Readiness, metrics: Metrics) -> None:
         self._host, self._port = host, port
-        self._conditions, self._metrics = conditions, metrics
+        self._readiness, self._metrics = readiness, metrics
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -52,9 +50,10 @@ class HttpServer:
         return _json(200, {"status": "ok"})
 
     async def _ready(self, _request: web.Request) -> web.Response:
-        conditions = dict(self._conditions())
-        well = all(conditions.values())
-        return _json(200 if well else 503, {"status": "ready" if well else "not ready", **conditions})
+        now = self._readiness.now()
+        problems = {"problems": now.problems} if now.problems else {}
+        status = "ready" if now.ready else "not ready"
+        return _json(200 if now.ready else 503, {"status": status, **now.conditions, **problems})
 
     async def _metrics_text(self, _request: web.Request) -> web.Response:
         headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}

@@ -1,7 +1,8 @@
 """Slot, token, job: takes jobs as fast as there is room and the rate limit allows, and no faster.
 
 Rule 1: a job is taken only when a slot is free and a token is there: what is taken is begun at once.
-Rule 2: a job that ends may bring the next one along; it needs a token like any other, and keeps the slot.
+Rule 2: a job that ends may bring the next one along; it needs a token like any other, and keeps the place.
+Rule 3: no job is taken while a neighbour is away; one that comes at that moment goes back.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from fastproc.core.errors import FleetHalted, LockLost, QueueUnavailable
 from fastproc.core.limit import TokenBucket
 from fastproc.core.model import Job
 from fastproc.supervisor.metrics import Metrics
+from fastproc.supervisor.neighbours import Neighbours
 from fastproc.supervisor.ports import Queue
 
 log = logging.getLogger(__name__)
@@ -26,13 +28,21 @@ HELD_BACK_S = 0.05
 
 
 class Intake:
-    """Feeds jobs to `run_job`, at most `slots` at once."""
+    """Feeds jobs to `run_job`, at most `max_in_hand` at once."""
 
     def __init__(
-        self, queue: Queue, run_job: RunJob, slots: int, bucket: TokenBucket | None, metrics: Metrics
+        self,
+        queue: Queue,
+        run_job: RunJob,
+        max_in_hand: int,
+        bucket: TokenBucket | None,
+        neighbours: Neighbours,
+        metrics: Metrics,
     ) -> None:
         self._queue, self._run_job, self._bucket, self._metrics = queue, run_job, bucket, metrics
-        self._slots = asyncio.Semaphore(slots)
+        self._neighbours = neighbours
+        self._places = asyncio.Semaphore(max_in_hand)
+        self._ended = asyncio.Event()
         self._stopping = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
         self._said_held_back = False
@@ -50,7 +60,9 @@ class Intake:
     async def run(self) -> None:
         """Take jobs until `stop`."""
         while not self.stopping:
-            if not await self._or_stop(self._slots.acquire()):
+            if not await self._or_stop(self._places.acquire()):
+                break
+            if not await self._admitted():
                 break
             asked_at = time.monotonic()
             if not await self._token():
@@ -62,6 +74,12 @@ class Intake:
             if self.stopping:
                 await self._return_unbegun(job)
                 break
+            if not self._neighbours.admit(self.in_hand):
+                await self._return_unbegun(job)
+                self._places.release()
+                if self._bucket:
+                    self._bucket.give_back(time.monotonic())
+                continue
             if time.monotonic() - got_at < HELD_BACK_S < got_at - asked_at:
                 self._held_back(got_at - asked_at)
             task = asyncio.create_task(self._serve(job), name=f"job {job.id}")
@@ -101,12 +119,32 @@ class Intake:
                 token_taken = False
                 following = await self._run_job(following, may_fetch)
         finally:
-            self._slots.release()
+            self._places.release()
             if token_taken and self._bucket:
                 self._bucket.give_back(time.monotonic())
 
     def _token_at_once(self) -> bool:
-        return not self.stopping and (self._bucket is None or self._bucket.take(time.monotonic()) == 0.0)
+        # The job that asks is still in hand, and will not be.
+        if self.stopping or not self._neighbours.admit(self.in_hand - 1):
+            return False
+        return self._bucket is None or self._bucket.take(time.monotonic()) == 0.0
+
+    async def _admitted(self) -> bool:
+        """Wait until every neighbour admits a job; False when stopped meanwhile."""
+        while not self._neighbours.admit(self.in_hand):
+            if not await self._or_stop(self._something_changed()):
+                return False
+        return True
+
+    async def _something_changed(self) -> bool:
+        self._ended.clear()
+        waits = [asyncio.ensure_future(wait) for wait in (self._neighbours.changed(), self._ended.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return True
 
     async def _token(self) -> bool:
         """Wait for a token; False when stopped meanwhile."""
@@ -142,5 +180,6 @@ class Intake:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._jobs.discard(task)
+        self._ended.set()
         if not task.cancelled() and task.exception() and not isinstance(task.exception(), FleetHalted):
             log.error("a job's line broke", exc_info=task.exception())

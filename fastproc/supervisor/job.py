@@ -26,6 +26,7 @@ from fastproc.core.errors import (
     DatabaseUnavailable,
     FleetHalted,
     LockLost,
+    NeighbourAway,
     ProcessingError,
     QueueUnavailable,
     RowRefused,
@@ -33,18 +34,17 @@ from fastproc.core.errors import (
 )
 from fastproc.core.model import Completed, Ended, GiveUp, Job, Json, Report, Retry, Stored
 from fastproc.supervisor.announcer import Announcer, utc
-from fastproc.supervisor.budget import ByteBudget
+from fastproc.supervisor.budget import ByteBudget, Share
 from fastproc.supervisor.evidence import Quarantine
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
-from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Queue, Row, Upload
+from fastproc.supervisor.neighbours import Guards
+from fastproc.supervisor.ports import Download, EventSink, MetadataStore, ObjectStore, Queue, Row, Upload
 from fastproc.supervisor.workers.loans import Loan
 from fastproc.supervisor.workers.task import OnStage, Result
 
 log = logging.getLogger(__name__)
 
-#: Pause before a failure is recorded again when the database is away; meanwhile the job keeps its lock and its slot.
-RECORD_PAUSE_S = 1.0
 #: Longest wait for Redis to take a job back: a service that stops while Redis is away must still stop.
 GIVE_BACK_S = 3.0
 
@@ -74,16 +74,23 @@ class JobLine:
     """Runs jobs, one call each; holds nothing of a job between calls."""
 
     def __init__(
-        self, ports: Ports, locks: LockKeeper, budget: ByteBudget, stages: tuple[str, ...], metrics: Metrics
+        self,
+        ports: Ports,
+        guards: Guards,
+        locks: LockKeeper,
+        budget: ByteBudget,
+        stages: tuple[str, ...],
+        metrics: Metrics,
     ) -> None:
-        self._ports, self._locks, self._budget = ports, locks, budget
+        self._ports, self._guards, self._locks, self._budget = ports, guards, locks, budget
         self._metrics = metrics
         self._tell = Announcer(ports.queue, ports.events, stages)
 
     async def run(self, job: Job, may_fetch: Callable[[], bool]) -> Job | None:
         """Bring a job to an end and return the next one, where `may_fetch` said yes and there was one.
 
-        Cancelling gives the job back to the queue, with no attempt counted. Raises: FleetHalted.
+        Cancelling gives the job back to the queue, with no attempt counted, and so does a neighbour that is away.
+        Raises: FleetHalted.
         """
         started = time.monotonic()
         try:
@@ -99,8 +106,11 @@ class JobLine:
             self._metrics.lost()
             log.warning("job %s: cannot be finished: %s", job.id, error)
             return None
+        except NeighbourAway as away:
+            await self._give_back(job, str(away))
+            return None
         except (asyncio.CancelledError, FleetHalted):
-            await self._give_back(job)
+            await self._give_back(job, "interrupted")
             raise
         self._say(job, end, time.monotonic() - started)
         return following
@@ -112,7 +122,7 @@ class JobLine:
             return await self._process(job)
         except TaskError as error:
             return await self._failed(job, error)
-        except (FleetHalted, QueueUnavailable, LockLost):
+        except (FleetHalted, QueueUnavailable, LockLost, NeighbourAway):
             raise
         except Exception as error:
             log.exception("job %s: unexpected", job.id)
@@ -121,10 +131,14 @@ class JobLine:
     async def _process(self, job: Job) -> Completed:
         ports = self._ports
         self._tell.progress(job, naming.ACCEPTED_PERCENT)
-        await ports.metadata.begin(job.photo_id, utc())
+        await self._guards.rows.call(
+            job.photo_id, lambda: ports.metadata.begin(job.photo_id, utc()), keep=False
+        )
         self._tell.started(job)
         async with ports.workers.lend() as loan, self._budget.share() as share:
-            got = await ports.objects.get_into(job.bucket, job.s3_key, loan.target, share.admit)
+            got = await self._guards.reads.call(
+                job.photo_id, lambda: self._fetch(job, loan, share), keep=False
+            )
             loan.size = got.size
             self._tell.progress(job, naming.FETCHED_PERCENT)
             async with ports.quarantine.watch(job, loan):
@@ -136,6 +150,11 @@ class JobLine:
             ports.queue.add_log(job, f"{stage}: {ms:.1f} ms")
         stored = await self._store(job, result)
         return await self._completed(job, result.report, stored)
+
+    async def _fetch(self, job: Job, loan: Loan, share: Share) -> Download:
+        # A try before this one may have been admitted.
+        await share.give_back()
+        return await self._ports.objects.get_into(job.bucket, job.s3_key, loan.target, share.admit)
 
     async def _store(self, job: Job, result: Result) -> list[Stored]:
         """Write the renditions and return where they are."""
@@ -153,7 +172,7 @@ class JobLine:
             )
             for each, body in zip(stored, result.bodies, strict=True)
         ]
-        await objects.put_all(job.bucket, uploads)
+        await self._guards.writes.call(job.photo_id, lambda: objects.put_all(job.bucket, uploads), keep=True)
         return stored
 
     async def _completed(self, job: Job, report: Report, stored: list[Stored]) -> Completed:
@@ -163,7 +182,9 @@ class JobLine:
             height=report.height,
             processing_metadata=_json(record.row_metadata(report, stored)),
         )
-        await self._ports.metadata.complete(job.photo_id, row, utc())
+        await self._guards.rows.call(
+            job.photo_id, lambda: self._ports.metadata.complete(job.photo_id, row, utc()), keep=True
+        )
         self._tell.progress(job, naming.RECORDED_PERCENT)
         duration_ms = max(0, time.time_ns() // 1_000_000 - job.timestamp_ms)
         data = record.completed_data(job, report, stored, duration_ms)
@@ -186,16 +207,15 @@ class JobLine:
         return Ended(decision, code, reason, record.stack(reason, f"attempt {job.attempt} of {job.attempts}"))
 
     async def _record_failure(self, job: Job, reason: str, *, final: bool) -> None:
-        """Write the failure into the row; wait while the database is away, go on where it refuses the row."""
-        while True:
-            try:
-                return await self._ports.metadata.fail(job.photo_id, reason, utc(), final=final)
-            except RowRefused as refused:
-                log.warning("job %s: its failure is not in its row: %s", job.id, refused.message)
-                return None
-            except DatabaseUnavailable as away:
-                log.warning("job %s: its failure cannot be recorded yet: %s", job.id, away.message)
-                await asyncio.sleep(RECORD_PAUSE_S)
+        """Write the failure into the row; wait while the database is away, go on where it does not take this row."""
+        try:
+            await self._guards.rows.call(
+                job.photo_id,
+                lambda: self._ports.metadata.fail(job.photo_id, reason, utc(), final=final),
+                keep=True,
+            )
+        except (RowRefused, DatabaseUnavailable) as error:
+            log.warning("job %s: its failure is not in its row: %s", job.id, error.message)
 
     async def _finish(self, job: Job, end: Completed | Ended, *, fetch_next: bool) -> Job | None:
         queue = self._ports.queue
@@ -219,12 +239,12 @@ class JobLine:
         else:
             log.warning("failed %s why=%r code=%s: %s", about, end.decision.why, end.code, words)
 
-    async def _give_back(self, job: Job) -> None:
+    async def _give_back(self, job: Job, why: str) -> None:
         try:
             async with asyncio.timeout(GIVE_BACK_S):
                 await self._ports.queue.give_back(job)
             self._metrics.given_back()
-            log.info("job %s: given back to the queue", job.id)
+            log.info("job %s: given back to the queue: %s", job.id, why)
         except (LockLost, QueueUnavailable, TimeoutError) as error:
             log.warning("job %s: cannot be given back, it will be found stalled: %s", job.id, error)
 

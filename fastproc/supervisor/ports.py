@@ -98,6 +98,9 @@ class ObjectStore(Protocol):
     async def check(self, buckets: Sequence[str]) -> None:
         """Raises Unreachable with a message that names the variable to look at."""
 
+    async def probe(self) -> None:
+        """Ask the store whether it is there; one small request. Raises StorageUnavailable."""
+
     async def close(self) -> None:
         """Close connections. Idempotent."""
 
@@ -127,6 +130,9 @@ class MetadataStore(Protocol):
 
     async def check(self) -> None:
         """Raises Unreachable with a message that names the variable to look at."""
+
+    async def probe(self) -> None:
+        """Ask the database whether it takes writes; changes no row. Raises DatabaseUnavailable."""
 
     async def create_schema(self) -> None:
         """Create the table `photos` where there is none. Idempotent. Raises Unreachable."""

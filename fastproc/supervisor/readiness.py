@@ -4,18 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from msgspec import Struct
+
+#: Says what is wrong; "" where nothing is.
+Check = Callable[[], str]
+
+
+class Answer(Struct, frozen=True):
+    """Every condition and whether it holds, and what is wrong with those that do not."""
+
+    conditions: Mapping[str, bool]
+    problems: Mapping[str, str]
+
+    @property
+    def ready(self) -> bool:
+        """Whether jobs can be processed now."""
+        return all(self.conditions.values())
+
 
 class Readiness:
     """Conditions by name; `started` is true while jobs are taken."""
 
     def __init__(self) -> None:
         self.started = False
-        self._checks: dict[str, Callable[[], bool]] = {}
+        self._checks: dict[str, Check] = {}
 
-    def watch(self, name: str, check: Callable[[], bool]) -> None:
+    def watch(self, name: str, check: Check) -> None:
         """Add a condition, which is asked for at each look."""
         self._checks[name] = check
 
-    def conditions(self) -> Mapping[str, bool]:
-        """Return every condition and whether it holds now."""
-        return {"started": self.started, **{name: check() for name, check in self._checks.items()}}
+    def now(self) -> Answer:
+        """Look at every condition."""
+        found = {"started": "" if self.started else "the service is starting or stopping"}
+        found |= {name: check() for name, check in self._checks.items()}
+        problems = {name: problem for name, problem in found.items() if problem}
+        return Answer({name: name not in problems for name in found}, problems)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -19,6 +20,7 @@ from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.job import JobLine, Ports
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
+from fastproc.supervisor.neighbours import Neighbours, guards
 from fastproc.supervisor.stopping import StopRequest
 
 log = logging.getLogger(__name__)
@@ -50,19 +52,28 @@ class Service:
             ports.queue, rules.lock_s, rules.sweep_s, lambda ids: metrics.stalled(len(ids))
         )
         budget = ByteBudget(rules.max_inflight_bytes)
-        line = JobLine(ports, self._locks, budget, rules.stages, metrics)
+        self._guards = guards(ports.objects, ports.metadata)
+        self._neighbours = Neighbours(self._guards)
+        line = JobLine(ports, self._guards, self._locks, budget, rules.stages, metrics)
         limit = TokenBucket(rules.rate_max, rules.rate_s, time.monotonic()) if rules.rate_max else None
-        self._intake = Intake(ports.queue, line.run, rules.max_in_hand, limit, metrics)
+        self._intake = Intake(ports.queue, line.run, rules.max_in_hand, limit, self._neighbours, metrics)
         metrics.watch("jobs_in_hand", "Jobs taken and not ended", lambda: self._intake.in_hand)
         metrics.watch("inflight_bytes", "Photo bytes held", lambda: budget.held)
         metrics.watch("quarantined", "Photos kept in quarantine", lambda: ports.quarantine.kept)
+
+    @property
+    def neighbours(self) -> Mapping[str, Callable[[], str]]:
+        """By name: says why a neighbour is away, "" where it is not."""
+        reads, writes, rows = self._guards.reads, self._guards.writes, self._guards.rows
+        return {"storage": lambda: reads.away or writes.away, "database": lambda: rows.away}
 
     async def run(self, halted: asyncio.Future[None]) -> None:
         """Run jobs until the stop. `halted` fails when no worker will ever start. Raises: what broke; FleetHalted."""
         intake = asyncio.create_task(self._intake.run(), name="intake")
         locks = asyncio.create_task(self._locks.run(), name="locks")
         quarantine = asyncio.create_task(self._quarantine.tend(), name="quarantine")
-        loops = (intake, locks, quarantine)
+        neighbours = asyncio.create_task(self._neighbours.watch(), name="neighbours")
+        loops = (intake, locks, quarantine, neighbours)
         try:
             await self._until_stopped_or_broken(halted, *loops)
         finally:

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from fastproc.core.errors import ObjectNotFound
+from fastproc.core.breaker import Rules
+from fastproc.core.errors import DatabaseUnavailable, ObjectNotFound, StorageUnavailable
 from fastproc.core.model import Event, Job, Rendition, Report
 from fastproc.supervisor.job import Ports
+from fastproc.supervisor.neighbours import Guards, Neighbour, Neighbours
 from fastproc.supervisor.ports import Admit, Download, Row, Upload
 from fastproc.supervisor.workers.task import OnStage, Result
 
@@ -44,6 +46,9 @@ class Effects:
     def __init__(self) -> None:
         self.done: list[str] = []
         self.fail: dict[str, list[BaseException]] = {}
+        #: Effects that fail, with what, until they are taken out; probes see those of `away`.
+        self.broken: dict[str, Exception] = {}
+        self.away: set[str] = set()
         self.hang_at = ""
         self.hanging = asyncio.Event()
 
@@ -52,6 +57,8 @@ class Effects:
         self.fail[name] = list(errors)
 
     def now(self, name: str, about: str = "") -> None:
+        if name in self.broken:
+            raise self.broken[name]
         if self.fail.get(name):
             raise self.fail[name].pop(0)
         self.done.append(f"{name} {about}".strip())
@@ -149,6 +156,10 @@ class FakeObjects:
     async def check(self, buckets: Sequence[str]) -> None:
         return
 
+    async def probe(self) -> None:
+        if self.effects.away & {"objects.get_into", "objects.put_all"}:
+            raise StorageUnavailable("the probe says so")
+
     async def close(self) -> None:
         return
 
@@ -174,6 +185,10 @@ class FakeMetadata:
 
     async def check(self) -> None:
         return
+
+    async def probe(self) -> None:
+        if any(name.startswith("metadata") for name in self.effects.away):
+            raise DatabaseUnavailable("the probe says so")
 
     async def close(self) -> None:
         return
@@ -232,6 +247,10 @@ class FakeWorkers:
         return Result(self.report, (b"small", b"large"))
 
 
+#: A breaker whose pauses take no time.
+QUICK = Rules(retry_s=0.001, pause_s=0.01, pause_max_s=0.01)
+
+
 class World:
     """All ports, and their common list of effects."""
 
@@ -240,4 +259,9 @@ class World:
         self.queue, self.objects = FakeQueue(self.effects), FakeObjects(self.effects)
         self.metadata, self.events = FakeMetadata(self.effects), FakeEvents(self.effects)
         self.workers = FakeWorkers(self.effects)
+        self.guards = Guards(
+            reads=Neighbour("the store", StorageUnavailable, self.objects.probe, probe_sees=True, rules=QUICK),
+            writes=Neighbour("uploads", StorageUnavailable, self.objects.probe, probe_sees=False, rules=QUICK),
+            rows=Neighbour("the database", DatabaseUnavailable, self.metadata.probe, probe_sees=True, rules=QUICK),
+        )
         self.ports = Ports(self.queue, self.objects, self.metadata, self.events, self.workers)  # type: ignore[arg-type]

@@ -33,7 +33,7 @@ class Shop:
         self.cancelled: list[str] = []
         self.asks = False
         self.answers: list[bool] = []
-        self.intake = Intake(self.queue, self._job, slots, bucket, self.metrics)
+        self.intake = Intake(self.queue, self._job, slots, bucket, Neighbours(self.guards), self.metrics)
         self.task = asyncio.create_task(self.intake.run())
 
     async def _job(self, job: Job, may_fetch: Callable[[], bool]) -> Job | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 import math
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from msgspec import structs
@@ -16,11 +17,13 @@ from fastproc.core.errors import (
     FileCorrupted,
     FleetHalted,
     LockLost,
+    ProcessingError,
     QueueUnavailable,
     RowRefused,
     StorageUnavailable,
     TaskError,
     WorkerCrashed,
+    WorkerTimeout,
 )
 from fastproc.core.model import Backoff, Fault, Job, Report
 from fastproc.supervisor import job as job_module
@@ -28,6 +31,7 @@ from fastproc.supervisor.budget import ByteBudget
 from fastproc.supervisor.job import JobLine
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
+from fastproc.supervisor.neighbours import Neighbours
 from tests.unit.supervisor.fakes import JOB, REPORT, STAGES, World
 
 STRAIGHT = [
@@ -52,7 +56,7 @@ class Line(World):
         self.metrics = Metrics()
         self.budget = ByteBudget(1 << 20)
         self.locks = LockKeeper(self.queue, 30.0, 30.0, lambda _ids: None)
-        self.line = JobLine(self.ports, self.locks, self.budget, STAGES, self.metrics)
+        self.line = JobLine(self.ports, self.guards, self.locks, self.budget, STAGES, self.metrics)
 
     async def run(self, job: Job = JOB, may_fetch: Callable[[], bool] = lambda: False) -> Job | None:
         return await self.line.run(job, may_fetch)
@@ -65,10 +69,13 @@ class Line(World):
 
 
 @pytest.fixture
-async def line(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Line:
-    monkeypatch.setattr(job_module, "RECORD_PAUSE_S", 0.0)
+async def line(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Line]:
     caplog.set_level(logging.INFO)
-    return Line()
+    line = Line()
+    watch = asyncio.create_task(Neighbours(line.guards).watch())
+    yield line
+    watch.cancel()
+    await asyncio.wait([watch])
 
 
 async def test_the_effects_of_a_job_come_in_the_contracts_order(line: Line) -> None:
@@ -160,19 +167,19 @@ async def test_a_photo_that_cannot_be_processed_fails_at_once_with_row_event_and
 
 async def test_an_attempt_that_may_be_repeated_is_retried_and_its_row_stays_in_processing(line: Line) -> None:
     job = structs.replace(JOB, backoff=Backoff("exponential", 1000), attempt=2)
-    line.effects.fail_at("objects.put_all", StorageUnavailable("it is away"))
+    line.effects.fail_at("workers.run", WorkerTimeout("no result"))
     await line.run(job)
-    assert line.effects.done[4:] == ["metadata.fail p-1", "events.publish failed", "queue.retry 7"]
-    assert line.metadata.rows["p-1"] == ("processing", "STORAGE_UNAVAILABLE: it is away", None)
+    assert line.effects.done[3:] == ["metadata.fail p-1", "events.publish failed", "queue.retry 7"]
+    assert line.metadata.rows["p-1"] == ("processing", "WORKER_TIMEOUT: no result", None)
     assert line.queue.said["delay_ms"] == 2000
     assert line.events.events[-1].data["error"]["willRetry"] is True
     assert line.count("retried") == 1
 
 
 async def test_the_last_attempt_fails_for_good(line: Line) -> None:
-    line.effects.fail_at("metadata.begin", DatabaseUnavailable("locked"))
+    line.effects.fail_at("workers.run", WorkerTimeout("no result"))
     await line.run(structs.replace(JOB, attempt=3))
-    assert line.effects.done == ["metadata.fail p-1", "events.publish failed", "queue.fail 7"]
+    assert line.effects.done[3:] == ["metadata.fail p-1", "events.publish failed", "queue.fail 7"]
 
 
 async def test_a_photo_that_killed_its_worker_twice_is_poison(line: Line) -> None:
@@ -190,7 +197,7 @@ async def test_the_stack_of_a_death_begins_with_the_code_that_the_next_attempt_c
 
 
 @pytest.mark.parametrize("point", [point for point in POINTS if point != "queue.complete"])
-@pytest.mark.parametrize("error", [StorageUnavailable("away"), RuntimeError("boom"), MemoryError()])
+@pytest.mark.parametrize("error", [ProcessingError("boom"), RuntimeError("boom"), MemoryError()])
 async def test_an_error_at_any_point_is_recorded_announced_and_then_ends_the_attempt(
     line: Line, point: str, error: Exception
 ) -> None:
@@ -219,12 +226,88 @@ async def test_a_report_that_cannot_be_told_is_a_processing_error(line: Line) ->
     assert "objects.put_all photos" not in line.effects.done
 
 
-async def test_a_database_that_is_away_holds_a_failure_back_until_it_is_recorded(line: Line) -> None:
+# --- neighbours that are away
+
+AWAY = {
+    "metadata.begin": DatabaseUnavailable("locked"),
+    "objects.get_into": StorageUnavailable("503"),
+    "objects.put_all": StorageUnavailable("503"),
+    "metadata.complete": DatabaseUnavailable("locked"),
+    "metadata.fail": DatabaseUnavailable("locked"),
+}
+
+
+@pytest.mark.parametrize("point", ["metadata.begin", "objects.get_into"])
+async def test_a_job_that_cannot_begin_while_a_neighbour_is_away_goes_back_uncounted(
+    line: Line, point: str
+) -> None:
+    line.effects.broken[point], line.effects.away = AWAY[point], {point}
+    assert await line.run(structs.replace(JOB, attempts=1), may_fetch=lambda: True) is None
+    assert line.effects.of("queue", "events.publish", "metadata.fail") == ["queue.give_back 7"]
+    assert (line.count("given_back"), line.count("failed")) == (1, 0)
+    assert line.nothing_is_held()
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["the probe sees it", "the probe does not see it"])
+@pytest.mark.parametrize("point", ["objects.put_all", "metadata.complete", "metadata.fail"])
+async def test_finished_work_waits_for_a_neighbour_and_is_not_done_twice(
+    line: Line, point: str, seen: bool
+) -> None:
+    if point == "metadata.fail":
+        line.effects.fail_at("workers.run", FileCorrupted())
+    if point.startswith("metadata"):
+        seen = True
+    line.effects.broken[point] = AWAY[point]
+    line.effects.away = {point} if seen else set()
+    task = asyncio.create_task(line.run(structs.replace(JOB, attempts=1)))
+    await asyncio.sleep(0.2)
+    assert not task.done()
+    assert line.effects.of("queue") == []
+    line.effects.broken.clear()
+    line.effects.away.clear()
+    async with asyncio.timeout(5):
+        await task
+    assert line.effects.of("workers", "metadata.begin").count("workers.run") == (point != "metadata.fail")
+    assert line.effects.done[-1] == ("queue.fail 7" if point == "metadata.fail" else "queue.complete 7")
+
+
+@pytest.mark.parametrize("point", ["metadata.begin", "objects.get_into"])
+async def test_a_photo_whose_own_requests_fail_counts_though_the_neighbour_is_there(
+    line: Line, point: str
+) -> None:
+    line.effects.broken[point] = AWAY[point]
+    await line.run(structs.replace(JOB, backoff=Backoff("fixed", 1000)))
+    assert line.effects.done[-3:] == ["metadata.fail p-1", "events.publish failed", "queue.retry 7"]
+    assert line.queue.said["delay_ms"] == 1000
+    assert line.count("retried") == 1
+
+
+async def test_an_upload_that_fails_while_others_pass_counts(line: Line) -> None:
+    line.effects.broken["objects.put_all"] = AWAY["objects.put_all"]
+    task = asyncio.create_task(line.run())
+    while not task.done():
+        line.guards.writes._passed("p-2", time.monotonic())
+        await asyncio.sleep(0.001)
+    assert line.effects.done[-1] == "queue.retry 7"
+
+
+async def test_a_failure_that_one_photos_row_does_not_take_is_not_waited_for(line: Line) -> None:
     line.effects.fail_at("workers.run", FileCorrupted())
-    line.effects.fail_at("metadata.fail", *[DatabaseUnavailable("locked") for _ in range(5)])
-    await line.run()
-    assert line.effects.fail["metadata.fail"] == []
-    assert line.effects.done[3:] == ["metadata.fail p-1", "events.publish failed", "queue.fail 7"]
+    line.effects.broken["metadata.fail"] = AWAY["metadata.fail"]
+    async with asyncio.timeout(5):
+        await line.run()
+    assert line.effects.done[-1] == "queue.fail 7"
+
+
+@pytest.mark.parametrize("point", ["objects.put_all", "metadata.complete"])
+async def test_a_job_that_waits_for_a_neighbour_can_be_interrupted(line: Line, point: str) -> None:
+    line.effects.broken[point], line.effects.away = AWAY[point], {point}
+    task = asyncio.create_task(line.run())
+    await asyncio.sleep(0.1)
+    task.cancel()
+    await asyncio.wait([task])
+    assert line.effects.done[-1] == "queue.give_back 7"
+    assert line.nothing_is_held()
 
 
 @pytest.mark.parametrize("point", ["metadata.begin", "metadata.complete"])

@@ -1,0 +1,215 @@
+"""The neighbours that jobs need (object store, database): calls go through their breakers, which pause the intake.
+
+Rule 1: `core.breaker` decides; here its advice is obeyed: wait, try again, give the job back, or count the failure.
+Rule 2: one probe of a neighbour at a time, whoever asks; an outage is one line in the log at its beginning and one at
+        its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from msgspec import Struct
+
+from fastproc.core.breaker import Away, Breaker, Count, Retry, Rules, State
+from fastproc.core.errors import (
+    DatabaseUnavailable,
+    NeighbourAway,
+    ServiceError,
+    StorageUnavailable,
+    TaskError,
+)
+from fastproc.supervisor.ports import MetadataStore, ObjectStore
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Longest wait for a probe's answer.
+PROBE_TIMEOUT_S = 2.0
+
+
+class Neighbour:
+    """One neighbour; `error` is what its backend raises while it is away, `probe` asks it and raises that, too.
+
+    `probe_sees`: a good probe is evidence that the jobs' operations can pass.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        error: type[ServiceError],
+        probe: Callable[[], Awaitable[None]],
+        *,
+        probe_sees: bool,
+        rules: Rules | None = None,
+    ) -> None:
+        self.name = name
+        self._error, self._probe, self._probe_sees = error, probe, probe_sees
+        self._breaker = Breaker(rules or Rules())
+        self._asking: asyncio.Task[bool] | None = None
+        self._open_since: float | None = None
+        self._sent_back = 0
+        #: Set, and replaced, at every change that may let somebody go on.
+        self._changed = asyncio.Event()
+
+    @property
+    def away(self) -> str:
+        """Why the neighbour cannot be used now; "" when it can."""
+        return self._breaker.why or "no answer" if self._breaker.state is not State.CLOSED else ""
+
+    def admits(self, in_hand: int) -> bool:
+        """Whether a job may be taken, with so many in hand."""
+        return self._breaker.admits(in_hand)
+
+    async def call(self, photo: str, operation: Callable[[], Awaitable[T]], *, keep: bool) -> T:
+        """Run an operation of the photo's job, again where the breaker says so, and return what it returns.
+
+        `keep`: the job has finished work, which waits here while the neighbour is away.
+        Raises: NeighbourAway where it is away (not with `keep`); what the operation raises where it is the photo's own.
+        """
+        tries = 0
+        try:
+            while True:
+                began = time.monotonic()
+                try:
+                    result = await operation()
+                except self._error as error:
+                    tries = await self._obey(photo, tries + 1, error, keep=keep)
+                except TaskError:
+                    # It answered, and what it said is about the photo.
+                    self._passed(photo, began)
+                    raise
+                else:
+                    self._passed(photo, began)
+                    return result
+        except asyncio.CancelledError:
+            self._breaker.forget(photo)
+            raise
+
+    async def watch(self) -> None:
+        """End pauses and probe when they are over, for ever."""
+        while True:
+            due = self._breaker.due()
+            changed = self._changed
+            try:
+                timeout = None if due is None else max(0.01, due - time.monotonic())
+                await asyncio.wait_for(changed.wait(), timeout)
+            except TimeoutError:
+                if self._breaker.tick(time.monotonic()):
+                    await self._ask()
+                self._stir()
+
+    async def changed(self) -> None:
+        """Wait for a change of the breaker."""
+        await self._changed.wait()
+
+    async def _obey(self, photo: str, tries: int, error: ServiceError, *, keep: bool) -> int:
+        """Return, when the operation may be tried again, how many tries there were in a row; else raise."""
+        if self._breaker.state is State.CLOSED:
+            await self._ask()
+        advice = self._breaker.failed(
+            photo, tries, time.monotonic(), random.random(), probe_sees=self._probe_sees, why=error.message
+        )
+        self._stir()
+        match advice:
+            case Retry(after_s):
+                await asyncio.sleep(after_s)
+                return tries
+            case Count():
+                raise error
+            case Away() if keep:
+                while self._breaker.state is State.OPEN:
+                    await self._changed.wait()
+                return 0
+            case Away():
+                self._sent_back += 1
+                raise NeighbourAway(f"{self.name} is away: {self.away}")
+
+    def _passed(self, photo: str, began: float) -> None:
+        was = self._breaker.state
+        self._breaker.passed(photo, began, time.monotonic())
+        if was is not self._breaker.state:
+            self._stir()
+
+    async def _ask(self) -> bool:
+        """Probe the neighbour, together with everybody who asks now; return whether it is there."""
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._probed(), name=f"probe of {self.name}")
+        return await asyncio.shield(self._asking)
+
+    async def _probed(self) -> bool:
+        why = ""
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                await self._probe()
+        except TaskError as error:
+            why = error.message
+        except TimeoutError:
+            why = f"no answer in {PROBE_TIMEOUT_S:g} s"
+        finally:
+            self._asking = None
+        self._breaker.probed(not why, time.monotonic(), random.random(), why)
+        self._stir()
+        return not why
+
+    def _stir(self) -> None:
+        """Say what has changed, once, and wake those who wait."""
+        is_open, now = self._breaker.state is not State.CLOSED, time.monotonic()
+        if is_open and self._open_since is None:
+            self._open_since, self._sent_back = now, 0
+            log.warning("%s is away, no jobs are taken until it is back: %s", self.name, self.away)
+        elif not is_open and self._open_since is not None:
+            seconds, self._open_since = now - self._open_since, None
+            log.warning(
+                "%s is back after %.1f s; %d jobs went back meanwhile", self.name, seconds, self._sent_back
+            )
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
+class Neighbours:
+    """All neighbours of a service: what the intake and /ready ask."""
+
+    def __init__(self, guards: Guards) -> None:
+        self._all = (guards.reads, guards.writes, guards.rows)
+
+    def admit(self, in_hand: int) -> bool:
+        """Whether a job may be taken, with so many in hand."""
+        return all(each.admits(in_hand) for each in self._all)
+
+    async def changed(self) -> None:
+        """Wait until one of them may have changed."""
+        waits = [asyncio.ensure_future(each.changed()) for each in self._all]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def watch(self) -> None:
+        """Probe those that are away, for ever."""
+        await asyncio.gather(*(each.watch() for each in self._all))
+
+
+class Guards(Struct, frozen=True):
+    """The neighbours of the job line, by what it does with them: fetch photos, store renditions, write rows."""
+
+    reads: Neighbour
+    writes: Neighbour
+    rows: Neighbour
+
+
+def guards(objects: ObjectStore, metadata: MetadataStore) -> Guards:
+    """Return the guards of a service's stores."""
+    return Guards(
+        reads=Neighbour("the object store", StorageUnavailable, objects.probe, probe_sees=True),
+        # A probe writes nothing, so it cannot see whether uploads pass.
+        writes=Neighbour("the object store (uploads)", StorageUnavailable, objects.probe, probe_sees=False),
+        rows=Neighbour("the database", DatabaseUnavailable, metadata.probe, probe_sees=True),
+    )
