@@ -22,7 +22,7 @@ from fastproc.backends.events_redis import RedisEventSink
 from fastproc.backends.metadata_sqlite import SqliteMetadataStore
 from fastproc.backends.objects_s3 import S3ObjectStore
 from fastproc.backends.quarantine import vault_of
-from fastproc.bullmq.opening import opened
+from fastproc.bullmq.opening import checked_server, open_pipe, open_queue
 from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.scripts import installed_version
 from fastproc.config.host import service_name
@@ -70,22 +70,23 @@ class Service:
                 http = HttpServer(config.http.host, config.http.port, self._conditions, self.metrics)
                 await http.start()
                 stack.push_async_callback(http.close)
-            queue = await stack.enter_async_context(opened(config, service_name()))
-            for warning in queue.server.warnings:
+            pipe = await stack.enter_async_context(open_pipe(config))
+            for warning in (await checked_server(pipe, config.redis.where)).warnings:
                 log.warning("Redis at %s: %s", config.redis.where, warning)
+            queue = await stack.enter_async_context(open_queue(config, pipe, service_name()))
             objects = S3ObjectStore(config.s3)
             stack.push_async_callback(objects.close)
             await objects.check(config.s3.buckets)
             metadata = SqliteMetadataStore(config.database.sqlite_path)
             stack.push_async_callback(metadata.close)
             await metadata.check()
-            events = RedisEventSink(queue.pipe.call)
+            events = RedisEventSink(pipe.call)
             stack.push_async_callback(events.close)
             quarantine = Quarantine(vault_of(config.quarantine, objects))
             await quarantine.prepare()
             pool = await stack.enter_async_context(started_pool(config))
-            self._watch(queue.pipe, pool, metadata, events)
-            await self._work(Ports(queue.queue, objects, metadata, events, pool, quarantine), pool)
+            self._watch(pipe, pool, metadata, events)
+            await self._work(Ports(queue, objects, metadata, events, pool, quarantine), pool)
 
     async def _work(self, ports: Ports, pool: Pool) -> None:
         config = self._config
@@ -217,9 +218,10 @@ async def started_pool(config: Config) -> AsyncIterator[Pool]:
 
 
 async def ping_redis(config: Config) -> str:
-    """Open the queue as the service would, and say what the server is. Raises Unreachable, ConfigError."""
-    async with opened(config, service_name()) as queue:
-        words = (f"{queue.server.name} at {config.redis.where}", *queue.server.warnings)
+    """Connect as the service would, and return what the server is. Raises Unreachable, ConfigError."""
+    async with open_pipe(config) as pipe:
+        server = await checked_server(pipe, config.redis.where)
+    words = (f"{server.name} at {config.redis.where}", *server.warnings)
     return f"{'; '.join(words)}; scripts of bullmq {installed_version()}"
 
 
