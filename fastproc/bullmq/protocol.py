@@ -15,7 +15,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgpack
+import msgspec
 from msgspec import Struct
 
 from fastproc.core.model import Keep
@@ -147,8 +147,7 @@ def pack(value: Any) -> bytes:
     """Return the MessagePack blob of an argument; entries of a map that are None are left out, as absent."""
     if isinstance(value, Mapping):
         value = {name: item for name, item in value.items() if item is not None}
-    blob: bytes = msgpack.packb(value, use_bin_type=True)
-    return blob
+    return msgspec.msgpack.encode(value)
 
 
 def keep_map(keep: Keep) -> dict[str, int]:

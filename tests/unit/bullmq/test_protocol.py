@@ -8,7 +8,7 @@ import re
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fastproc.bullmq import protocol
@@ -181,3 +181,22 @@ def test_whatever_text_a_job_brings_packs_into_what_redis_takes(name: str, value
 
 def test_a_map_leaves_out_what_is_absent() -> None:
     assert unpack(protocol.pack({"a": 1, "b": None})) == {"a": 1}
+
+
+INTEGERS = (0, 127, 128, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, 2**53, 2**64 - 1)
+NEGATIVES = (-1, -32, -33, -128, -129, -32_768, -32_769, -(2**31), -(2**31) - 1, -(2**63))
+LENGTHS = (0, 15, 16, 31, 32, 255, 256, 65_535, 65_536)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(), inner, max_size=20),
+)
+
+
+@given(VALUES)
+@example([*INTEGERS, *NEGATIVES])
+@example(["x" * length for length in LENGTHS])
+@example([[None] * length for length in LENGTHS])
+@example([{str(n): n for n in range(length)} for length in LENGTHS])
+def test_a_blob_has_the_bytes_that_the_official_worker_sends(value: object) -> None:
+    """The official Python package packs with `msgpack`, by the same call."""
+    assert protocol.pack([value]) == msgpack.packb([value], use_bin_type=True)
