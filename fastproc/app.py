@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastproc import __version__
 from fastproc.backends import factories
-from fastproc.bullmq.opening import opened
+from fastproc.bullmq.opening import checked_server, open_pipe, open_queue
 from fastproc.bullmq.pipe import Pipe
 from fastproc.config.host import service_name
 from fastproc.config.settings import Config
@@ -72,18 +72,20 @@ class App:
     async def _start(self, stack: AsyncExitStack) -> tuple[Ports, Pool]:
         """Start the parts in order; the stack stops them in reverse."""
         config = self._config
-        queue = await stack.enter_async_context(opened(config, service_name()))
-        for warning in queue.server.warnings:
+        pipe = await stack.enter_async_context(open_pipe(config))
+        server = await checked_server(pipe, config.redis.where)
+        for warning in server.warnings:
             log.warning("Redis at %s: %s", config.redis.where, warning)
+        queue = await stack.enter_async_context(open_queue(config, pipe, service_name()))
         objects = await stack.enter_async_context(checked_objects(config))
         metadata = await stack.enter_async_context(checked_metadata(config))
-        events = factories.event_sink(queue.pipe.call)
+        events = factories.event_sink(pipe.call)
         stack.push_async_callback(events.close)
         quarantine = Quarantine(factories.vault(config.quarantine, objects))
         await quarantine.prepare()
         pool = await stack.enter_async_context(started_pool(config))
-        ports = Ports(queue.queue, objects, metadata, events, pool, quarantine)
-        self._watch(queue.pipe, ports, pool)
+        ports = Ports(queue, objects, metadata, events, pool, quarantine)
+        self._watch(pipe, ports, pool)
         return ports, pool
 
     def _watch(self, pipe: Pipe, ports: Ports, pool: Pool) -> None:

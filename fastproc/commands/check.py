@@ -15,10 +15,9 @@ from rich.table import Table
 
 from fastproc.app import checked_metadata, checked_objects, started_pool
 from fastproc.backends import factories
-from fastproc.bullmq.opening import opened
+from fastproc.bullmq.opening import checked_server, open_pipe
 from fastproc.bullmq.producer import producer
 from fastproc.bullmq.scripts import installed_version
-from fastproc.config.host import service_name
 from fastproc.config.settings import Config, table
 from fastproc.core.errors import ConfigError, FleetHalted, TaskError, Unreachable
 from fastproc.ipc.messages import Ready
@@ -135,8 +134,9 @@ async def _try(console: Console, name: str, attempt: Callable[[], Coroutine[Any,
 
 
 async def _check_redis(config: Config) -> str:
-    async with opened(config, service_name()) as queue:
-        words = (f"{queue.server.name} at {config.redis.where}", *queue.server.warnings)
+    async with open_pipe(config) as pipe:
+        server = await checked_server(pipe, config.redis.where)
+    words = (f"{server.name} at {config.redis.where}", *server.warnings)
     return f"{'; '.join(words)}; scripts of bullmq {installed_version()}"
 
 

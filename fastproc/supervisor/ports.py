@@ -58,8 +58,8 @@ class Queue(Protocol):
     def add_log(self, job: Job, row: str) -> None:
         """Append a row to the job's log."""
 
-    async def extend_locks(self, jobs: Sequence[Job]) -> list[str]:
-        """Renew locks; return the ids of the jobs that are not ours any more."""
+    async def extend_locks(self, jobs: Sequence[Job]) -> list[Job]:
+        """Renew locks; return the jobs that are not ours any more. One id may be asked for with several tokens."""
 
     async def sweep_stalled(self) -> list[str]:
         """Put jobs of dead workers back; return their ids."""

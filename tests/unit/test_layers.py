@@ -59,9 +59,8 @@ ONLY_IN: dict[str, set[str]] = {
     "pyjpegli": {"worker/jpegli.py"},
     # Seccomp, prctl and a library without a binding: what Python has no module for.
     "ctypes": {"worker/jpegli.py", "worker/jail/kernel.py", "worker/main.py"},
-    "redis": {"bullmq/address.py", "bullmq/pipe.py", "bullmq/waiter.py", "bullmq/producer.py"},
+    "redis": {"bullmq/address.py", "bullmq/connection.py", "bullmq/producer.py"},
     "bullmq": {"bullmq/producer.py"},
-    "msgpack": {"bullmq/protocol.py"},
     "croniter": {"bullmq/scheduler.py"},
     # The demo makes the bucket and fetches results as an application would.
     "boto3": {"embedded/seaweedfs.py"},

@@ -19,7 +19,6 @@ PARAMETERS = 6
 
 #: module over budget -> why it is better in one piece.
 OVER = {
-    "bullmq/protocol.py": "a third is the table of the scripts' keys, which belongs beside the arguments",
     "supervisor/workers/pool.py": "one owner of the workers' state: halves would share the tasks and the slots",
 }
 

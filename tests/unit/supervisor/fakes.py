@@ -99,10 +99,10 @@ class FakeQueue:
     def add_log(self, job: Job, row: str) -> None:
         self.logs.append(row)
 
-    async def extend_locks(self, jobs: Sequence[Job]) -> list[str]:
+    async def extend_locks(self, jobs: Sequence[Job]) -> list[Job]:
         await self.effects.at("queue.extend_locks")
         self.renewed.append([job.id for job in jobs])
-        return [job.id for job in jobs if job.id in self.lost]
+        return [job for job in jobs if job.id in self.lost]
 
     async def sweep_stalled(self) -> list[str]:
         await self.effects.at("queue.sweep")
