@@ -1,6 +1,6 @@
-"""Slot, token, job: takes jobs as fast as there is room and the rate limit allows, and no faster.
+"""Place, token, job: takes jobs as fast as there is room and the rate limit allows, and no faster.
 
-Rule 1: a job is taken only when a slot is free and a token is there: what is taken is begun at once.
+Rule 1: a job is taken only when there is a place and a token for it: what is taken is begun at once.
 Rule 2: a job that ends may bring the next one along; it needs a token like any other, and keeps the place.
 Rule 3: no job is taken while a neighbour is away; one that comes at that moment goes back.
 """

@@ -96,7 +96,7 @@ class JobLine:
         try:
             async with self._locks.hold(job):
                 end = await self._attempt(job)
-            following = await self._finish(job, end, fetch_next=may_fetch())
+                following = await self._finish(job, end, fetch_next=may_fetch())
         except LockLost as lost:
             self._metrics.lost()
             log.warning("job %s: abandoned: %s", job.id, lost)

@@ -37,14 +37,16 @@ class LockKeeper:
     ) -> None:
         self._queue, self._lock_s, self._sweep_s = queue, lock_s, sweep_s
         self._on_stalled = on_stalled
-        self._held: dict[str, _Held] = {}
+        #: By id and token, as the lock itself: one id can be in hand twice (removed and added again while it runs).
+        self._held: dict[tuple[str, str], _Held] = {}
 
     @asynccontextmanager
     async def hold(self, job: Job) -> AsyncIterator[None]:
         """Keep the job's lock while the block runs. Raises LockLost out of the block when it is lost."""
         task = asyncio.current_task()
         assert task is not None
-        held = self._held[job.id] = _Held(job, task)
+        key = (job.id, job.token)
+        held = self._held[key] = _Held(job, task)
         try:
             yield
         except asyncio.CancelledError:
@@ -53,7 +55,7 @@ class LockKeeper:
                 raise LockLost(f"job {job.id}: its lock was lost") from None
             raise
         finally:
-            self._held.pop(job.id, None)
+            self._held.pop(key, None)
 
     async def run(self) -> None:
         """Renew and sweep until cancelled."""
@@ -73,7 +75,7 @@ class LockKeeper:
         for held in due:
             if held.job not in lost:
                 held.good_at = asked_at
-            elif self._held.get(held.job.id) is held:
+            elif self._held.get((held.job.id, held.job.token)) is held:
                 self._interrupt(held, "it is gone or somebody else's")
 
     def expire(self) -> None:

@@ -10,7 +10,7 @@ from fastproc.core.breaker import Rules
 from fastproc.core.errors import DatabaseUnavailable, ObjectNotFound, StorageUnavailable
 from fastproc.core.model import Event, Job, Rendition, Report
 from fastproc.supervisor.job import Ports
-from fastproc.supervisor.neighbours import Guards, Neighbour, Neighbours
+from fastproc.supervisor.neighbours import Guards, Neighbour
 from fastproc.supervisor.ports import Admit, Download, Row, Upload
 from fastproc.supervisor.workers.task import OnStage, Result
 
@@ -260,8 +260,14 @@ class World:
         self.metadata, self.events = FakeMetadata(self.effects), FakeEvents(self.effects)
         self.workers = FakeWorkers(self.effects)
         self.guards = Guards(
-            reads=Neighbour("the store", StorageUnavailable, self.objects.probe, probe_sees=True, rules=QUICK),
-            writes=Neighbour("uploads", StorageUnavailable, self.objects.probe, probe_sees=False, rules=QUICK),
-            rows=Neighbour("the database", DatabaseUnavailable, self.metadata.probe, probe_sees=True, rules=QUICK),
+            reads=Neighbour(
+                "the store", StorageUnavailable, self.objects.probe, probe_sees=True, rules=QUICK
+            ),
+            writes=Neighbour(
+                "uploads", StorageUnavailable, self.objects.probe, probe_sees=False, rules=QUICK
+            ),
+            rows=Neighbour(
+                "the database", DatabaseUnavailable, self.metadata.probe, probe_sees=True, rules=QUICK
+            ),
         )
         self.ports = Ports(self.queue, self.objects, self.metadata, self.events, self.workers)  # type: ignore[arg-type]

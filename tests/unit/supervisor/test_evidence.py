@@ -61,7 +61,8 @@ def died(error: TaskError, death: Death | None = DEATH) -> TaskError:
 async def run(world: World, vault: FakeVault | None, job: Job = JOB) -> None:
     ports = structs.replace(world.ports, quarantine=Quarantine(vault))
     locks = LockKeeper(world.queue, 30.0, 30.0, lambda _ids: None)
-    await JobLine(ports, locks, ByteBudget(1 << 20), STAGES, Metrics()).run(job, lambda: False)
+    line = JobLine(ports, world.guards, locks, ByteBudget(1 << 20), STAGES, Metrics())
+    await line.run(job, lambda: False)
 
 
 async def test_the_photo_of_a_worker_that_died_is_kept_with_all_that_is_known_of_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import AsyncIterator
 
@@ -12,6 +13,7 @@ from fastproc.core.errors import Unreachable
 from fastproc.embedded.child import free_ports
 from fastproc.supervisor.http import HttpServer
 from fastproc.supervisor.metrics import Metrics
+from fastproc.supervisor.readiness import Readiness
 
 
 class Site:
@@ -20,8 +22,11 @@ class Site:
     def __init__(self) -> None:
         self.port = free_ports(1)[0]
         self.metrics = Metrics()
-        self.conditions = {"started": True, "redis": True}
-        self.server = HttpServer("127.0.0.1", self.port, lambda: self.conditions, self.metrics)
+        self.readiness = Readiness()
+        self.readiness.started = True
+        self.redis = ""
+        self.readiness.watch("redis", lambda: self.redis)
+        self.server = HttpServer("127.0.0.1", self.port, self.readiness, self.metrics)
 
     async def get(self, path: str, method: str = "GET") -> tuple[int, str, str]:
         url = f"http://127.0.0.1:{self.port}{path}"
@@ -38,19 +43,32 @@ async def site() -> AsyncIterator[Site]:
 
 
 async def test_health_says_that_the_process_lives_whatever_is_missing(site: Site) -> None:
-    site.conditions = {"redis": False}
+    site.redis = "it refused us"
     assert await site.get("/health") == (200, "application/json", '{"status":"ok"}')
 
 
-async def test_ready_says_yes_when_all_is_well(site: Site) -> None:
+async def test_ready_says_yes_when_nothing_is_wrong(site: Site) -> None:
     status, _, body = await site.get("/ready")
     assert (status, body) == (200, '{"status":"ready","started":true,"redis":true}')
 
 
-async def test_ready_says_no_and_what_is_missing(site: Site) -> None:
-    site.conditions["redis"] = False
+async def test_ready_says_no_what_is_missing_and_why(site: Site) -> None:
+    site.redis = "it refused us"
     status, _, body = await site.get("/ready")
-    assert (status, body) == (503, '{"status":"not ready","started":true,"redis":false}')
+    assert status == 503
+    assert json.loads(body) == {
+        "status": "not ready",
+        "started": True,
+        "redis": False,
+        "problems": {"redis": "it refused us"},
+    }
+
+
+async def test_a_service_that_does_not_serve_yet_is_not_ready(site: Site) -> None:
+    site.readiness.started = False
+    status, _, body = await site.get("/ready")
+    assert status == 503
+    assert json.loads(body)["problems"] == {"started": "the service is starting or stopping"}
 
 
 async def test_metrics_are_in_the_format_that_prometheus_reads(site: Site) -> None:

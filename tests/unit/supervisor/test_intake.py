@@ -1,4 +1,4 @@
-"""Slot, token, job: no more than the slots at once, no faster than the limit, and a clean end."""
+"""Place, token, job: no more in hand than allowed, no faster than the limit, and a clean end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from fastproc.core.limit import TokenBucket
 from fastproc.core.model import Job
 from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.metrics import Metrics
-from tests.unit.supervisor.fakes import JOB, Effects, FakeQueue
+from fastproc.supervisor.neighbours import Neighbours
+from tests.unit.supervisor.fakes import JOB, World
 
 
 async def settled() -> None:
@@ -25,15 +26,18 @@ async def settled() -> None:
 class Shop:
     """An intake whose jobs run until they are told to end."""
 
-    def __init__(self, slots: int = 2, bucket: TokenBucket | None = None) -> None:
-        self.queue = FakeQueue(Effects())
+    def __init__(self, max_in_hand: int = 2, bucket: TokenBucket | None = None) -> None:
+        world = World()
+        self.queue, self.rows = world.queue, world.guards.rows
         self.metrics = Metrics()
         self.running: dict[str, asyncio.Future[Job | None]] = {}
         self.begun: list[str] = []
         self.cancelled: list[str] = []
         self.asks = False
         self.answers: list[bool] = []
-        self.intake = Intake(self.queue, self._job, slots, bucket, Neighbours(self.guards), self.metrics)
+        self.intake = Intake(
+            self.queue, self._job, max_in_hand, bucket, Neighbours(world.guards), self.metrics
+        )
         self.task = asyncio.create_task(self.intake.run())
 
     async def _job(self, job: Job, may_fetch: Callable[[], bool]) -> Job | None:
@@ -70,8 +74,8 @@ def frozen(most: int) -> TokenBucket:
     return TokenBucket(most, 3600.0 * most, time.monotonic())
 
 
-async def test_no_more_jobs_are_in_hand_than_there_are_slots() -> None:
-    shop = Shop(slots=2)
+async def test_no_more_jobs_are_in_hand_than_are_allowed() -> None:
+    shop = Shop(max_in_hand=2)
     shop.add("1", "2", "3")
     await settled()
     assert shop.begun == ["1", "2"]
@@ -83,7 +87,7 @@ async def test_no_more_jobs_are_in_hand_than_there_are_slots() -> None:
 
 
 async def test_a_job_that_brings_the_next_one_keeps_its_slot() -> None:
-    shop = Shop(slots=1)
+    shop = Shop(max_in_hand=1)
     shop.add("1", "9")
     await settled()
     await shop.end("1", following="2")
@@ -97,7 +101,7 @@ async def test_a_job_that_brings_the_next_one_keeps_its_slot() -> None:
 
 
 async def test_no_more_jobs_start_than_there_are_tokens() -> None:
-    shop = Shop(slots=10, bucket=frozen(3))
+    shop = Shop(max_in_hand=10, bucket=frozen(3))
     shop.add(*"12345")
     await settled()
     assert shop.begun == ["1", "2", "3"]
@@ -106,7 +110,7 @@ async def test_no_more_jobs_start_than_there_are_tokens() -> None:
 
 
 async def test_a_waiting_token_does_not_hinder_the_stop() -> None:
-    shop = Shop(slots=10, bucket=frozen(1))
+    shop = Shop(max_in_hand=10, bucket=frozen(1))
     shop.add("1", "2")
     await settled()
     await shop.close()
@@ -114,7 +118,7 @@ async def test_a_waiting_token_does_not_hinder_the_stop() -> None:
 
 
 async def test_a_job_is_begun_when_its_token_comes() -> None:
-    shop = Shop(slots=10, bucket=TokenBucket(1, 0.06, time.monotonic()))
+    shop = Shop(max_in_hand=10, bucket=TokenBucket(1, 0.06, time.monotonic()))
     shop.add("1", "2", "3")
     async with asyncio.timeout(5):
         while len(shop.begun) < 3:  # noqa: ASYNC110
@@ -126,7 +130,7 @@ async def test_a_job_is_begun_when_its_token_comes() -> None:
 
 
 async def test_the_next_job_comes_along_only_for_a_token() -> None:
-    shop = Shop(slots=1, bucket=frozen(2))
+    shop = Shop(max_in_hand=1, bucket=frozen(2))
     shop.asks = True
     shop.add("1")
     await settled()
@@ -137,7 +141,7 @@ async def test_the_next_job_comes_along_only_for_a_token() -> None:
 
 
 async def test_a_token_that_brought_no_job_is_given_back() -> None:
-    shop = Shop(slots=3, bucket=frozen(3))  # One for the job, one for the wait for a further one.
+    shop = Shop(max_in_hand=3, bucket=frozen(3))  # One for the job, one for the wait for a further one.
     shop.asks = True
     shop.add("1")
     await settled()
@@ -151,7 +155,7 @@ async def test_a_token_that_brought_no_job_is_given_back() -> None:
 
 async def test_a_token_whose_job_was_begun_is_not_given_back_when_that_is_interrupted() -> None:
     bucket = frozen(2)
-    shop = Shop(slots=1, bucket=bucket)
+    shop = Shop(max_in_hand=1, bucket=bucket)
     shop.asks = True
     shop.add("1")
     await settled()
@@ -164,7 +168,7 @@ async def test_a_token_whose_job_was_begun_is_not_given_back_when_that_is_interr
 
 
 async def test_without_a_limit_the_next_job_always_comes_along_until_the_stop() -> None:
-    shop = Shop(slots=1)
+    shop = Shop(max_in_hand=1)
     shop.asks = True
     shop.add("1")
     await settled()
@@ -176,7 +180,7 @@ async def test_without_a_limit_the_next_job_always_comes_along_until_the_stop() 
 
 
 async def test_stopping_takes_no_more_and_lets_those_in_hand_end() -> None:
-    shop = Shop(slots=2)
+    shop = Shop(max_in_hand=2)
     shop.add("1")
     await settled()
     shop.intake.stop()
@@ -193,7 +197,7 @@ async def test_stopping_takes_no_more_and_lets_those_in_hand_end() -> None:
 
 
 async def test_stopping_while_all_slots_are_taken_ends_the_intake() -> None:
-    shop = Shop(slots=1)
+    shop = Shop(max_in_hand=1)
     shop.add("1", "2")
     await settled()
     shop.intake.stop()
@@ -226,7 +230,7 @@ async def test_a_late_job_that_cannot_go_back_does_not_break_the_stop(error: Exc
 
 
 async def test_interrupting_ends_all_jobs_and_says_how_many_they_were() -> None:
-    shop = Shop(slots=3)
+    shop = Shop(max_in_hand=3)
     shop.add("1", "2", "3")
     await settled()
     await shop.end("2")
@@ -241,11 +245,81 @@ async def test_interrupting_ends_all_jobs_and_says_how_many_they_were() -> None:
 async def test_a_job_whose_line_broke_frees_its_slot(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shop = Shop(slots=1)
+    shop = Shop(max_in_hand=1)
     shop.add("1", "2")
     await settled()
     shop.running["1"].set_exception(error)
     await settled()
     assert shop.begun == ["1", "2"]
     assert ("a job's line broke" in caplog.text) == isinstance(error, RuntimeError)
+    await shop.close()
+
+
+# --- neighbours that are away
+
+
+def away(shop: Shop) -> None:
+    shop.rows._breaker.probed(False, time.monotonic(), 0.5, "locked")
+    shop.rows._stir()
+
+
+def back(shop: Shop) -> None:
+    shop.rows._breaker.probed(True, time.monotonic(), 0.5)
+    shop.rows._stir()
+
+
+async def test_no_job_is_taken_while_a_neighbour_is_away_and_all_are_when_it_is_back() -> None:
+    shop = Shop()
+    await settled()
+    shop.add("1")
+    await settled()
+    away(shop)
+    await shop.end("1")
+    shop.add("2")
+    await settled()
+    # The fetch that waited when the outage began brought one: it went back, and none after it was asked for.
+    assert shop.queue.effects.done == ["queue.give_back 2"]
+    shop.add("3")
+    await settled()
+    assert shop.begun == ["1"]
+    back(shop)
+    await settled()
+    assert shop.begun == ["1", "3"]
+    await shop.close()
+
+
+async def test_the_job_that_ends_brings_no_other_along_while_a_neighbour_is_away() -> None:
+    shop = Shop(max_in_hand=1)
+    shop.asks = True
+    shop.add("1")
+    await settled()
+    away(shop)
+    await shop.end("1")
+    assert shop.answers == [False]
+    await shop.close()
+
+
+async def test_a_token_is_not_spent_on_a_job_that_goes_back() -> None:
+    shop = Shop(max_in_hand=1, bucket=frozen(1))
+    await settled()
+    away(shop)
+    shop.add("1")
+    await settled()
+    assert shop.queue.effects.done == ["queue.give_back 1"]
+    back(shop)
+    shop.add("2")
+    await settled()
+    assert shop.begun == ["2"]
+    await shop.close()
+
+
+async def test_an_intake_that_waits_for_a_neighbour_stops_at_once() -> None:
+    shop = Shop()
+    await settled()
+    away(shop)
+    shop.add("1")
+    await settled()
+    shop.intake.stop()
+    async with asyncio.timeout(1):
+        await shop.task
     await shop.close()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 import math
+import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest

@@ -104,6 +104,23 @@ async def test_a_lock_that_is_gone_ends_its_own_job_alone(clock: Clock) -> None:
     assert kept.cancelled()
 
 
+async def test_one_id_in_hand_twice_is_two_locks(clock: Clock) -> None:
+    """A job that was removed and added again while its first run goes on."""
+    keeper = Keeper()
+    first, second = (
+        asyncio.create_task(keeper._work(structs.replace(JOB, token=token))) for token in ("w:1", "w:2")
+    )
+    await asyncio.sleep(0)
+    first.cancel()
+    await ended(first)
+    clock.now += 10
+    await keeper.renew()
+    assert keeper.queue.renewed == [["7"]]
+    assert not second.done()
+    second.cancel()
+    await ended(second)
+
+
 async def test_a_lock_that_could_not_be_renewed_in_time_counts_as_lost(clock: Clock) -> None:
     keeper = Keeper()
     task = keeper.job()
@@ -166,7 +183,7 @@ async def test_a_job_that_is_lost_and_cancelled_in_the_same_moment_is_cancelled(
     keeper = Keeper()
     task = keeper.job()
     await asyncio.sleep(0)
-    keeper._interrupt(keeper._held["7"], "gone")
+    keeper._interrupt(keeper._held["7", "w:1"], "gone")
     task.cancel()
     await ended(task)
     assert task.cancelled()
@@ -191,7 +208,7 @@ async def test_a_late_answer_about_a_job_does_not_hit_the_next_one_of_the_same_t
     async def meanwhile(jobs: list[Job]) -> list[Job]:
         go_on.set()
         await asyncio.sleep(0.01)
-        assert list(keeper._held) == ["8"]
+        assert [job_id for job_id, _ in keeper._held] == ["8"]
         return await asked(jobs)
 
     keeper.queue.extend_locks = meanwhile  # type: ignore[method-assign,assignment]

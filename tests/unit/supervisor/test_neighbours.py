@@ -1,0 +1,169 @@
+"""Calls through a breaker: its advice is obeyed, a probe serves all who ask, an outage is two lines in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+
+from fastproc.core.breaker import Rules
+from fastproc.core.errors import NeighbourAway, ObjectNotFound, StorageUnavailable
+from fastproc.supervisor.neighbours import Neighbour
+
+RULES = Rules(retry_s=0.001, pause_s=0.02, pause_max_s=0.02)
+
+
+class Store:
+    """A neighbour with what it answers."""
+
+    def __init__(self, *, probe_sees: bool = True) -> None:
+        self.calls: list[str] = []
+        self.probes = 0
+        self.away = False
+        self.probe_is_good: bool | None = None
+        self.neighbour = Neighbour(
+            "the store", StorageUnavailable, self._probe, probe_sees=probe_sees, rules=RULES
+        )
+
+    async def _probe(self) -> None:
+        self.probes += 1
+        await asyncio.sleep(0.005)
+        if self.away if self.probe_is_good is None else not self.probe_is_good:
+            raise StorageUnavailable("refused")
+
+    async def get(self, photo: str = "p", *, keep: bool = False) -> str:
+        async def operation() -> str:
+            self.calls.append(photo)
+            if self.away:
+                raise StorageUnavailable("503")
+            return "bytes"
+
+        return await self.neighbour.call(photo, operation, keep=keep)
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[Store]:
+    made = Store()
+    watch = asyncio.create_task(made.neighbour.watch())
+    yield made
+    watch.cancel()
+    await asyncio.wait([watch])
+
+
+async def until_back(store: Store) -> None:
+    async with asyncio.timeout(5):
+        while store.neighbour.away:
+            await store.neighbour.changed()
+
+
+async def test_a_call_that_passes_asks_nobody(store: Store) -> None:
+    assert await store.get() == "bytes"
+    assert (store.calls, store.probes) == (["p"], 0)
+
+
+async def test_a_call_that_fails_while_the_probe_is_bad_goes_back_after_one_try(store: Store) -> None:
+    store.away = True
+    with pytest.raises(NeighbourAway, match="the store is away: 503"):
+        await store.get()
+    assert store.calls == ["p"]
+    assert not store.neighbour.admits(0)
+
+
+async def test_it_is_found_when_it_is_back(store: Store) -> None:
+    store.away = True
+    with pytest.raises(NeighbourAway):
+        await store.get()
+    store.away = False
+    await until_back(store)
+    assert store.neighbour.admits(99)
+
+
+async def test_one_probe_serves_all_that_ask_at_once(store: Store) -> None:
+    store.away = True
+    results = await asyncio.gather(*(store.get(str(n)) for n in range(20)), return_exceptions=True)
+    assert {type(result) for result in results} == {NeighbourAway}
+    assert store.probes == 1
+
+
+async def test_a_short_trouble_is_tried_through(store: Store) -> None:
+    store.away, store.probe_is_good = True, True
+    task = asyncio.create_task(store.get())
+    while len(store.calls) < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    store.away = False
+    assert await task == "bytes"
+    assert store.neighbour.away == ""
+
+
+async def test_finished_work_waits_until_it_is_back(store: Store) -> None:
+    store.away = True
+    waiting = [asyncio.create_task(store.get(str(n), keep=True)) for n in range(5)]
+    await asyncio.sleep(0.1)
+    assert not any(task.done() for task in waiting)
+    store.away = False
+    assert await asyncio.gather(*waiting) == ["bytes"] * 5
+
+
+async def test_an_answer_about_the_photo_is_a_sign_of_life(store: Store) -> None:
+    async def operation() -> None:
+        raise ObjectNotFound
+
+    store.away, store.probe_is_good = True, True
+    failing = asyncio.create_task(store.get("bad"))
+    await asyncio.sleep(0)
+    with pytest.raises(ObjectNotFound):
+        await store.neighbour.call("gone", operation, keep=False)
+    with pytest.raises(StorageUnavailable):
+        await failing
+
+
+async def test_an_interrupted_call_is_forgotten(store: Store) -> None:
+    store.away = True
+    task = asyncio.create_task(store.get(keep=True))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert store.neighbour._breaker._failing == {}
+
+
+async def test_a_probe_that_hangs_is_a_bad_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastproc.supervisor.neighbours.PROBE_TIMEOUT_S", 0.02)
+    store.away = True
+    store.neighbour._probe = asyncio.Event().wait  # type: ignore[assignment]
+    with pytest.raises(NeighbourAway):
+        await store.get()
+
+
+async def test_an_outage_is_a_line_at_its_beginning_and_one_at_its_end(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    store.away = True
+    for n in range(10):
+        with pytest.raises(NeighbourAway):
+            await store.get(str(n))
+    await asyncio.sleep(0.1)
+    store.away = False
+    await until_back(store)
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert lines[0] == "the store is away, no jobs are taken until it is back: 503"
+    assert lines[1].startswith("the store is back after ")
+    assert lines[1].endswith("; 10 jobs went back meanwhile")
+
+
+async def test_uploads_that_nobody_gets_through_wait_though_the_probe_is_good() -> None:
+    store = Store(probe_sees=False)
+    watch = asyncio.create_task(store.neighbour.watch())
+    store.away, store.probe_is_good = True, True
+    task = asyncio.create_task(store.get(keep=True))
+    await asyncio.sleep(0.1)
+    assert store.neighbour.away == "503"
+    store.away = False
+    assert await task == "bytes"
+    assert store.neighbour.away == ""
+    watch.cancel()
+    await asyncio.wait([watch])
