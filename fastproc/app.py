@@ -97,7 +97,7 @@ class Service:
         )
         budget = ByteBudget(config.pool.max_inflight_bytes)
         line = JobLine(ports, locks, budget, config.pipeline.stages, self.metrics)
-        intake = Intake(ports.queue, line.run, config.pool.slots, _bucket(config), self.metrics)
+        intake = Intake(ports.queue, line.run, config.pool.max_in_hand, _bucket(config), self.metrics)
         self.metrics.watch("jobs_in_hand", "Jobs taken and not ended", lambda: intake.in_hand)
         self.metrics.watch("inflight_bytes", "Photo bytes held", lambda: budget.held)
         self.metrics.watch("quarantined", "Photos kept in quarantine", lambda: ports.quarantine.kept)
@@ -158,7 +158,7 @@ class Service:
             config.queue.prefix,
             config.queue.name,
             config.pool.workers,
-            config.pool.slots,
+            config.pool.max_in_hand,
             f"{limit.max} per {limit.duration_ms} ms (RATE_LIMIT_MAX)" if limit.max else "off",
             greeting.encoders,
             greeting.sandbox,

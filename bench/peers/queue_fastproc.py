@@ -19,7 +19,7 @@ from fastproc.bullmq.fetcher import FetchedBy, Fetcher
 from fastproc.bullmq.pipe import Pipe, Waiter
 from fastproc.bullmq.protocol import Keys
 from fastproc.bullmq.queue import BullQueue, Sweep
-from fastproc.config.settings import RedisConfig
+from fastproc.config.redis import RedisConfig
 from fastproc.core.model import Event, Job
 from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.locks import LockKeeper

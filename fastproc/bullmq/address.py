@@ -30,7 +30,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException
 
-from fastproc.config.settings import RedisConfig
+from fastproc.config.redis import RedisConfig
 
 CONNECT_TIMEOUT_S = 5.0
 #: Longest wait for a reply, of a batch or of a lookup. Redis answers in microseconds; longer is gone or frozen.

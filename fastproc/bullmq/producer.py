@@ -15,7 +15,8 @@ from redis.exceptions import RedisError
 
 from fastproc.bullmq.address import plain_client
 from fastproc.bullmq.protocol import Keys, text
-from fastproc.config.settings import QueueConfig, RedisConfig
+from fastproc.config.queue import QueueConfig
+from fastproc.config.redis import RedisConfig
 from fastproc.core.errors import Unreachable
 
 #: States of BullMQ's getJobCounts, in the order of a job's life.

@@ -1,11 +1,15 @@
-"""How a variable's text becomes a value, and how a value is shown: pure text work for `config`."""
+"""How a variable's text becomes a value, and how a value is shown as text.
+
+Rule 1: no error message and no shown value has a password in it, however wrong the text is.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from typing import Any, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Meta
 
@@ -51,11 +55,27 @@ def thumbnails(text: str) -> tuple[ThumbnailSpec, ...]:
     return tuple(specs)
 
 
-def host(text: str) -> str:
-    """A host name, an IPv4 address, or an IPv6 address in brackets. Raises ValueError for a URL or a port."""
-    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", text):
-        raise ValueError("expected a host name or address without scheme, path or port")
-    return text
+def host_name(text: str) -> str:
+    """A host name or an address; an IPv6 address loses its brackets. Raises ValueError for a URL or a port."""
+    plain = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if plain == text and re.fullmatch(r"[A-Za-z0-9._-]+", text):
+        return text
+    if re.fullmatch(r"[0-9A-Fa-f:.]+", plain) and _is_ipv6(plain):
+        return plain
+    raise ValueError("expected a host name or address without scheme, path or port")
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def host_and_port(host: str, port: int) -> str:
+    """A server as URLs and messages name it: an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def url(*schemes: str) -> Callable[[str], str]:
@@ -63,19 +83,34 @@ def url(*schemes: str) -> Callable[[str], str]:
     wanted = " or ".join(f"{scheme}://" for scheme in schemes)
 
     def parse(text: str) -> str:
-        parts = urlsplit(text)
+        parts = _split(text)
         if parts.scheme not in schemes:
             raise ValueError(f"expected a URL that begins with {wanted}")
-        if parts.scheme != "unix" and (not parts.hostname or parts.port == 0):
+        if parts.scheme != "unix" and (not parts.hostname or not _port_is_possible(parts)):
             raise ValueError("the URL names no host, or no possible port")
         return text
 
     return parse
 
 
+def _split(text: str) -> SplitResult:
+    """Raises ValueError, with a message of our own: Python's has the text in it, and with it the password."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        raise ValueError("this is not a URL") from None
+
+
+def _port_is_possible(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
+
+
 def redis_url(text: str) -> str:
     """A URL of one server, of Sentinels or of a cluster, as `bullmq.address` reads them. Raises ValueError."""
-    parts = urlsplit(text)
+    parts = _split(text)
     base, plus, kind = parts.scheme.partition("+")
     if not plus:
         return url("redis", "rediss", "unix")(text)
@@ -109,12 +144,14 @@ def text_of(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+#: In a URL: `user:password@`. The password goes to the last `@`, because one that is not quoted may have `/` or `@`.
+_LOGIN = re.compile(r"(?<=://)([^/?#:@]*):.*@", re.DOTALL)
+#: In a URL's query: clients of Redis and of PostgreSQL take a password there as well.
+_IN_QUERY = re.compile(r"(?<=[?&]password=)[^&#]*")
+
+
 def masked(text: str, *, secret: bool) -> str:
-    """The text with its secret hidden: all of a secret variable, the password of a URL."""
+    """The text with its secret hidden: all of a secret variable, the passwords of a URL."""
     if secret:
         return "********" if text else ""
-    parts = urlsplit(text) if "://" in text else None
-    if parts is None or not parts.password:
-        return text
-    user, _, where = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:********@{where}"))
+    return _IN_QUERY.sub("********", _LOGIN.sub(r"\1:********@", text)) if "://" in text else text

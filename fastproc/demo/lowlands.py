@@ -1,4 +1,4 @@
-"""Demo scenes of sea, desert, city and fields. Each has a clear up: a wrong orientation is seen."""
+"""Demo scenes of sea, desert, city and fields: a wrong orientation is easy to see in these as well."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from fastproc.bullmq.fetcher import FetchedBy, Fetcher
 from fastproc.bullmq.pipe import Pipe, Waiter
 from fastproc.bullmq.protocol import Keys
 from fastproc.bullmq.queue import BullQueue, Sweep
-from fastproc.config.settings import RedisConfig
+from fastproc.config.redis import RedisConfig
 from fastproc.core.errors import from_code
 from fastproc.core.limit import TokenBucket
 from fastproc.core.model import Completed, Job, Keep

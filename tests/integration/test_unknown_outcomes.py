@@ -18,7 +18,7 @@ from fastproc.bullmq.opening import Opened, opened
 from fastproc.bullmq.producer import producer
 from fastproc.config.settings import Config, load
 from fastproc.core.model import Job
-from fastproc.embedded.servers import Valkey
+from fastproc.embedded.valkey import Valkey
 
 Cut = Literal["request", "reply"]
 

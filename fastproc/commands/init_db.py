@@ -1,0 +1,29 @@
+"""`fastproc init-db`: the table `photos`."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+from rich.console import Console
+
+from fastproc.backends.metadata_sqlite import create_schema
+from fastproc.commands import running
+from fastproc.config.settings import Config
+from fastproc.terminal.text import print_line
+
+
+@click.command()
+def command() -> None:
+    """Create the table `photos` if it does not exist.
+
+    The database is the one that DATABASE_URL or SQLITE_PATH names. A table that exists is left as it is.
+    """
+    config = running.settings()
+    running.run(lambda: init_db(config))
+
+
+async def init_db(config: Config) -> None:
+    """Create the table if it does not exist. Raises Unreachable."""
+    await asyncio.to_thread(create_schema, config.database.sqlite_path)
+    print_line(Console(), f"the table photos is in {config.database.where}")
