@@ -63,7 +63,8 @@ class Producer:
             FailedJob(job_id, text(await self._redis.hget(self._keys(job_id), "failedReason") or b""))
             for job_id in newest
         ]
-        return Status({k: int(v) for k, v in counts.items()}, await self._workers(), paused, tuple(failed))
+        in_order = {state: int(counts[state]) for state in STATES}
+        return Status(in_order, await self._workers(), paused, tuple(failed))
 
     async def _workers(self) -> tuple[str, ...]:
         """Names of the queue's workers. Source: BullMQ Queue.getWorkers, which goes by the clients' names."""

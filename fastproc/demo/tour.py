@@ -35,11 +35,12 @@ async def run(config: Config, folder: Path | None, keep: Path | None) -> bool:
     when a server does not start, and what the service raises.
     """
     console = Console()
+    given = sorted(p for p in folder.iterdir() if p.is_file()) if folder else []
+    if folder and not given:
+        raise ConfigError([f"{folder}: there are no files in this folder"])
     out = keep or Path(tempfile.mkdtemp(prefix="fastproc-demo-"))
     out.mkdir(parents=True, exist_ok=True)
-    files = sorted(p for p in folder.iterdir() if p.is_file()) if folder else paint(out, console)
-    if not files:
-        raise ConfigError([f"{folder}: there are no files in this folder"])
+    files = given or paint(out, console)
     ids = uploads.photo_ids([file.name for file in files])
     photos = [Photo(id=id, file=file) for id, file in zip(ids, files, strict=True)]
     print_line(console, "starting Valkey and SeaweedFS ...")

@@ -2,5 +2,5 @@
 
 Rule 1: colour repeats what a word says; it never carries a meaning alone.
 Rule 2: names come from strangers: no markup is read in them, and no control character reaches the terminal.
-Rule 3: output that is not a terminal is a log: no line is drawn twice, and only tables depend on the width.
+Rule 3: output that is not a terminal is a log: no line is drawn twice, and progress and summary are never folded.
 """

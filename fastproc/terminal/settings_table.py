@@ -52,7 +52,7 @@ class SettingsTable(Struct, frozen=True):
             text = Text.assemble(star, (variable, STRONG), f" = {clean(value)}", overflow="fold")
             if value != default:
                 text.append(f"  (default: {clean(default)})", QUIET)
-            lines += [text, Padding(Text(meaning, QUIET), (0, 0, 0, 6))]
+            lines += [text, Padding(Text(meaning, QUIET), (0, 0, 0, 6), expand=False)]
         return Group(*lines)
 
 
