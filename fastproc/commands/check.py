@@ -1,4 +1,4 @@
-"""`fastproc check`: the settings, and whether the service could run with them."""
+"""`fastproc check`: shows the settings, and whether the service can run with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fastproc demo`: the guided tour."""
+"""`fastproc demo`: starts the guided tour."""
 
 from __future__ import annotations
 

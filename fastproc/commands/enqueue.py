@@ -1,4 +1,4 @@
-"""`fastproc enqueue`: jobs by hand, with an upload of the photos where that is wanted."""
+"""`fastproc enqueue`: adds jobs by hand, and uploads their photos on request."""
 
 from __future__ import annotations
 

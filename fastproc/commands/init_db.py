@@ -1,4 +1,4 @@
-"""`fastproc init-db`: the table `photos`."""
+"""`fastproc init-db`: creates the table `photos`."""
 
 from __future__ import annotations
 

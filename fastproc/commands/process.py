@@ -1,4 +1,4 @@
-"""`fastproc process`: the pipeline on local files, with the service's own workers and without servers."""
+"""`fastproc process`: runs the pipeline on local files, with the service's own workers and without servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fastproc run`: the service, and the signals that stop it."""
+"""`fastproc run`: runs the service until a signal stops it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fastproc status`: the queue as it stands."""
+"""`fastproc status`: shows the queue's jobs, workers and failures."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def schemes(folder: Path = _STORES) -> tuple[str, ...]:
 
 
 def database_url(text: str) -> str:
-    """A URL with a scheme that has a store, a SQLite URL as SQLAlchemy writes it. Raises ValueError."""
+    """A URL whose scheme has a store; SQLite's in the form that SQLAlchemy uses. Raises ValueError."""
     scheme, colon, _ = text.partition("://")
     if not colon or scheme not in schemes():
         known = ", ".join(f"{name}://" for name in schemes())
@@ -43,13 +43,13 @@ def database_url(text: str) -> str:
 
 
 def _sqlite_path(url: str) -> str:
-    """The file of a SQLite URL, "" where it names none: no host, no query, and no database in memory."""
+    """The file of a SQLite URL; "" if there is none, such as in a URL with a host, a query or `:memory:`."""
     found = re.fullmatch(r"sqlite:///([^?#]+)", url)
     return found[1] if found and found[1] not in ("/", ":memory:") else ""
 
 
 class DatabaseConfig(Struct, frozen=True, kw_only=True):
-    """Where the photos' rows are. What both variables say together is in `scheme` and `location`."""
+    """Where the photos' rows are: `scheme` chooses the store, `location` is what it opens."""
 
     url: Annotated[
         str | None,

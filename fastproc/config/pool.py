@@ -41,7 +41,7 @@ class PoolConfig(Struct, frozen=True, kw_only=True):
         float,
         var(
             "JOB_TIMEOUT_S",
-            "seconds that a task may run, or 30 and 2 for each megapixel where that is less; a worker whose task"
+            "seconds that a task may run, or 30 plus 2 for each megapixel if that is less; a worker whose task"
             " runs longer is killed",
             gt=0,
             le=3600,

@@ -52,7 +52,7 @@ class QuarantineConfig(Struct, frozen=True, kw_only=True):
 
     @property
     def prefix(self) -> str:
-        """What the names of objects in the bucket begin with."""
+        """The beginning of the objects' keys in the bucket, "" for a folder."""
         return self._bucket_and_prefix()[1]
 
     def _bucket_and_prefix(self) -> tuple[str, str]:

@@ -17,7 +17,10 @@ from fastproc.core.model import Format, ThumbnailSpec
 
 
 def var(name: str, meaning: str, *, extra: dict[str, Any] | None = None, **bounds: Any) -> Meta:
-    """What a field's annotation carries; `extra` may hold `parse`, `secret`, and `shown` (a default in words)."""
+    """Return the annotation of a field: its variable, its meaning and its bounds.
+
+    `extra` may hold `parse`, `secret`, and `shown` (the default in words).
+    """
     return Meta(description=meaning, extra={"env": name, **(extra or {})}, **bounds)
 
 
@@ -26,12 +29,12 @@ FORMATS = ("jpeg", "png", "webp", "heic", "avif", "gif")
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Split at commas; spaces around and empty parts do not count."""
+    """Return the parts between commas, without empty ones and without spaces around them."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def formats(text: str) -> tuple[str, ...]:
-    """Raises ValueError for an unknown format, or none at all."""
+    """Return the formats that the text names. Raises ValueError for an unknown format, or none at all."""
     given = names(text.lower())
     wrong = [name for name in given if name not in FORMATS]
     if wrong or not given:
@@ -40,7 +43,7 @@ def formats(text: str) -> tuple[str, ...]:
 
 
 def thumbnails(text: str) -> tuple[ThumbnailSpec, ...]:
-    """Parse `name:side:quality[:format],...`. Raises ValueError for anything else and for names used twice."""
+    """Parse `name:side:quality[:format],...`. Raises ValueError for anything else, and for a name used twice."""
     specs = []
     for part in names(text):
         found = re.fullmatch(r"([A-Za-z0-9_-]{1,64}):(\d{1,5}):(\d{1,3})(?::(jpeg|webp|avif))?", part)
@@ -56,7 +59,7 @@ def thumbnails(text: str) -> tuple[ThumbnailSpec, ...]:
 
 
 def host_name(text: str) -> str:
-    """A host name or an address; an IPv6 address loses its brackets. Raises ValueError for a URL or a port."""
+    """Return a host name or an address, IPv6 without brackets. Raises ValueError for a URL, and for a port."""
     plain = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if plain == text and re.fullmatch(r"[A-Za-z0-9._-]+", text):
         return text
@@ -74,7 +77,7 @@ def _is_ipv6(text: str) -> bool:
 
 
 def host_and_port(host: str, port: int) -> str:
-    """A server as URLs and messages name it: an IPv6 address in brackets."""
+    """Return a server as URLs and messages name it: an IPv6 address has brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -94,7 +97,7 @@ def url(*schemes: str) -> Callable[[str], str]:
 
 
 def _split(text: str) -> SplitResult:
-    """Raises ValueError, with a message of our own: Python's has the text in it, and with it the password."""
+    """Raises ValueError with a message of our own, because Python's would contain the password."""
     try:
         return urlsplit(text)
     except ValueError:
@@ -109,7 +112,7 @@ def _port_is_possible(parts: SplitResult) -> bool:
 
 
 def redis_url(text: str) -> str:
-    """A URL of one server, of Sentinels or of a cluster, as `bullmq.address` reads them. Raises ValueError."""
+    """Return a URL that `bullmq.address` reads: of a server, of Sentinels or of a cluster. Raises ValueError."""
     parts = _split(text)
     base, plus, kind = parts.scheme.partition("+")
     if not plus:
@@ -125,14 +128,14 @@ def redis_url(text: str) -> str:
 
 
 def queue_name(text: str) -> str:
-    """Raises ValueError for a name that BullMQ refuses."""
+    """Return the name. Raises ValueError for one that BullMQ refuses."""
     if ":" in text:
         raise ValueError("a BullMQ queue name has no ':' in it")
     return text
 
 
 def text_of(value: Any) -> str:
-    """A value as its variable would be written."""
+    """Return a value as it would be written in its variable."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -144,14 +147,14 @@ def text_of(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-#: In a URL: `user:password@`. The password goes to the last `@`, because one that is not quoted may have `/` or `@`.
+#: `user:password@` in a URL. It ends at the last `@`, because a password that is not quoted may have `/` and `@`.
 _LOGIN = re.compile(r"(?<=://)([^/?#:@]*):.*@", re.DOTALL)
-#: In a URL's query: clients of Redis and of PostgreSQL take a password there as well.
+#: `password=` in a URL's query, where clients of Redis and PostgreSQL accept one as well.
 _IN_QUERY = re.compile(r"(?<=[?&]password=)[^&#]*")
 
 
 def masked(text: str, *, secret: bool) -> str:
-    """The text with its secret hidden: all of a secret variable, the passwords of a URL."""
+    """Return the text without its secrets: a secret variable is masked whole, a URL's passwords alone."""
     if secret:
         return "********" if text else ""
     return _IN_QUERY.sub("********", _LOGIN.sub(r"\1:********@", text)) if "://" in text else text

@@ -112,7 +112,7 @@ def below(size: Size, line: Sequence[float]) -> Image.Image:
 def glow(canvas: Image.Image, centre: tuple[int, int], radius: int, colour: Colour, power: float) -> None:
     """Paint a round light that fades to nothing at `radius`; the higher `power`, the smaller its bright centre."""
     light = ImageOps.invert(Image.radial_gradient("L"))
-    # The gradient reaches its edge value in the corners: only the circle that touches the sides is a circle.
+    # The gradient reaches its last value in the corners, so it is cut at the largest circle that fits the square.
     light = curve(light, 1 - 1 / math.sqrt(2), 1.0, power).resize((2 * radius, 2 * radius), BICUBIC)
     canvas.paste(colour, (centre[0] - radius, centre[1] - radius), light)
 
@@ -128,7 +128,7 @@ def clouds(canvas: Image.Image, bottom: int, colour: Colour, cover: float, rng: 
 def conifer(
     draw: ImageDraw.ImageDraw, foot: tuple[int, int], height: int, colour: Colour, rng: Random
 ) -> None:
-    """Draw a fir that stands at `foot`, its branches drooping and uneven."""
+    """Draw a fir with its foot at `foot`; its branches are uneven and hang down."""
     x, y = foot
     levels = max(6, min(26, height // 9))
     left: list[tuple[float, float]] = []

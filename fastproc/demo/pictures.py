@@ -22,7 +22,7 @@ from fastproc.demo.paint import Size, grain
 #: A scene: paints a picture of that size with the random numbers it is given.
 Paint = Callable[[Size, Random], Image.Image]
 
-#: EXIF orientation -> how a camera held that way stores the upright scene.
+#: EXIF orientation -> how a camera in that position stores the upright scene.
 STORED = {
     3: Image.Transpose.ROTATE_180,
     6: Image.Transpose.ROTATE_90,

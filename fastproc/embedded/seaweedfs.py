@@ -103,7 +103,7 @@ class SeaweedFS:
             "-admin.ui=false",
             "-master.telemetry=false",
             "-s3.autoCreateBucket=false",  # A missing bucket must be an error, as it is in other stores.
-            # Each bucket needs a volume; by default the free disk limits their number, as if each were full.
+            # Each bucket needs a volume; by default only as many are allowed as fit the free disk when full.
             "-master.volumeSizeLimitMB=64",
             "-volume.max=5000",
             "-volume.preStopSeconds=0",

@@ -34,18 +34,18 @@ def test_a_line_is_printed_as_it_is_however_long() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "said"),
+    ("size", "text"),
     [(0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (500_600, "489 KiB"), (1_023_900, "1.0 MiB"),
      (3_250_586, "3.1 MiB"), (104_857_600, "100 MiB"), (5 << 30, "5.0 GiB"), (3 << 40, "3.0 TiB")],
 )  # fmt: skip
-def test_sizes_are_for_people(size: int, said: str) -> None:
-    assert human_size(size) == said
+def test_sizes_are_for_people(size: int, text: str) -> None:
+    assert human_size(size) == text
 
 
 @pytest.mark.parametrize(
-    ("ms", "said"),
+    ("ms", "text"),
     [(0.44, "0.4 ms"), (9.96, "10 ms"), (132.4, "132 ms"), (999.6, "1.0 s"), (2_310, "2.3 s"),
      (59_960, "1 min 00 s"), (65_000, "1 min 05 s"), (3_599_600, "1 h 00 min"), (7_380_000, "2 h 03 min")],
 )  # fmt: skip
-def test_durations_are_for_people(ms: float, said: str) -> None:
-    assert human_duration(ms) == said
+def test_durations_are_for_people(ms: float, text: str) -> None:
+    assert human_duration(ms) == text
