@@ -36,7 +36,7 @@ from ssimulacra2 import compute_ssimulacra2
 
 from fastproc.app import started_pool
 from fastproc.config.settings import load
-from fastproc.core.gate import judge as gate
+from fastproc.core.gate.judge import judge
 from fastproc.core.model import Options
 from fastproc.core.plan import JPEG_REDUCTIONS, fit, make_plan
 from fastproc.ipc.messages import Done
@@ -46,7 +46,7 @@ from fastproc.worker.main import _keep_memory
 from fastproc.worker.pipeline import Pipeline
 from fastproc.worker.source import Source
 from fastproc.worker.stage import Work
-from fastproc.worker.vips import image
+from fastproc.worker.vips import opening, resampling, strips
 
 HERE = Path(__file__).parent
 NODE_MODULES = HERE.parent / "tests/golden/node_modules"
@@ -105,12 +105,12 @@ class Bench:
             costs[kernel], result = cpu_ms(work)
             return result
 
-        header = step("gate", lambda: gate.judge(data, self.options.limits))
+        header = step("gate", lambda: judge(data, self.options.limits))
         source = step("open", lambda: Source(data, header, self.options))
         step("EXIF", lambda: source.exif)
         by = next((by for by in JPEG_REDUCTIONS if self._reduces(header, by)), 1)
-        file = image.File(data, header, by)
-        reduced = step(f"decode at 1/{by}", lambda: image.in_memory(file.pixels(by)))
+        file = opening.File(data, header, by)
+        reduced = step(f"decode at 1/{by}", lambda: resampling.in_memory(file.pixels(by)))
         costs["decode reduced"] = costs.pop(f"decode at 1/{by}")
         self._thumbnails(reduced, header, step)
         _ = source.base
@@ -123,8 +123,8 @@ class Bench:
             if each.NAME != "optimization":
                 step(each.NAME, lambda each=each: each.run(work))
         if plan.optimized:
-            step("decode full", lambda: sum(len(strip) for strip in image.strips(source.stream())))
-            whole, quality = image.in_memory(source.stream()), plan.optimized.quality
+            step("decode full", lambda: sum(len(strip) for strip in strips.strips(source.stream())))
+            whole, quality = resampling.in_memory(source.stream()), plan.optimized.quality
             step("encode optimized", lambda: self.encoders.encode(whole, "jpeg", quality))
         else:
             costs |= {"decode full": 0.0, "encode optimized": 0.0}
@@ -138,7 +138,8 @@ class Bench:
         for spec in sorted(self.options.thumbnails, key=lambda spec: -spec.side_px):
             size = fit(header.width, header.height, spec.side_px)
             picture = step(
-                f"resize {spec.side_px}", lambda p=picture, s=size: image.in_memory(image.resized(p, *s))
+                f"resize {spec.side_px}",
+                lambda p=picture, s=size: resampling.in_memory(resampling.resized(p, *s)),
             )
             step(
                 f"encode {spec.side_px}",
@@ -147,7 +148,7 @@ class Bench:
 
     def by_mozjpeg(self, data: memoryview) -> dict[str, bytes]:
         """Return what mozjpeg makes of the pixels that the pipeline gives to its encoder."""
-        source = Source(data, gate.judge(data, self.options.limits), self.options)
+        source = Source(data, judge(data, self.options.limits), self.options)
         plan = make_plan(self.options, *source.sides, len(data))
         targets = sorted(plan.thumbnails, key=lambda target: -target.width)
         made = {t.name: mozjpeg(source.fitted(t.width, t.height), t.quality) for t in targets}

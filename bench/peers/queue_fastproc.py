@@ -11,15 +11,10 @@ from collections.abc import Callable
 import uvloop
 
 from fastproc.backends.events_redis import RedisEventSink
-from fastproc.bullmq import scripts
-from fastproc.bullmq.address import connector
-from fastproc.bullmq.client import Client, greeting
-from fastproc.bullmq.decode import Defaults
-from fastproc.bullmq.fetcher import FetchedBy, Fetcher
-from fastproc.bullmq.pipe import Pipe, Waiter
-from fastproc.bullmq.protocol import Keys
-from fastproc.bullmq.queue import BullQueue, Sweep
-from fastproc.config.redis import RedisConfig
+from fastproc.bullmq.opening import open_pipe, open_queue
+from fastproc.bullmq.pipe import Pipe
+from fastproc.bullmq.queue import BullQueue
+from fastproc.config.settings import load
 from fastproc.core.model import Event, Job
 from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.locks import LockKeeper
@@ -27,16 +22,14 @@ from fastproc.supervisor.metrics import Metrics
 
 
 async def work(port: int, name: str, jobs: int, slots: int) -> None:
-    """Take `jobs` jobs, with eight progress updates and two events each, and finish them."""
-    keys, config, commands = Keys("bull", name), RedisConfig(host="127.0.0.1", port=port), scripts.load()
-    pipe = Pipe(connector(config, keys.base), greeting(commands))
-    await pipe.open()
-    waiter = Waiter(connector(config, keys.base, keys.client_name))
-    client = Client(pipe, keys, commands, lambda: time.time_ns() // 1_000_000)
-    by = FetchedBy(worker_id="bench", name="bench", lock_duration_ms=30_000)
-    defaults = Defaults(bucket="photos", buckets=("photos",), attempts=3)
-    fetcher = Fetcher(client, waiter, keys("marker"), by, defaults)
-    queue = BullQueue(client, fetcher, by, Sweep(interval_ms=30_000, max_stalled_count=1))
+    """Open the queue and measure one run over it."""
+    config = load({"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(port), "QUEUE_NAME": name}, 1)
+    async with open_pipe(config) as pipe, open_queue(config, pipe, "bench") as queue:
+        await measure(pipe, queue, jobs, slots)
+
+
+async def measure(pipe: Pipe, queue: BullQueue, jobs: int, slots: int) -> None:
+    """Take `jobs` jobs, with eight progress updates and two events each, and finish them; print what it cost."""
     events = RedisEventSink(pipe.call)
     locks = LockKeeper(queue, 30.0, 30.0, lambda ids: None)
     left, done = jobs, asyncio.Event()
@@ -67,8 +60,6 @@ async def work(port: int, name: str, jobs: int, slots: int) -> None:
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
-    await waiter.close()
-    await pipe.close()
     print(json.dumps({"cpu_s": spent, "seconds": seconds}))
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from fastproc.core.errors import QueueUnavailable
 from fastproc.core.model import Event
+from fastproc.supervisor.ports import EventSink
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,11 @@ class Call(Protocol):
     """Sends one Redis command soon, in order; the future brings its reply, or QueueUnavailable."""
 
     def __call__(self, *command: str | bytes | int) -> asyncio.Future[Any]: ...
+
+
+def create(call: Call) -> EventSink:
+    """Return the sink over a connection's `call`."""
+    return RedisEventSink(call)
 
 
 class RedisEventSink:

@@ -1,11 +1,11 @@
-"""Write photos' rows to the SQLite file that the API reads.
+"""Writes photos' rows to the SQLite file that the API reads.
 
-Rule 1: the API owns the schema. Only the columns of `COLUMNS` are touched; others may exist.
-Rule 2: a row that was confirmed survives power loss, because its job is acknowledged next: `synchronous=FULL`
-        (NORMAL would keep it through a crash of the process only). One fsync pays for everything that waits:
-        group commit.
+Rule 1: the API owns the schema. Only the contract's columns are written; others may exist.
+Rule 2: a row that was confirmed survives power loss, because its job is finished next: `synchronous=FULL` (NORMAL
+        would keep it through a crash of the process only).
 Rule 3: one thread talks to SQLite, so the event loop never waits for a disk or for another writer.
-Rule 4: a database is never created here. Only `create_schema`, that is `fastproc init-db`, does.
+Rule 4: a database is never created while the service runs: only `create_schema`, that is `fastproc init-db`, does.
+Rule 5: a constraint, a trigger or a type that refuses a row is the row's fault; all other errors are the database's.
 """
 
 from __future__ import annotations
@@ -14,51 +14,36 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from msgspec import Struct
-
-from fastproc.core.errors import DatabaseUnavailable, Unreachable
-from fastproc.supervisor.ports import Row
+from fastproc.backends import photo_row
+from fastproc.backends.group_commit import GroupCommit, Write
+from fastproc.backends.photo_row import COLUMNS
+from fastproc.config.database import DatabaseConfig
+from fastproc.core.errors import Unreachable
+from fastproc.supervisor.ports import MetadataStore, Row
 
 log = logging.getLogger(__name__)
 
-#: The contract's columns, and how they are made where there is no table. A table that lacks one is refused.
-COLUMNS = {
-    "id": "TEXT PRIMARY KEY",
-    "processing_status": "TEXT NOT NULL DEFAULT 'pending'",
-    "processing_started_at": "TEXT",
-    "processing_completed_at": "TEXT",
-    "processing_error": "TEXT",
-    "width": "INTEGER",
-    "height": "INTEGER",
-    "processing_metadata": "TEXT",
-    "updated_at": "TEXT",
-}
-
-#: Seconds to wait for another writer. Long, because the photo's work is done when its row is written: giving up
-#: throws that away. Shorter than any sane job timeout.
+#: Seconds to wait for another writer. Long, because the photo's work is done when its row is written; shorter than
+#: any sane job timeout.
 _BUSY_S = 10.0
 
-_Value = str | int | None
+#: What the statement of one row raises where the row is refused: constraints, triggers, types, sizes.
+_REFUSALS = (sqlite3.IntegrityError, sqlite3.DataError)
 
 
-class _Write(Struct):
-    """One row to write, and the future of whoever waits for it. `refused`: not worth another try."""
-
-    photo_id: str
-    values: Mapping[str, _Value]
-    done: asyncio.Future[None]
-    error: str | None = None
-    refused: bool = False
+def create(config: DatabaseConfig) -> MetadataStore:
+    """Return the store of this scheme, not opened yet."""
+    return SqliteMetadataStore(config.sqlite_path)
 
 
 class SqliteMetadataStore:
-    """Rows in the table `photos` of the file at `path`. `missing_rows` counts rows that could not be created."""
+    """Rows in the table `photos` of the file at `path`. Satisfies the port MetadataStore."""
 
     def __init__(self, path: str) -> None:
         self.missing_rows = 0
@@ -66,102 +51,65 @@ class SqliteMetadataStore:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
-        self._waiting: list[_Write] = []
-        self._drainer: asyncio.Task[None] | None = None
-        self._closed = False
+        self._rows = GroupCommit(self._commit_in_thread, self._describe)
+
+    @property
+    def where(self) -> str:
+        """The file, for messages."""
+        return self._path
 
     async def begin(self, photo_id: str, at: str) -> None:
-        """Mark the photo as `processing` since `at`. Raises DatabaseUnavailable."""
-        await self._write(
-            photo_id,
-            processing_status="processing",
-            processing_started_at=at,
-            processing_completed_at=None,
-            processing_error=None,
-            updated_at=at,
-        )
+        """Mark the photo as `processing` since `at`. Raises DatabaseUnavailable, RowRefused."""
+        await self._rows.write(photo_id, photo_row.begun(at))
 
     async def complete(self, photo_id: str, row: Row, at: str) -> None:
-        """Mark the photo as `completed` at `at`. Raises DatabaseUnavailable."""
-        await self._write(
-            photo_id,
-            processing_status="completed",
-            processing_completed_at=at,
-            processing_error=None,
-            width=row.width,
-            height=row.height,
-            processing_metadata=row.processing_metadata,
-            updated_at=at,
-        )
+        """Mark the photo as `completed` at `at`. Raises DatabaseUnavailable, RowRefused."""
+        await self._rows.write(photo_id, photo_row.completed(row, at))
 
     async def fail(self, photo_id: str, error: str, at: str, *, final: bool) -> None:
-        """Record the error; a final one marks the photo as `failed`. Raises DatabaseUnavailable.
-
-        `processing_completed_at` stays empty, so that it is set where and only where a photo is completed;
-        `updated_at` says when it failed.
-        """
-        await self._write(
-            photo_id,
-            processing_status="failed" if final else "processing",
-            # A producer's text may hold lone surrogates, which SQLite does not take.
-            processing_error=error.encode(errors="backslashreplace").decode(),
-            updated_at=at,
-        )
+        """Record the error; a `final` one marks the photo as `failed`. Raises DatabaseUnavailable, RowRefused."""
+        await self._rows.write(photo_id, photo_row.failed(error, at, final=final))
 
     async def check(self) -> None:
         """Raises Unreachable unless the table is there, complete, and can be written to."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, _check, self._path)
+        await self._in_thread(_check, self._path)
+
+    async def create_schema(self) -> None:
+        """Make the database, its folder and the table where they are missing. Idempotent. Raises Unreachable."""
+        await self._in_thread(create_schema, self._path)
 
     async def close(self) -> None:
         """Commit what was accepted, then close. Idempotent."""
-        self._closed = True
-        while self._drainer is not None:
-            await asyncio.wait([self._drainer])
+        await self._rows.close()
         if self._connection is not None:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._drop)
+            await self._in_thread(self._drop)
         self._thread.shutdown()
 
-    async def _write(self, photo_id: str, **values: _Value) -> None:
-        if self._closed:
-            raise DatabaseUnavailable("the database was closed: the service is ending")
-        write = _Write(photo_id, values, asyncio.get_running_loop().create_future())
-        self._waiting.append(write)
-        if self._drainer is None:
-            self._drainer = asyncio.create_task(self._drain(), name="sqlite commits")
-        await write.done
+    async def _in_thread(self, work: Callable[..., None], *args: object) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
 
-    async def _drain(self) -> None:
-        # What arrives while one transaction runs goes into the next one together.
-        loop = asyncio.get_running_loop()
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            try:
-                await loop.run_in_executor(self._thread, self._commit, batch)
-            except Exception as error:  # Whatever it was, the jobs that wait must hear of it.
-                said = f"{getattr(error, 'sqlite_errorname', type(error).__name__)}: {error} ({self._path})"
-                for write in batch:
-                    write.error = said
-            for write in (write for write in batch if not write.done.done()):  # Some jobs were cancelled.
-                if write.error is None:
-                    write.done.set_result(None)
-                else:
-                    write.done.set_exception(DatabaseUnavailable(write.error))
-        self._drainer = None
+    async def _commit_in_thread(self, batch: Sequence[Write]) -> None:
+        await self._in_thread(self._commit, batch)
+
+    def _describe(self, error: Exception) -> str:
+        return f"{getattr(error, 'sqlite_errorname', type(error).__name__)}: {error} ({self._path})"
 
     # Below: in the thread.
 
-    def _commit(self, batch: Sequence[_Write]) -> None:
+    def _commit(self, batch: Sequence[Write]) -> None:
         """Write the batch in one transaction; a refused row leaves its neighbours alone."""
         try:
             connection = self._opened()
-            while not self._transact(connection, [write for write in batch if not write.refused]):
+            while not self._transact(
+                connection, [write for write in batch if not (write.refused or write.rowless)]
+            ):
                 continue
         except Exception:
             # Full disk, damaged file, a lock that was not released: the next batch begins with a fresh look.
             self._drop()
             raise
 
-    def _transact(self, connection: sqlite3.Connection, batch: Sequence[_Write]) -> bool:
+    def _transact(self, connection: sqlite3.Connection, batch: Sequence[Write]) -> bool:
         """Return False where a refused row took the transaction with it (ON CONFLICT ROLLBACK)."""
         connection.execute("BEGIN IMMEDIATE")
         for write in batch:
@@ -171,7 +119,7 @@ class SqliteMetadataStore:
         connection.execute("COMMIT")
         return True
 
-    def _upsert(self, connection: sqlite3.Connection, write: _Write) -> None:
+    def _upsert(self, connection: sqlite3.Connection, write: Write) -> None:
         # No savepoint: either statement is atomic, and only one of the two has an effect.
         names, values = tuple(write.values), tuple(write.values.values())
         update = f"UPDATE photos SET {', '.join(f'{name}=?' for name in names)} WHERE id=?"
@@ -179,14 +127,13 @@ class SqliteMetadataStore:
         try:
             if connection.execute(update, (*values, write.photo_id)).rowcount:
                 return
-        except sqlite3.IntegrityError as error:
-            write.refused = True
-            write.error = f"the row of photo {write.photo_id} was refused: {error}"
+        except _REFUSALS as error:
+            write.refused = f"the row of photo {write.photo_id} was refused: {error}"
             return
         try:
             connection.execute(insert, (write.photo_id, *values))
-        except sqlite3.IntegrityError as error:
-            write.refused = True
+        except _REFUSALS as error:
+            write.rowless = True
             self.missing_rows += 1
             log.warning("photo %s has no row, and none could be made: %s", write.photo_id, error)
 

@@ -28,7 +28,7 @@ from msgspec import Struct
 
 from fastproc.config.s3 import S3Config
 from fastproc.core.errors import ObjectNotFound, SourceTooLarge, StorageUnavailable, Unreachable
-from fastproc.supervisor.ports import Admit, Fetched, Upload
+from fastproc.supervisor.ports import Admit, Download, ObjectStore, Upload
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,11 @@ class _Refusal(Struct, frozen=True):
         return " ".join(f"{self.status} {self.code} {self.message}".split())[:300]
 
 
+def create(config: S3Config) -> ObjectStore:
+    """Return the store, not connected yet."""
+    return S3ObjectStore(config)
+
+
 class S3ObjectStore:
     """Objects of one S3 server, path style. All its methods belong to one event loop."""
 
@@ -81,7 +86,7 @@ class S3ObjectStore:
         self._signer = S3SigV4QueryAuth(credentials, "s3", config.region, expires=_EXPIRES_S)
         self._opened: aiohttp.ClientSession | None = None
 
-    async def get_into(self, bucket: str, key: str, target: memoryview, admit: Admit) -> Fetched:
+    async def get_into(self, bucket: str, key: str, target: memoryview, admit: Admit) -> Download:
         """Read an object into `target` (writable bytes; its length is the limit).
 
         `admit` is awaited before the body is read, with its announced size, or with the limit where there is none.
@@ -107,7 +112,7 @@ class S3ObjectStore:
                 raise StorageUnavailable(f"GET {name}: {size} of {announced} bytes came")
             # A header can hold bytes that are no text, which no message to a worker could carry.
             kind = response.headers.get("Content-Type", "")
-            return Fetched(size, kind if kind and kind.isprintable() else None)
+            return Download(size, kind if kind and kind.isprintable() else None)
 
     async def put_all(self, bucket: str, uploads: Sequence[Upload]) -> None:
         """Write the objects side by side; return when every one is confirmed.

@@ -1,1 +1,1 @@
-"""What a BullMQ consumer says to Redis: protocol (pure) and client (one method a script)."""
+"""Consumes BullMQ queues: the wire as values, the connections to Redis, and the queue over them."""

@@ -1,11 +1,13 @@
-"""Where Redis is, however it is deployed: one server, behind Sentinel, or a cluster. From REDIS_URL to connections.
+"""Where Redis is, however it is deployed: from REDIS_URL (one server, Sentinel or a cluster) to connections.
 
     redis://[user:password@]host[:port][/db]           rediss:// with TLS, unix://[user:password@]/path
     redis+sentinel://[user:password@]host:port,host:port/service[/db][?sentinel_password=...]
     redis+cluster://[user:password@]host:port,host:port           (QUEUE_PREFIX needs a hash tag: {bull})
 
 Rule 1: the address is looked up anew for every connection, so that a failover is followed by reconnecting.
-Rule 2: redis-py's own retries and its default socket timeout are off: they resend, which would lose jobs.
+Rule 2: redis-py's own retries are off, since they send again, which would do a move twice; a lookup in a cluster has
+        them, and only reads. The connections that carry jobs have no time-out of the socket either: `pipe` and
+        `waiter` have their own.
 """
 
 from __future__ import annotations
@@ -19,37 +21,40 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.connection import (
     AbstractConnection,
-    Connection,
     SSLConnection,
     UnixDomainSocketConnection,
     parse_url,
 )
+from redis.asyncio.connection import Connection as TcpConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException
 
+from fastproc.bullmq.connection import Connection
 from fastproc.config.redis import RedisConfig
 
 CONNECT_TIMEOUT_S = 5.0
-#: Longest wait for a reply, of a batch or of a lookup. Redis answers in microseconds; longer is gone or frozen.
+#: Longest wait for the replies of a batch, or for a new connection. Redis answers in microseconds; a server that takes
+#: longer is gone or frozen.
 REPLY_TIMEOUT_S = 15.0
 
 #: Makes a new connection, not connected yet, to where Redis is now. Raises RedisError or OSError.
-Connect = Callable[[], Awaitable[AbstractConnection]]
+Connect = Callable[[], Awaitable[Connection]]
 
-_QUICK: dict[str, Any] = {
+#: For connections that ask one thing and are closed again.
+_SHORT_LIVED: dict[str, Any] = {
     "socket_timeout": CONNECT_TIMEOUT_S,
     "socket_connect_timeout": CONNECT_TIMEOUT_S,
     "retry": Retry(NoBackoff(), 0),
 }
 
 
-class _Many(Struct, frozen=True):
-    """A URL with several hosts, taken apart."""
+class _Hosts(Struct, frozen=True):
+    """The parts of a URL with several hosts."""
 
-    hosts: tuple[tuple[str, int], ...]
+    addresses: tuple[tuple[str, int], ...]
     login: dict[str, Any]
     tls: bool
     path: tuple[str, ...]
@@ -57,7 +62,7 @@ class _Many(Struct, frozen=True):
 
 
 def connector(config: RedisConfig, key: str, client_name: str | None = None) -> Connect:
-    """Return a maker of connections to the server that holds `key`. Raises ValueError for a URL that cannot be read."""
+    """Return what connects to the server that holds `key`. Raises ValueError for a URL that cannot be read."""
     own: dict[str, Any] = {
         "socket_timeout": None,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
@@ -65,75 +70,78 @@ def connector(config: RedisConfig, key: str, client_name: str | None = None) -> 
         "client_name": client_name,
         "protocol": 2,
     }
-    if many := _taken_apart(config):
-        locate = _locator(config, many, key)
-        tcp: type[Connection] = SSLConnection if many.tls else Connection
-        database: dict[str, Any] = {"db": int(many.path[1])} if len(many.path) > 1 else {}
+    if hosts := _several_hosts(config):
+        locate = _locator(config, hosts, key)
+        tcp: type[TcpConnection] = SSLConnection if hosts.tls else TcpConnection
+        database: dict[str, Any] = {"db": int(hosts.path[1])} if len(hosts.path) > 1 else {}
 
-        async def make() -> AbstractConnection:
+        async def connect_located() -> Connection:
             host, port = await locate()
-            return tcp(host=host, port=port, socket_keepalive=True, **many.login, **database, **own)
+            raw = tcp(host=host, port=port, socket_keepalive=True, **hosts.login, **database, **own)
+            return Connection(raw)
 
-        return make
-    kind, arguments = _single(config)
+        return connect_located
+    connection_class, arguments = _one_server(config)
 
-    async def make_single() -> AbstractConnection:
-        return kind(**arguments, **own)
+    async def connect() -> Connection:
+        return Connection(connection_class(**arguments, **own))
 
-    return make_single
+    return connect
 
 
 async def plain_client(config: RedisConfig, key: str) -> Redis:
     """Return redis-py's own client, connected to the server that holds `key`, for slow and rare commands."""
-    if many := _taken_apart(config):
-        host, port = await _locator(config, many, key)()
-        return Redis(host=host, port=port, ssl=many.tls, protocol=2, **many.login, **_QUICK)
+    if hosts := _several_hosts(config):
+        host, port = await _locator(config, hosts, key)()
+        return Redis(host=host, port=port, ssl=hosts.tls, protocol=2, **hosts.login, **_SHORT_LIVED)
     if config.url:
-        return Redis.from_url(config.url, protocol=2, **_QUICK)
-    return Redis(host=config.host, port=config.port, password=config.password, protocol=2, **_QUICK)
+        return Redis.from_url(config.url, protocol=2, **_SHORT_LIVED)
+    return Redis(host=config.host, port=config.port, password=config.password, protocol=2, **_SHORT_LIVED)
 
 
-def _taken_apart(config: RedisConfig) -> _Many | None:
+def _several_hosts(config: RedisConfig) -> _Hosts | None:
     several = config.url and urlsplit(config.url).scheme.endswith(("+sentinel", "+cluster"))
-    return _many(config.url) if config.url and several else None
+    return _parse_hosts(config.url) if config.url and several else None
 
 
-def _locator(config: RedisConfig, many: _Many, key: str) -> Callable[[], Awaitable[tuple[str, int]]]:
-    return _by_cluster(many, key) if config.is_cluster else _by_sentinel(many)
+def _locator(config: RedisConfig, hosts: _Hosts, key: str) -> Callable[[], Awaitable[tuple[str, int]]]:
+    return _by_cluster(hosts, key) if config.is_cluster else _by_sentinel(hosts)
 
 
-def _single(config: RedisConfig) -> tuple[type[AbstractConnection], dict[str, Any]]:
+def _one_server(config: RedisConfig) -> tuple[type[AbstractConnection], dict[str, Any]]:
     if not config.url:
         where = {"host": config.host, "port": config.port, "password": config.password}
-        return Connection, {**where, "socket_keepalive": True}
+        return TcpConnection, {**where, "socket_keepalive": True}
     arguments: dict[str, Any] = dict(parse_url(config.url))
-    kind: type[AbstractConnection] = arguments.pop("connection_class", Connection)
-    keepalive = {} if kind is UnixDomainSocketConnection else {"socket_keepalive": True}
-    return kind, {**arguments, **keepalive}
+    connection_class: type[AbstractConnection] = arguments.pop("connection_class", TcpConnection)
+    keepalive = {} if connection_class is UnixDomainSocketConnection else {"socket_keepalive": True}
+    return connection_class, {**arguments, **keepalive}
 
 
-def _many(url: str) -> _Many:
+def _parse_hosts(url: str) -> _Hosts:
     """Raises ValueError."""
     parts = urlsplit(url)
     user, at, where = parts.netloc.rpartition("@")
     name, _, password = user.partition(":")
     login = {"username": unquote(name) or None, "password": unquote(password) or None} if at else {}
     default = 26379 if parts.scheme.endswith("+sentinel") else 6379
-    hosts = []
+    addresses = []
     for each in where.split(","):
         host, colon, port = each.rpartition(":")
-        hosts.append((host.strip("[]"), int(port)) if colon else (each, default))
+        addresses.append((host.strip("[]"), int(port)) if colon else (each, default))
     path = tuple(part for part in parts.path.split("/") if part)
-    return _Many(tuple(hosts), login, parts.scheme.startswith("rediss"), path, dict(parse_qsl(parts.query)))
+    return _Hosts(
+        tuple(addresses), login, parts.scheme.startswith("rediss"), path, dict(parse_qsl(parts.query))
+    )
 
 
-def _by_sentinel(many: _Many) -> Callable[[], Awaitable[tuple[str, int]]]:
-    options = {**_QUICK, "password": many.query.get("sentinel_password"), "ssl": many.tls}
+def _by_sentinel(hosts: _Hosts) -> Callable[[], Awaitable[tuple[str, int]]]:
+    options = {**_SHORT_LIVED, "password": hosts.query.get("sentinel_password"), "ssl": hosts.tls}
 
     async def locate() -> tuple[str, int]:
-        sentinel = Sentinel(many.hosts, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+        sentinel = Sentinel(hosts.addresses, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
         try:
-            host, port = await sentinel.discover_master(many.path[0])
+            host, port = await sentinel.discover_master(hosts.path[0])
             return str(host), int(port)
         finally:
             for client in sentinel.sentinels:
@@ -142,9 +150,9 @@ def _by_sentinel(many: _Many) -> Callable[[], Awaitable[tuple[str, int]]]:
     return locate
 
 
-def _by_cluster(many: _Many, key: str) -> Callable[[], Awaitable[tuple[str, int]]]:
+def _by_cluster(hosts: _Hosts, key: str) -> Callable[[], Awaitable[tuple[str, int]]]:
     async def locate() -> tuple[str, int]:
-        cluster = await _cluster(many)
+        cluster = await _cluster(hosts)
         try:
             node = cluster.get_node_from_key(key)
         finally:
@@ -156,14 +164,14 @@ def _by_cluster(many: _Many, key: str) -> Callable[[], Awaitable[tuple[str, int]
     return locate
 
 
-async def _cluster(many: _Many) -> RedisCluster:
-    nodes = [ClusterNode(host, port) for host, port in many.hosts]
+async def _cluster(hosts: _Hosts) -> RedisCluster:
+    nodes = [ClusterNode(host, port) for host, port in hosts.addresses]
     cluster = RedisCluster(
-        startup_nodes=nodes, ssl=many.tls, protocol=2, **many.login, socket_timeout=CONNECT_TIMEOUT_S
+        startup_nodes=nodes, ssl=hosts.tls, protocol=2, **hosts.login, socket_timeout=CONNECT_TIMEOUT_S
     )
     try:
         return await cluster.initialize()
     except RedisClusterException as error:
-        # Not one of redis-py's RedisErrors, though it says the same: nobody there answers.
+        # Not one of redis-py's RedisErrors, though its meaning is the same: nobody there answers.
         await cluster.aclose()
         raise RedisConnectionError(str(error)) from error

@@ -1,21 +1,23 @@
-"""One method a script: builds the call, sends it, reads the reply. No policy.
+"""BullMQ's scripts as methods, one a script, with the few plain reads beside them: call, send, read. No policy.
 
-Rule 1: a negative reply is a typed error: LockLost where the job is not ours any more, else Refused.
+Rule 1: a script that refuses to move a job raises LockLost where the job is not ours any more, else Refused.
 Rule 2: scripts are loaded when a connection is made and called by hash; NOSCRIPT means that nothing ran, so the script
-        is loaded and the call is sent again.
+        is loaded and the call is sent again. Progress and log rows are not: nobody waits for their reply.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastproc.bullmq import protocol
-from fastproc.bullmq.pipe import Pipe, ReplyError
+from fastproc.bullmq.connection import ReplyError
+from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.protocol import Arg, Fetch, Fetched, Keys, Outcome, Standing
-from fastproc.bullmq.scheduler import Iteration, looks_legacy
+from fastproc.bullmq.scheduler import Iteration
 from fastproc.bullmq.scripts import Script
 from fastproc.core.errors import FastprocError, LockLost
 
@@ -31,49 +33,52 @@ class Refused(FastprocError):
 
 
 class Client:
-    """BullMQ's scripts for one queue, over one pipe. `clock_ms` is the wall clock."""
+    """One queue's scripts, over one pipe, for one worker.
+
+    `name` is what `processedBy` shows, `lock_duration_ms` how long a lock lasts.
+    """
 
     def __init__(
-        self, pipe: Pipe, keys: Keys, scripts: Mapping[str, Script], clock_ms: Callable[[], int]
+        self, pipe: Pipe, keys: Keys, scripts: Mapping[str, Script], name: str, lock_duration_ms: int
     ) -> None:
-        self._pipe, self._keys, self._scripts, self._clock_ms = pipe, keys, scripts, clock_ms
+        self._pipe, self._keys, self._scripts = pipe, keys, scripts
+        self._name, self._lock_duration_ms = name, lock_duration_ms
 
-    async def move_to_active(self, fetch: Fetch) -> Fetched:
-        """Take the next job, or learn when to ask again."""
-        args = protocol.move_to_active(self._keys, self._clock_ms(), fetch)
-        return protocol.fetched(await self._run("moveToActive", args))
+    async def move_to_active(self, token: str) -> Fetched:
+        """Take the next job and lock it with the token, or learn when to ask again."""
+        args = protocol.move_to_active(self._keys, now_ms(), self._fetch(token))
+        return protocol.read_fetched(await self._run("moveToActive", args))
 
     async def move_to_finished(
-        self, job_id: str, fetch: Fetch, outcome: Outcome, *, fetch_next: bool
+        self, job_id: str, token: str, outcome: Outcome, *, fetch_next: bool
     ) -> Fetched:
-        """Finish a job and, with `fetch_next`, take the next one in the same step."""
+        """Finish a job and, with `fetch_next`, take the next one in the same step, locked with the same token."""
         args = protocol.move_to_finished(
-            self._keys, self._clock_ms(), fetch, job_id=job_id, outcome=outcome, fetch_next=fetch_next
+            self._keys, now_ms(), self._fetch(token), job_id=job_id, outcome=outcome, fetch_next=fetch_next
         )
         reply = await self._run("moveToFinished", args, job_id, outcome.target)
-        return protocol.fetched(_accepted(reply, job_id, "moveToFinished"))
+        return protocol.read_fetched(_accepted(reply, job_id, "moveToFinished"))
 
     async def move_to_delayed(
-        self, job_id: str, fetch: Fetch, delay_ms: int, fields: Mapping[str, str], *, fetch_next: bool
+        self, job_id: str, token: str, delay_ms: int, fields: Mapping[str, str], *, fetch_next: bool
     ) -> Fetched:
-        """Put a failed job aside for `delay_ms`; counts the attempt."""
+        """Put a failed job aside for `delay_ms`, and take the next one likewise; counts the attempt."""
         args = protocol.move_to_delayed(
             self._keys,
-            self._clock_ms(),
-            fetch,
+            now_ms(),
+            self._fetch(token),
             job_id=job_id,
             delay_ms=delay_ms,
             fields=fields,
             fetch_next=fetch_next,
         )
-        return protocol.fetched(
-            _accepted(await self._run("moveToDelayed", args, job_id), job_id, "moveToDelayed")
-        )
+        reply = await self._run("moveToDelayed", args, job_id)
+        return protocol.read_fetched(_accepted(reply, job_id, "moveToDelayed"))
 
     async def retry_job(self, job_id: str, token: str, fields: Mapping[str, str], *, first: bool) -> None:
-        """Put a failed job back to wait at once; counts the attempt."""
+        """Put a failed job back to wait, without delay; counts the attempt."""
         args = protocol.retry_job(
-            self._keys, self._clock_ms(), job_id=job_id, token=token, first=first, fields=fields
+            self._keys, now_ms(), job_id=job_id, token=token, first=first, fields=fields
         )
         _accepted(await self._run("retryJob", args, job_id), job_id, "retryJob")
 
@@ -82,16 +87,14 @@ class Client:
         reply = await self._run("moveJobFromActiveToWait", [job_id, token, self._keys(job_id)])
         _accepted(reply, job_id, "moveJobFromActiveToWait")
 
-    async def extend_locks(
-        self, tokens: Sequence[str], job_ids: Sequence[str], duration_ms: int
-    ) -> list[str]:
-        """Renew locks; return the ids of those that are gone or somebody else's."""
-        args = protocol.extend_locks(self._keys, tokens, job_ids, duration_ms)
-        return [protocol.text(job_id) for job_id in await self._run("extendLocks", args)]
+    async def extend_locks(self, tokens: Sequence[str], job_ids: Sequence[str]) -> set[str]:
+        """Renew the locks of jobs, by token and id side by side; return the ids whose lock is gone or another's."""
+        args = protocol.extend_locks(self._keys, tokens, job_ids, self._lock_duration_ms)
+        return {protocol.text(job_id) for job_id in await self._run("extendLocks", args)}
 
     async def move_stalled_to_wait(self, max_stalled: int, interval_ms: int) -> list[str]:
-        """Sweep for jobs whose worker is gone; return the ids that were moved. Does nothing twice per interval."""
-        args: list[Arg] = [max_stalled, self._keys.base, self._clock_ms(), interval_ms]
+        """Sweep for jobs whose worker is gone; return the ids that were moved. One sweep an interval at most."""
+        args: list[Arg] = [max_stalled, self._keys.base, now_ms(), interval_ms]
         return [protocol.text(job_id) for job_id in await self._run("moveStalledJobsToWait", args)]
 
     def update_progress(self, job_id: str, progress: str) -> None:
@@ -103,28 +106,26 @@ class Client:
         self._send("addLog", [job_id, protocol.clean(row), "" if keep is None else keep], job_id)
 
     async def update_job_scheduler(self, job_id: str, iteration: Iteration) -> None:
-        """Produce the next job of a scheduler; nothing happens when that was done before, or the scheduler is gone."""
-        name, data = iteration.scheduler_id, iteration.data
-        record = self._keys(f"repeat:{name}")
-        legacy = looks_legacy(name) and not await self._pipe.call("HEXISTS", record, "ic")
-        if legacy:
-            log.warning(
-                "job %s: repeats by a rule of BullMQ 3 or older (%s), which is not continued", job_id, name
-            )
-            return
-        if data not in ("", "{}") and await self._pipe.call("EXISTS", record):
-            # The v6 script takes the data from here alone, where jobs added with `repeat` by v5 have put none.
-            await self._pipe.call("HSETNX", record, "data", data)
+        """Produce a scheduler's next job; nothing happens when that was done before, or the scheduler is gone."""
         args = protocol.update_job_scheduler(
             self._keys,
-            self._clock_ms(),
-            scheduler_id=name,
+            now_ms(),
+            scheduler_id=iteration.scheduler_id,
             next_ms=iteration.next_ms,
-            data=data,
+            data=iteration.data,
             options=iteration.options,
             job_id=job_id,
         )
         await self._run("updateJobScheduler", args, job_id)
+
+    async def scheduler_fields(self, scheduler_id: str) -> frozenset[str]:
+        """Return the names of the fields that a scheduler's record has; none where there is no record."""
+        names = await self._pipe.call("HKEYS", self._keys(f"repeat:{scheduler_id}"))
+        return frozenset(protocol.text(name) for name in names)
+
+    async def set_scheduler_data(self, scheduler_id: str, data: str) -> None:
+        """Give a scheduler's record the data of its jobs, JSON text, where it has none."""
+        await self._pipe.call("HSETNX", self._keys(f"repeat:{scheduler_id}"), "data", protocol.clean(data))
 
     async def standing(self, job_id: str) -> Standing:
         """Read where a job stands, for a move whose outcome is unknown."""
@@ -148,8 +149,11 @@ class Client:
             job_id: protocol.text(lock) for job_id, lock in zip(ids, locks, strict=True) if lock is not None
         }
 
+    def _fetch(self, token: str) -> Fetch:
+        return Fetch(token=token, lock_duration_ms=self._lock_duration_ms, name=self._name)
+
     def _send(self, name: str, args: Sequence[Arg], job_id: str) -> None:
-        self._pipe.call(*self._command(name, args, job_id)).add_done_callback(_say_if_failed)
+        self._pipe.call(*self._command(name, args, job_id)).add_done_callback(_log_failure)
 
     async def _run(self, name: str, args: Sequence[Arg], job_id: str = "", target: str = "") -> Any:
         command = self._command(name, args, job_id, target)
@@ -167,12 +171,17 @@ class Client:
         return ["EVALSHA", script.sha1, len(keys), *keys, *args]
 
 
+def now_ms() -> int:
+    """The wall clock, which is what BullMQ's times are by."""
+    return time.time_ns() // 1_000_000
+
+
 def greeting(scripts: Mapping[str, Script]) -> list[list[Arg]]:
     """The commands that load the scripts, for every new connection."""
     return [["SCRIPT", "LOAD", script.source] for script in scripts.values()]
 
 
-def _say_if_failed(call: asyncio.Future[Any]) -> None:
+def _log_failure(call: asyncio.Future[Any]) -> None:
     if not call.cancelled() and call.exception():
         log.debug("queue: progress or log row not written: %s", call.exception())
 

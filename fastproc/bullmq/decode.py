@@ -1,9 +1,9 @@
 """From a job's hash to a Job: total, whatever the hash holds.
 
 Rule 1: nothing here raises. What is wrong with the data becomes the job's fault, and the rest is still read, so that
-        the job can be failed by its own rules: Node's and Python's workers loop for ever on a hash they cannot parse.
-Rule 2: a deferred failure (`defa`) comes before everything: the job must fail with that text, unread.
-Rule 3: options that make no sense count as not given.
+        the job can be failed by its own rules: Node's and Python's workers loop forever on a hash they cannot parse.
+Rule 2: a deferred failure (`defa`) takes precedence over every other fault: the job must fail with that text.
+Rule 3: an option that makes no sense counts as not given; options that are not an object fail the job.
 Contract: design.md, Job. Fields and options of the hash: BullMQ src/classes/job.ts.
 """
 
@@ -21,18 +21,18 @@ from fastproc.core.errors import DEADLY, BucketNotAllowed, InvalidJob, TaskError
 from fastproc.core.model import Backoff, Fault, Job, Keep
 from fastproc.core.naming import SAFE_NAME
 
-#: A contract's data has some 200 bytes; what is larger is not parsed, so that nobody can make the supervisor work.
+#: The contract's data has some 200 bytes. More than this is not parsed, so that no job can keep the supervisor busy.
 MAX_DATA_BYTES: Final = 64 << 10
 #: S3's own limit.
 MAX_KEY_BYTES: Final = 1024
 MAX_ECHO_CHARS: Final = 256
-#: JavaScript's and Lua's largest exact integer. What is larger makes no sense, and msgpack or float() would raise.
+#: JavaScript's and Lua's largest exact integer. What is larger makes no sense, and MessagePack or float() would raise.
 MAX_NUMBER: Final = 2**53 - 1
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Defaults(Struct, frozen=True, kw_only=True):
-    """What a job gets that does not say so itself. The two `keep` are those of the reference deployment."""
+    """What a job gets where it names nothing itself. The two `keep` are those of the reference deployment."""
 
     bucket: str
     buckets: tuple[str, ...]
@@ -134,7 +134,7 @@ def _options(fields: Mapping[str, bytes]) -> tuple[dict[str, Any], Fault | None]
     return (
         (options, None)
         if isinstance(options, dict)
-        else ({}, _fault(InvalidJob("the options are no object")))
+        else ({}, _fault(InvalidJob("the options are not an object")))
     )
 
 
@@ -166,7 +166,7 @@ def _trace(raw: bytes | None) -> tuple[str, ...]:
 
 
 def _deaths(trace: tuple[str, ...], failed_reason: bytes | None) -> int:
-    """Count the attempts that killed their worker; with no trace kept, the last one is still told by its reason."""
+    """Count the attempts that killed their worker; with no trace kept, the last reason still shows the last one."""
 
     def deadly(line: str) -> bool:
         return line.partition(":")[0] in DEADLY

@@ -1,71 +1,75 @@
-"""Opens a queue from the configuration: connection, scripts, the server's verdict, fetcher, queue."""
+"""Opens a queue from the configuration: the connection, the check of its server, the queue over it.
+
+Rule 1: what is opened here is closed here, when the block ends.
+Rule 2: a server that cannot be used is Unreachable, with a message that says where it is and why.
+"""
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from msgspec import Struct
-
-from fastproc.bullmq import scripts
-from fastproc.bullmq import server_check as server
+from fastproc.bullmq import scripts, server_check
 from fastproc.bullmq.address import connector
 from fastproc.bullmq.client import Client, greeting
 from fastproc.bullmq.decode import Defaults
-from fastproc.bullmq.fetcher import FetchedBy, Fetcher
-from fastproc.bullmq.pipe import Pipe, Waiter
+from fastproc.bullmq.fetcher import Fetcher
+from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.protocol import Keys
 from fastproc.bullmq.queue import BullQueue, Sweep
+from fastproc.bullmq.series import Series
+from fastproc.bullmq.server_check import ServerCheck
+from fastproc.bullmq.settle import JobsInHand
+from fastproc.bullmq.waiter import Waiter
 from fastproc.config.settings import Config
 from fastproc.core.errors import QueueUnavailable, Unreachable
 
 
-class Opened(Struct, frozen=True):
-    """An open queue, the pipe below it, and what was found out about the server."""
-
-    queue: BullQueue
-    pipe: Pipe
-    server: server.Verdict
-
-
 @asynccontextmanager
-async def opened(config: Config, name: str) -> AsyncIterator[Opened]:
-    """Open the configured queue as the worker `name`, and close it after the block.
+async def open_pipe(config: Config) -> AsyncIterator[Pipe]:
+    """Connect to the server that holds the configured queue, with BullMQ's scripts loaded into it.
 
-    Raises: ConfigError when the scripts are not there or not known; Unreachable when the server cannot be used.
+    Raises: ConfigError when the scripts are not there or not known; Unreachable.
     """
-    keys, commands, where = Keys(config.queue.prefix, config.queue.name), scripts.load(), config.redis.where
-    pipe = Pipe(connector(config.redis, keys.base), greeting(commands))
+    pipe = Pipe(connector(config.redis, _keys(config).base), greeting(scripts.load()))
     try:
         await pipe.open()
     except QueueUnavailable as error:
-        raise Unreachable(f"Redis at {where} cannot be used: {error}") from None
-    waiter = Waiter(connector(config.redis, keys.base, f"{keys.client_name}:w:{name}"))
+        raise Unreachable(f"Redis at {config.redis.where} cannot be used: {error}") from None
     try:
-        verdict = await _verdict(pipe)
-        if verdict.refusal:
-            raise Unreachable(f"Redis at {where} cannot be used: {verdict.refusal}")
-        client = Client(pipe, keys, commands, lambda: time.time_ns() // 1_000_000)
-        yield Opened(_queue(config, client, waiter, keys, name), pipe, verdict)
+        yield pipe
     finally:
-        await waiter.close()
         await pipe.close()
 
 
-def _queue(config: Config, client: Client, waiter: Waiter, keys: Keys, name: str) -> BullQueue:
-    rules = config.queue
-    by = FetchedBy(worker_id=str(uuid.uuid4()), name=name, lock_duration_ms=rules.lock_duration_ms)
-    defaults = Defaults(bucket=config.s3.bucket, buckets=config.s3.buckets, attempts=rules.max_retries)
-    fetcher = Fetcher(client, waiter, keys("marker"), by, defaults)
-    sweep = Sweep(interval_ms=rules.stalled_interval_ms, max_stalled_count=rules.max_stalled_count)
-    return BullQueue(client, fetcher, by, sweep)
-
-
-async def _verdict(pipe: Pipe) -> server.Verdict:
+async def checked_server(pipe: Pipe, where: str) -> ServerCheck:
+    """Return what the server is, with warnings for its operator. Raises Unreachable when it cannot carry a queue."""
     try:
-        return server.judge(server.parse(await pipe.call("INFO")))
+        check = server_check.judge(server_check.parse(await pipe.call("INFO")))
     except QueueUnavailable as error:
         # An ACL may keep INFO from us; what the server is then shows when it is used.
-        return server.Verdict("Redis", warnings=(f"it does not say what it is: {error}",))
+        return ServerCheck("Redis", warnings=(f"it does not tell what it is: {error}",))
+    if check.refusal:
+        raise Unreachable(f"Redis at {where} cannot be used: {check.refusal}")
+    return check
+
+
+@asynccontextmanager
+async def open_queue(config: Config, pipe: Pipe, name: str) -> AsyncIterator[BullQueue]:
+    """Open the configured queue over the pipe, as the worker `name`. Raises ConfigError, as `open_pipe`."""
+    rules, keys = config.queue, _keys(config)
+    client = Client(pipe, keys, scripts.load(), name, rules.lock_duration_ms)
+    waiter = Waiter(connector(config.redis, keys.base, f"{keys.client_name}:w:{name}"), keys("marker"))
+    in_hand, series = JobsInHand(client, str(uuid.uuid4())), Series(client)
+    defaults = Defaults(bucket=config.s3.bucket, buckets=config.s3.buckets, attempts=rules.max_retries)
+    sweep = Sweep(interval_ms=rules.stalled_interval_ms, max_stalled_count=rules.max_stalled_count)
+    try:
+        yield BullQueue(client, Fetcher(client, waiter, in_hand, series, defaults), in_hand, sweep)
+    finally:
+        await series.close()
+        await waiter.close()
+
+
+def _keys(config: Config) -> Keys:
+    return Keys(config.queue.prefix, config.queue.name)

@@ -1,9 +1,10 @@
-"""Connections to Redis: one that pipelines whatever is asked at the same moment, one that blocks for a marker.
+"""The connection that pipelines: commands issued in the same moment travel together, and replies come in order.
 
-Rule 1: nothing is ever sent twice here. A command that was sent and not answered ends in QueueUnavailable, "outcome
-        unknown"; who asked finds out. A command that was not sent yet waits for the next connection.
-Rule 2: reconnects back off, never give up, and say so once, not at every try.
-Rule 3: a server that says that it is not the right one any more (replica, moved) is left for where Redis is now.
+Rule 1: nothing is sent twice here. A command that may have been sent and was not answered ends in QueueUnavailable,
+        "outcome unknown"; its caller finds out. A command that was not sent yet waits for the next connection.
+Rule 2: a lost connection is made again when there is something to send; attempts back off, go on without end, and
+        are logged once, not each.
+Rule 3: a server that answers that it is the wrong one (a replica, another node's keys) is left for where Redis is now.
 """
 
 from __future__ import annotations
@@ -15,29 +16,25 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, RedisError, ResponseError
-
-from fastproc.bullmq.address import CONNECT_TIMEOUT_S, REPLY_TIMEOUT_S, Connect
+from fastproc.bullmq.address import REPLY_TIMEOUT_S, Connect
+from fastproc.bullmq.connection import CONNECTION_ERRORS, Connection, ReplyError
 from fastproc.bullmq.protocol import Arg
 from fastproc.core.errors import QueueUnavailable
 
 log = logging.getLogger(__name__)
 
 BACKOFF_S, BACKOFF_MAX_S = 0.05, 2.0
+#: Pause of a caller between two tries of what got no reply; the connection itself backs off.
+RETRY_PAUSE_S = 0.2
 #: Commands of one batch at most, so that a long queue does not make one giant write.
 MAX_BATCH = 256
 
 
-class ReplyError(QueueUnavailable):
-    """Redis answered the command with an error; nothing of it was done, unless a script failed half-way."""
-
-
 class Pipe:
-    """Commands issued in the same moment travel together; replies come in order.
+    """Pipelines commands over one connection, which one task owns.
 
-    One task owns the connection. While a batch is under way the next one gathers, so the busier the service is, the
-    fewer round trips and system calls a command costs.
+    While a batch is under way the next one gathers, so the busier the service is, the fewer round trips and system
+    calls a command costs. `connected` is for readiness; `reconnects` counts the times the connection came back.
     """
 
     def __init__(self, connect: Connect, greeting: Sequence[Sequence[Arg]] = ()) -> None:
@@ -47,16 +44,16 @@ class Pipe:
         self._waiting: deque[tuple[Sequence[Arg], asyncio.Future[Any]]] = deque()
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._connection: AbstractConnection | None = None
+        self._connection: Connection | None = None
         self._wrong_server = False
         self.connected = False
         self.reconnects = 0
 
     async def open(self) -> None:
-        """Connect for the first time. Raises QueueUnavailable (with the reason) instead of trying for ever."""
+        """Connect for the first time: one attempt. Raises QueueUnavailable with the reason."""
         try:
             await self._greet()
-        except (RedisError, OSError, ReplyError) as error:
+        except (*CONNECTION_ERRORS, ReplyError) as error:
             raise QueueUnavailable(str(error) or type(error).__name__) from error
         self._task = asyncio.create_task(self._run(), name="redis-pipe")
 
@@ -98,41 +95,41 @@ class Pipe:
         assert connection is not None
         try:
             async with asyncio.timeout(REPLY_TIMEOUT_S):
-                packed = [part for command, _ in batch for part in connection.pack_command(*command)]
-                await connection.send_packed_command(packed, check_health=False)
+                await connection.send(command for command, _ in batch)
                 for _, future in batch:
                     reply = await self._read(connection)
                     done += 1
                     _end(future, reply)
             if self._wrong_server:
-                log.warning("redis: the server is not the primary of our keys any more")
+                log.warning("redis: the server is no longer the primary that holds our keys")
                 await self._leave()
-        except (RedisError, OSError, TimeoutError) as error:
+        except CONNECTION_ERRORS as error:
             await self._leave()
-            log.warning("redis: connection lost: %s", error or type(error).__name__)
+            log.warning("redis: connection lost: %s", str(error) or type(error).__name__)
             for _, future in batch[done:]:
-                _end(future, QueueUnavailable(f"no reply: {error or 'timed out'}"))
+                _end(future, QueueUnavailable(f"no reply: {str(error) or 'timed out'}"))
         except asyncio.CancelledError:
             for _, future in batch[done:]:
                 _end(future, QueueUnavailable("the connection was closed before the reply"))
             raise
 
-    async def _read(self, connection: AbstractConnection) -> Any:
+    async def _read(self, connection: Connection) -> Any:
+        """Return the next reply, or the ReplyError that it is: only its own command fails of it."""
         try:
-            return await connection.read_response(disable_decoding=True, disconnect_on_error=False)
-        except ResponseError as error:
-            self._wrong_server |= isinstance(error, MovedError | ReadOnlyError | ClusterDownError)
-            return ReplyError(_words(error))
+            return await connection.read()
+        except ReplyError as error:
+            self._wrong_server |= error.wrong_server
+            return error
 
     async def _reconnect(self) -> None:
-        pause, said = BACKOFF_S, False
+        pause, logged = BACKOFF_S, False
         while True:
             try:
                 await self._greet()
-            except (RedisError, OSError, ReplyError) as error:
-                if not said:
-                    log.warning("redis: cannot connect, trying again: %s", error)
-                    said = True
+            except (*CONNECTION_ERRORS, ReplyError) as error:
+                if not logged:
+                    log.warning("redis: cannot connect, trying again: %s", str(error) or type(error).__name__)
+                    logged = True
                 # Jitter, so that a fleet does not come back in step.
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(pause * 2, BACKOFF_MAX_S)
@@ -147,13 +144,10 @@ class Pipe:
         try:
             async with asyncio.timeout(REPLY_TIMEOUT_S):
                 connection = self._connection = await self._connect()
-                await connection.connect()  # type: ignore[no-untyped-call]
-                packed = [part for command in self._greeting for part in connection.pack_command(*command)]
-                if packed:
-                    await connection.send_packed_command(packed, check_health=False)
-                for reply in [await self._read(connection) for _ in self._greeting]:
-                    if isinstance(reply, ReplyError):
-                        raise reply
+                await connection.open()
+                await connection.send(self._greeting)
+                for _ in self._greeting:
+                    await connection.read()
         except BaseException:
             await self._leave()
             raise
@@ -162,48 +156,8 @@ class Pipe:
     async def _leave(self) -> None:
         self.connected = self._wrong_server = False
         if self._connection is not None:
-            await self._connection.disconnect(nowait=True)
+            await self._connection.drop()
             self._connection = None
-
-
-class Waiter:
-    """The connection that blocks for a marker; its name is what BullMQ's `getWorkers` finds."""
-
-    def __init__(self, connect: Connect) -> None:
-        self._connect = connect
-        self._connection: AbstractConnection | None = None
-
-    async def wait(self, marker: str, timeout_s: float) -> int | None:
-        """Return the score (ms) of the marker popped, or None after `timeout_s` seconds without one.
-
-        Cancelling drops the connection: a command left behind could pop a marker for nobody.
-        Raises: QueueUnavailable.
-        """
-        try:
-            # Redis' own timeout ends the wait; ours only catches a connection that has died in silence.
-            async with asyncio.timeout(timeout_s + CONNECT_TIMEOUT_S):
-                connection = self._connection = self._connection or await self._connect()
-                await connection.connect()  # type: ignore[no-untyped-call]
-                await connection.send_command("BZPOPMIN", marker, f"{timeout_s:.3f}", check_health=False)
-                reply = await connection.read_response(disable_decoding=True)
-        except (RedisError, OSError, TimeoutError) as error:
-            await self.close()
-            raise QueueUnavailable(f"no reply: {error or 'timed out'}") from error
-        except asyncio.CancelledError:
-            await self.close()
-            raise
-        return int(float(reply[2])) if reply else None
-
-    async def close(self) -> None:
-        """Drop the connection. Idempotent."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
-
-
-def _words(error: ResponseError) -> str:
-    # redis-py strips the code of errors that it has a class for; NOSCRIPT must stay recognisable.
-    return f"NOSCRIPT {error}" if type(error).__name__ == "NoScriptError" else str(error)
 
 
 def _end(future: asyncio.Future[Any], outcome: Any) -> None:

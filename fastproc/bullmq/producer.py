@@ -1,6 +1,6 @@
 """Adds jobs and reads a queue's state, through the official Python package: for the command line, demo and bench.
 
-The service itself never imports the package, it only reads its Lua commands.
+Rule 1: the service itself never imports that package; it only reads its Lua commands, as files.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ JOB_NAME = "process-photo"
 
 
 class FailedJob(Struct, frozen=True):
-    """A job that has failed for good."""
+    """A job that has failed and is not tried again."""
 
     id: str
     reason: str
 
 
 class Status(Struct, frozen=True):
-    """A queue as it stands: jobs by state, the workers' names, whether it is paused, and its newest failures."""
+    """A queue's state: jobs by state, the workers' names, whether it is paused, and its newest failures."""
 
     counts: dict[str, int]
     workers: tuple[str, ...]
@@ -67,7 +67,7 @@ class Producer:
         return Status(in_order, await self._workers(), paused, tuple(failed))
 
     async def _workers(self) -> tuple[str, ...]:
-        """Names of the queue's workers. Source: BullMQ Queue.getWorkers, which goes by the clients' names."""
+        """Return the names of the queue's workers. Source: BullMQ Queue.getWorkers, which reads the clients' names."""
         prefix = f"{self._keys.client_name}:w:"
         names = [client["name"] for client in await self._redis.client_list()]
         named = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]

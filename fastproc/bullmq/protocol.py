@@ -1,10 +1,11 @@
 """BullMQ's wire, pure: key names, the order of keys and arguments of each script, replies, error codes.
 
-Rule 1: what a script is given is a value made here; who sends it is `client`.
+Rule 1: the keys and the arguments of a script are made here, and sent by `client`. The scripts whose few arguments are
+        all plain (moveJobFromActiveToWait, moveStalledJobsToWait, updateProgress, addLog) get them from there.
 Rule 2: the number of a script's keys comes from its file name, and picks the layout: 12 keys of moveToDelayed are
         the v5 scripts', 11 the v6 ones'.
-Rule 3: times are integer ms of the caller's wall clock. Blobs are msgpack of str, int, map, array: never bytes,
-        which Redis' cmsgpack refuses, and never nil inside an array.
+Rule 3: times are integer ms of the caller's wall clock. Blobs are MessagePack, never with bytes, which Redis'
+        cmsgpack refuses, nor with nil at the top of a map. A scheduler's options go as its application wrote them.
 Source: the scripts' own headers, as shipped in the PyPI package `bullmq`.
 """
 
@@ -12,10 +13,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from enum import Enum
 from typing import Any, Final
 
-import msgpack
+import msgspec
 from msgspec import Struct
 
 from fastproc.core.model import Keep
@@ -35,7 +35,7 @@ ERRORS: Final = {
 #: Minutes that `queue.getMetrics` can show; two weeks, as BullMQ's MetricsTime.TWO_WEEKS.
 METRICS_MINUTES: Final = 14 * 24 * 60
 
-#: Replies that say that the job is not ours any more.
+#: Replies which mean that the job is not ours any more.
 NOT_OURS: Final = frozenset({-1, -2, -3, -6})
 
 _LAYOUTS: Final[dict[tuple[str, int], tuple[str, ...]]] = {
@@ -96,9 +96,9 @@ def knows(name: str, arity: int) -> bool:
 
 
 class Fetched(Struct, frozen=True, kw_only=True):
-    """What a fetch brought: a job's hash, or when it is worth to ask again.
+    """What a fetch brought: a job's id and hash, or when to ask again.
 
-    `limit_ms` is relative: do not fetch for so long. `next_at_ms` is absolute: when the next delayed job is due.
+    `limit_ms` is relative: for how long not to fetch. `next_at_ms` is absolute: when the next delayed job is due.
     """
 
     job_id: str | None = None
@@ -107,7 +107,7 @@ class Fetched(Struct, frozen=True, kw_only=True):
     next_at_ms: int = 0
 
 
-def fetched(reply: Any) -> Fetched:
+def read_fetched(reply: Any) -> Fetched:
     """Read the reply of moveToActive, or of moveToFinished and moveToDelayed with fetch-next.
 
     Shapes: `[flat, id, 0, 0]` a job, `[0, 0, ttl, 0]` rate limited, `[0, 0, 0, ts]` nothing due before `ts`,
@@ -131,60 +131,38 @@ class Standing(Struct, frozen=True):
     finished: bool
 
 
-class Settled(Enum):
-    """What to do about a move that was never confirmed."""
-
-    DONE = "it has happened"
-    RESEND = "it has not happened"
-    LOST = "somebody else has the job"
-
-
-def settle(standing: Standing, token: str, *, finishing: bool, removed: bool) -> Settled:
-    """Judge a move whose reply never came. Every script takes the lock away before anything else.
-
-    `finishing`: the move was to completed or failed; `removed`: such a job is deleted. After a retry it does not
-    matter who has the job now: it is queued, or somebody's, and not ours.
-    """
-    if standing.lock == token:
-        return Settled.RESEND
-    if not finishing or standing.finished or (removed and not standing.exists):
-        return Settled.DONE
-    return Settled.LOST
-
-
 def refusal(job_id: str, code: int, script: str) -> str:
-    """What a script's negative reply says, in BullMQ's words."""
+    """Return what a script's negative reply means, in BullMQ's words."""
     return ERRORS.get(code, "Unknown code {code} for job {job}. {script}").format(
         job=job_id, code=code, script=script
     )
 
 
 def text(value: bytes | str) -> str:
-    """Bytes of a reply as text; what is not UTF-8 is replaced, so that it can be shown and never raises."""
+    """Return a reply's bytes as text; what is not UTF-8 is replaced, so that it can be shown. Never raises."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def pack(value: Any) -> bytes:
-    """Return the msgpack blob of an argument; entries of a map that are None are left out, as absent."""
+    """Return the MessagePack blob of an argument; entries of a map that are None are left out, as absent."""
     if isinstance(value, Mapping):
         value = {name: item for name, item in value.items() if item is not None}
-    blob: bytes = msgpack.packb(value, use_bin_type=True)
-    return blob
+    return msgspec.msgpack.encode(value)
 
 
 def keep_map(keep: Keep) -> dict[str, int]:
-    """Return the keepJobs map: without it a script fails with the lock already gone."""
-    found = {"count": keep.count, "age": keep.age, "limit": keep.limit}
-    return {name: value for name, value in found.items() if value is not None} or {"count": -1}
+    """Return the map `keepJobs`: without it a script fails with the lock already gone."""
+    limits = {"count": keep.count, "age": keep.age, "limit": keep.limit}
+    return {name: value for name, value in limits.items() if value is not None} or {"count": -1}
 
 
 def clean(message: str) -> str:
-    """Return the text without lone surrogates, which neither msgpack nor Redis takes."""
+    """Return the text with lone surrogates replaced, which neither MessagePack nor Redis takes."""
     return message.encode("utf-8", "replace").decode()
 
 
 class Fetch(Struct, frozen=True, kw_only=True):
-    """What every fetch says about the fetcher. `name` is what `processedBy` shows."""
+    """What a script that fetches must know: the lock of the next job, and the worker's name for `processedBy`."""
 
     token: str
     lock_duration_ms: int
@@ -201,11 +179,11 @@ def move_to_active(keys: Keys, now_ms: int, fetch: Fetch) -> list[Arg]:
 def move_to_finished(
     keys: Keys, now_ms: int, fetch: Fetch, *, job_id: str, outcome: Outcome, fetch_next: bool
 ) -> list[Arg]:
-    """`outcome` says where to and with what; `fetch` goes on with the job's own token, as Node does."""
+    """`fetch` has the job's own token, which locks the next job too, as Node does."""
     options = fetch.options() | {
         "keepJobs": keep_map(outcome.keep),
         "attempts": outcome.attempts,
-        # Must be there: absent, later calls would fail half-way.
+        # Required: without it, later calls would fail half-way.
         "maxMetricsSize": METRICS_MINUTES,
     }
     field = "returnvalue" if outcome.target == "completed" else "failedReason"

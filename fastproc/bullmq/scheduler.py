@@ -1,8 +1,6 @@
 """The next iteration of a job scheduler's job: which, when, with which options. Pure; the clock and zone are given.
 
-BullMQ has no timer: who takes a scheduler's job produces the next one, at the start and not at the end, so that the
-series goes on whatever becomes of this job.
-Source: BullMQ src/classes/job-scheduler.ts, upsertJobScheduler and getNextJobOpts; worker.ts, nextJobFromJobData.
+Source: BullMQ src/classes/job-scheduler.ts, upsertJobScheduler and getNextJobOpts.
 """
 
 from __future__ import annotations
@@ -19,7 +17,10 @@ from fastproc.bullmq.protocol import text
 
 
 class Iteration(Struct, frozen=True):
-    """What updateJobScheduler is told: `next_ms` is None for `every`, which the script works out by itself."""
+    """A scheduler's next job: `data` is JSON text, `options` are BullMQ's.
+
+    `next_ms` (wall clock) is None for `every`, whose time the script updateJobScheduler works out itself.
+    """
 
     scheduler_id: str
     next_ms: int | None
@@ -28,23 +29,24 @@ class Iteration(Struct, frozen=True):
 
 
 def scheduler_id(fields: Mapping[str, bytes]) -> str | None:
-    """The id of the scheduler that made the job, if one did."""
-    found = fields.get("rjk")
-    return text(found) if found else None
+    """Return the id of the scheduler that made the job, if one did."""
+    repeat_job_key = fields.get("rjk")
+    return text(repeat_job_key) if repeat_job_key else None
 
 
 def looks_legacy(name: str) -> bool:
-    """Whether the id may be a repeatable job's of old, which has five parts: then its hash must be asked for `ic`."""
+    """Whether the id may be an old repeatable job's, which has five parts: then its record must have the field `ic`."""
     return name.count(":") >= 4
 
 
 def following(
     name: str, data: str, options: Mapping[str, Any], now_ms: int, local: tzinfo | None
 ) -> Iteration | None:
-    """Return the iteration after the job with these options, or None where the series has come to its end.
+    """Return the iteration after the job with these options, or None where the series has ended.
 
     `options` are those of the job's hash, short names and all; the script itself sets the delay and id of `every`.
-    `local` is the zone of patterns that name none. Raises ValueError for a pattern or a zone that cannot be read.
+    `local` is the zone of patterns that name none. Raises ValueError without pattern and interval. Options that BullMQ
+    does not write raise what reading them raises: ArithmeticError, KeyError, OSError, TypeError, ValueError.
     """
     repeat = options.get("repeat")
     if not isinstance(repeat, Mapping) or not (repeat.get("pattern") or repeat.get("every")):
@@ -87,9 +89,9 @@ def _next_by_pattern(repeat: Mapping[str, Any], base_ms: int, local: tzinfo | No
     base_ms = max(base_ms, _epoch_ms(repeat.get("startDate")) or 0)
     zone = ZoneInfo(str(repeat["tz"])) if repeat.get("tz") else local
     pattern = str(repeat["pattern"])
-    # Six fields begin with the seconds in cron-parser, and end with them in croniter unless told.
-    following = croniter(pattern, datetime.fromtimestamp(base_ms / 1000, zone), second_at_beginning=True)
-    moment: datetime = following.get_next(datetime)
+    # Six fields begin with the seconds in cron-parser, and by default end with them in croniter.
+    schedule = croniter(pattern, datetime.fromtimestamp(base_ms / 1000, zone), second_at_beginning=True)
+    moment: datetime = schedule.get_next(datetime)
     return int(moment.timestamp() * 1000)
 
 

@@ -1,7 +1,7 @@
 """Finds BullMQ's Lua commands in the installed PyPI package, by file, and refuses those it has not been tried with.
 
-Rule 1: nothing is copied: the files are the package's; the package itself is not imported.
-Rule 2: a file is known by its hash. A package that has moved on is an error at start, not a surprise at run time.
+Rule 1: nothing is copied: the files are the package's; the package itself is not imported here.
+Rule 2: a file is known by its hash. A package whose commands have changed is an error at start, not at run time.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def load(folder: pathlib.Path | None = None) -> dict[str, Script]:
 
 
 def installed_version() -> str:
-    """The version of the installed package `bullmq`, or "none"."""
+    """Return the version of the installed package `bullmq`, or "none"."""
     try:
         return importlib.metadata.version("bullmq")
     except importlib.metadata.PackageNotFoundError:
@@ -91,5 +91,5 @@ def installed_version() -> str:
 def _package_folder() -> pathlib.Path:
     spec = importlib.util.find_spec("bullmq")
     if spec is None or not spec.submodule_search_locations:
-        raise ConfigError(["bullmq: the package is not installed, and with it the Lua commands"])
+        raise ConfigError(["bullmq: the package is not installed, which has the Lua commands"])
     return pathlib.Path(spec.submodule_search_locations[0]) / "commands"

@@ -1,7 +1,7 @@
-"""Whether a Redis server can carry a queue: judged from what INFO says, before the first job is taken. Pure.
+"""Whether a Redis server can carry a queue: judged from its INFO, before the first job is taken. Pure.
 
-Source: BullMQ src/classes/redis-connection.ts (minimum and recommended version, eviction); `maxmemory-policy` other
-than noeviction lets Redis delete locks and jobs.
+Source: BullMQ src/classes/redis-connection.ts (minimum and recommended version, eviction). With a `maxmemory-policy`
+other than noeviction, Redis may delete locks and jobs.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ OLDEST = (6, 2)
 NEWEST = {"Redis": 8, "Valkey": 9}
 
 
-class Verdict(Struct, frozen=True):
-    """What the server is, why it cannot be used (empty: it can), and what its operator should know."""
+class ServerCheck(Struct, frozen=True):
+    """The server's product and version, why it cannot be used ("": it can), and warnings for its operator."""
 
     name: str
     refusal: str = ""
     warnings: tuple[str, ...] = ()
 
 
-def judge(info: Mapping[str, str]) -> Verdict:
+def judge(info: Mapping[str, str]) -> ServerCheck:
     """Judge a server by its INFO."""
     product = "Valkey" if "valkey_version" in info else "Redis"
     version = info.get("valkey_version") or info.get("redis_version", "0")
     name = f"{product} {version}"
     if product == "Redis" and _number(version) < OLDEST:
-        return Verdict(name, f"{name} is too old: 6.2 or newer is needed")
+        return ServerCheck(name, f"{name} is too old: 6.2 or newer is needed")
     if info.get("role") in ("slave", "replica"):
-        return Verdict(name, f"{name} is a replica, which takes no writes: connect to its primary")
+        return ServerCheck(name, f"{name} is a replica, which takes no writes: connect to its primary")
     warnings = []
     if (policy := info.get("maxmemory_policy", "noeviction")) != "noeviction":
         warnings.append(
             f"maxmemory-policy is {policy}: Redis may delete jobs and locks; set it to noeviction"
         )
     if _number(version)[0] > NEWEST[product]:
-        warnings.append(f"{name} is newer than what was tried (up to {NEWEST[product]})")
+        warnings.append(f"{name} is newer than the versions that were tried (up to {NEWEST[product]})")
     if info.get("loading", "0") != "0":
         warnings.append("it is still loading its data")
-    return Verdict(name, "", tuple(warnings))
+    return ServerCheck(name, "", tuple(warnings))
 
 
 def parse(raw: bytes) -> dict[str, str]:

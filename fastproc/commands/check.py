@@ -7,14 +7,16 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import click
+from msgspec import structs
 from rich.console import Console
 
-from fastproc.app import greet_workers, ping_redis
-from fastproc.backends.metadata_sqlite import SqliteMetadataStore
-from fastproc.backends.objects_s3 import S3ObjectStore
+from fastproc.app import checked_metadata, checked_objects, started_pool
+from fastproc.bullmq.opening import checked_server, open_pipe
+from fastproc.bullmq.scripts import installed_version
 from fastproc.commands import running
 from fastproc.config.settings import Config, table
 from fastproc.core.errors import ConfigError, FleetHalted, TaskError, Unreachable
+from fastproc.ipc.messages import Ready
 from fastproc.terminal.exits import Exit
 from fastproc.terminal.settings_table import settings_table
 from fastproc.terminal.text import print_line
@@ -33,7 +35,7 @@ async def check(config: Config) -> bool:
     console = Console()
     console.print(settings_table([(row.env, row.value, row.default, row.meaning) for row in table(config)]))
     results = [
-        await _try(console, "Redis", lambda: ping_redis(config)),
+        await _try(console, "Redis", lambda: _check_redis(config)),
         await _try(console, "S3", lambda: _check_objects(config)),
         await _try(console, "database", lambda: _check_rows(config)),
         await _try(console, "worker", lambda: _check_worker(config)),
@@ -51,26 +53,27 @@ async def _try(console: Console, name: str, attempt: Callable[[], Coroutine[Any,
     return usable
 
 
+async def _check_redis(config: Config) -> str:
+    async with open_pipe(config) as pipe:
+        server = await checked_server(pipe, config.redis.where)
+    words = (f"{server.name} at {config.redis.where}", *server.warnings)
+    return f"{'; '.join(words)}; scripts of bullmq {installed_version()}"
+
+
 async def _check_objects(config: Config) -> str:
-    objects = S3ObjectStore(config.s3)
-    try:
-        await objects.check(config.s3.buckets)
-    finally:
-        await objects.close()
-    return f"{config.s3.host_and_port}, buckets {', '.join(config.s3.buckets)}"
+    async with checked_objects(config):
+        return f"{config.s3.host_and_port}, buckets {', '.join(config.s3.buckets)}"
 
 
 async def _check_rows(config: Config) -> str:
-    rows = SqliteMetadataStore(config.database.sqlite_path)
-    try:
-        await rows.check()
-    finally:
-        await rows.close()
-    return config.database.where
+    async with checked_metadata(config):
+        return config.database.where
 
 
 async def _check_worker(config: Config) -> str:
-    ready = await greet_workers(config)
+    one = structs.replace(config.pool, workers=1)
+    async with started_pool(structs.replace(config, pool=one)) as pool:
+        ready = pool.greeting or Ready(encoders={}, versions={})
     parts = [f"{name}: {words}" for name, words in {**ready.encoders, **ready.versions}.items()]
     parts += [f"sandbox: {ready.sandbox}", *(f"without {part}" for part in ready.unprotected)]
     return "; ".join(parts)

@@ -9,11 +9,13 @@ from typing import Any
 
 import click
 
+from fastproc.backends import factories
 from fastproc.bullmq.producer import producer
 from fastproc.commands import running
 from fastproc.config.settings import Config
 from fastproc.core import uploads
 from fastproc.core.errors import ConfigError
+from fastproc.supervisor.ports import Upload
 
 
 @click.command()
@@ -65,11 +67,7 @@ async def enqueue(
 
 
 async def _upload(config: Config, bucket: str, files: Sequence[Path]) -> list[str]:
-    # Here, because the object store costs more to import than all the rest of this command.
-    from fastproc.backends.objects_s3 import S3ObjectStore
-    from fastproc.supervisor.ports import Upload
-
-    objects = S3ObjectStore(config.s3)
+    objects = factories.object_store(config.s3)
     keys = []
     try:
         for file in files:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 from rich.console import Console
 
-from fastproc.backends.metadata_sqlite import create_schema
+from fastproc.backends import factories
 from fastproc.commands import running
 from fastproc.config.settings import Config
 from fastproc.terminal.text import print_line
@@ -25,5 +23,9 @@ def command() -> None:
 
 async def init_db(config: Config) -> None:
     """Create the table if it does not exist. Raises Unreachable."""
-    await asyncio.to_thread(create_schema, config.database.sqlite_path)
+    metadata = factories.metadata_store(config.database)
+    try:
+        await metadata.create_schema()
+    finally:
+        await metadata.close()
     print_line(Console(), f"the table photos is in {config.database.where}")

@@ -19,7 +19,8 @@ from fastproc.config.settings import Config
 from fastproc.core import naming, record, uploads
 from fastproc.core.errors import ConfigError, SourceTooLarge, TaskError
 from fastproc.core.model import Json, Rendition, Report, Stored
-from fastproc.supervisor.workers.pool import OnStage, Pool, Result
+from fastproc.supervisor.workers.pool import Pool
+from fastproc.supervisor.workers.task import OnStage, Result
 from fastproc.terminal.contact_sheet import SheetEntry, contact_sheet, sheet_lines
 from fastproc.terminal.exits import Exit
 from fastproc.terminal.progress import PhotoProgress, live_progress

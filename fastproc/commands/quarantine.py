@@ -21,8 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastproc.app import started_pool
-from fastproc.backends.objects_s3 import S3ObjectStore
-from fastproc.backends.quarantine import vault_of
+from fastproc.backends import factories
 from fastproc.commands import running
 from fastproc.config.settings import Config
 from fastproc.core import record
@@ -144,9 +143,9 @@ async def _run(config: Config, photo: bytes) -> dict[str, Json]:
 @asynccontextmanager
 async def _opened(config: Config) -> AsyncIterator[Vault]:
     """Open the vault that QUARANTINE names. Raises ConfigError."""
-    objects = S3ObjectStore(config.s3)
+    objects = factories.object_store(config.s3)
     try:
-        vault = vault_of(config.quarantine, objects)
+        vault = factories.vault(config.quarantine, objects)
         if vault is None:
             raise ConfigError(["QUARANTINE: is not set, so no photo is kept"])
         yield vault

@@ -7,7 +7,7 @@ import signal
 
 import click
 
-from fastproc.app import Service
+from fastproc.app import App
 from fastproc.commands import running
 from fastproc.config.settings import Config
 
@@ -28,8 +28,8 @@ def command() -> None:
 
 
 async def serve(config: Config) -> None:
-    """Run the service until a signal stops it. Raises what `Service.serve` raises."""
-    service = Service(config)
+    """Run the service until a signal stops it. Raises what `App.serve` raises."""
+    service = App(config)
     loop = asyncio.get_running_loop()
     for number in STOPPING:
         # `nohup` has SIGHUP ignored: its user wants the service to outlive the terminal.

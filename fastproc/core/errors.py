@@ -6,7 +6,7 @@
     │                                            IMAGE_TOO_LARGE · IMAGE_TOO_COMPLEX · POISON_PHOTO
     ├ WorkerError    ours                        WORKER_CRASHED · WORKER_TIMEOUT · WORKER_OUT_OF_MEMORY
     │                                            PROCESSING_ERROR
-    ├ ServiceError   a neighbour's               STORAGE_UNAVAILABLE · DATABASE_UNAVAILABLE
+    ├ ServiceError   a neighbour's               STORAGE_UNAVAILABLE · DATABASE_UNAVAILABLE · ROW_REFUSED
     ├ QueueUnavailable                           Redis did not answer: nothing is said about the job
     ├ LockLost       nobody's                    the job is no longer ours: stop, say nothing
     └ ConfigError    the operator's              named exit code, every problem at once
@@ -171,6 +171,13 @@ class DatabaseUnavailable(ServiceError):
     """The metadata database did not answer as it should."""
 
     code = "DATABASE_UNAVAILABLE"
+
+
+class RowRefused(ServiceError):
+    """The metadata database refuses the photo's row: a constraint, a trigger or a type."""
+
+    code = "ROW_REFUSED"
+    retryable = False
 
 
 class QueueUnavailable(FastprocError):

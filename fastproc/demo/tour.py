@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fastproc.app import Service
+from fastproc.app import App
 from fastproc.bullmq.producer import Producer, producer
 from fastproc.config.settings import Config
 from fastproc.core import uploads
@@ -66,7 +66,7 @@ def paint(out: Path, console: Console) -> list[Path]:
 async def _process(servers: Stand, photos: list[Photo], console: Console) -> float:
     """Upload, add jobs through BullMQ, serve until all have ended; return the seconds from the first job to the end."""
     _upload(servers, photos)
-    service = Service(servers.config)
+    service = App(servers.config)
     with live_progress(len(photos), console) as view:
         async with listening(servers.config, photos, view) as all_ended:
             async with producer(servers.config.redis, servers.config.queue) as queue:

@@ -18,7 +18,7 @@ from fastproc.core.errors import TaskError
 from fastproc.core.evidence import ID_CHARS, Death, Evidence
 from fastproc.core.model import Job
 from fastproc.supervisor.ports import Vault
-from fastproc.supervisor.workers.pool import Loan
+from fastproc.supervisor.workers.loans import Loan
 
 log = logging.getLogger(__name__)
 

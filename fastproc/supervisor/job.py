@@ -16,7 +16,6 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
 from typing import Protocol
 
 import msgspec
@@ -29,15 +28,18 @@ from fastproc.core.errors import (
     LockLost,
     ProcessingError,
     QueueUnavailable,
+    RowRefused,
     TaskError,
 )
-from fastproc.core.model import Completed, Ended, Event, GiveUp, Job, Json, Report, Retry, Stored
+from fastproc.core.model import Completed, Ended, GiveUp, Job, Json, Report, Retry, Stored
+from fastproc.supervisor.announcer import Announcer, utc
 from fastproc.supervisor.budget import ByteBudget
 from fastproc.supervisor.evidence import Quarantine
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Queue, Row, Upload
-from fastproc.supervisor.workers.pool import Loan, OnStage, Result
+from fastproc.supervisor.workers.loans import Loan
+from fastproc.supervisor.workers.task import OnStage, Result
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +77,8 @@ class JobLine:
         self, ports: Ports, locks: LockKeeper, budget: ByteBudget, stages: tuple[str, ...], metrics: Metrics
     ) -> None:
         self._ports, self._locks, self._budget = ports, locks, budget
-        self._stages, self._metrics = stages, metrics
+        self._metrics = metrics
+        self._tell = Announcer(ports.queue, ports.events, stages)
 
     async def run(self, job: Job, may_fetch: Callable[[], bool]) -> Job | None:
         """Bring a job to an end and return the next one, where `may_fetch` said yes and there was one.
@@ -117,16 +120,16 @@ class JobLine:
 
     async def _process(self, job: Job) -> Completed:
         ports = self._ports
-        self._mark(job, naming.ACCEPTED_PERCENT)
-        await ports.metadata.begin(job.photo_id, _utc())
-        ports.events.post(_event(job, naming.STARTED, record.event_data(job)))
+        self._tell.progress(job, naming.ACCEPTED_PERCENT)
+        await ports.metadata.begin(job.photo_id, utc())
+        self._tell.started(job)
         async with ports.workers.lend() as loan, self._budget.share() as share:
             got = await ports.objects.get_into(job.bucket, job.s3_key, loan.target, share.admit)
             loan.size = got.size
-            self._mark(job, naming.FETCHED_PERCENT)
+            self._tell.progress(job, naming.FETCHED_PERCENT)
             async with ports.quarantine.watch(job, loan):
                 result = await ports.workers.run(
-                    loan, got.content_type, lambda stage: self._mark_stage(job, stage)
+                    loan, got.content_type, lambda stage: self._tell.stage(job, stage)
                 )
         self._metrics.processed(got.size, result.report)
         for stage, ms in result.report.timings_ms.items():
@@ -160,12 +163,12 @@ class JobLine:
             height=report.height,
             processing_metadata=_json(record.row_metadata(report, stored)),
         )
-        await self._ports.metadata.complete(job.photo_id, row, _utc())
-        self._mark(job, naming.RECORDED_PERCENT)
+        await self._ports.metadata.complete(job.photo_id, row, utc())
+        self._tell.progress(job, naming.RECORDED_PERCENT)
         duration_ms = max(0, time.time_ns() // 1_000_000 - job.timestamp_ms)
         data = record.completed_data(job, report, stored, duration_ms)
-        await self._ports.events.publish(_event(job, naming.COMPLETED, data))
-        self._mark(job, naming.DONE_PERCENT)
+        await self._tell.completed(job, data)
+        self._tell.progress(job, naming.DONE_PERCENT)
         return Completed(_json(record.return_value(job, report, stored, duration_ms)))
 
     async def _failed(self, job: Job, error: TaskError) -> Ended:
@@ -176,16 +179,23 @@ class JobLine:
     async def _ended(self, job: Job, code: str, reason: str, decision: Retry | GiveUp) -> Ended:
         """Record and announce a failed attempt, and return what the job is finished with."""
         retrying = isinstance(decision, Retry)
-        while job.photo_id:
+        if job.photo_id:
+            await self._record_failure(job, reason, final=not retrying)
+        data = record.failed_data(job, code, reason, will_retry=retrying)
+        await self._tell.failed(job, data)
+        return Ended(decision, code, reason, record.stack(reason, f"attempt {job.attempt} of {job.attempts}"))
+
+    async def _record_failure(self, job: Job, reason: str, *, final: bool) -> None:
+        """Write the failure into the row; wait while the database is away, go on where it refuses the row."""
+        while True:
             try:
-                await self._ports.metadata.fail(job.photo_id, reason, _utc(), final=not retrying)
-                break
+                return await self._ports.metadata.fail(job.photo_id, reason, utc(), final=final)
+            except RowRefused as refused:
+                log.warning("job %s: its failure is not in its row: %s", job.id, refused.message)
+                return None
             except DatabaseUnavailable as away:
                 log.warning("job %s: its failure cannot be recorded yet: %s", job.id, away.message)
                 await asyncio.sleep(RECORD_PAUSE_S)
-        data = record.failed_data(job, code, reason, will_retry=retrying)
-        await self._ports.events.publish(_event(job, naming.FAILED, data))
-        return Ended(decision, code, reason, record.stack(reason, f"attempt {job.attempt} of {job.attempts}"))
 
     async def _finish(self, job: Job, end: Completed | Ended, *, fetch_next: bool) -> Job | None:
         queue = self._ports.queue
@@ -217,25 +227,6 @@ class JobLine:
             log.info("job %s: given back to the queue", job.id)
         except (LockLost, QueueUnavailable, TimeoutError) as error:
             log.warning("job %s: cannot be given back, it will be found stalled: %s", job.id, error)
-
-    def _mark_stage(self, job: Job, stage: str) -> None:
-        if naming.is_news(self._stages, stage):
-            self._mark(job, naming.stage_percent(self._stages, stage))
-
-    def _mark(self, job: Job, percent: int) -> None:
-        self._ports.queue.progress(job, percent)
-        data = record.event_data(job, progress=percent)
-        self._ports.events.post(_event(job, naming.PROGRESS, data, percent))
-
-
-def _event(job: Job, type_: str, data: dict[str, Json], mark: int | None = None) -> Event:
-    return Event(
-        id=naming.event_id(job.id, type_, job.attempt, mark), type=type_, timestamp=_utc(), data=data
-    )
-
-
-def _utc() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _json(value: Json) -> str:

@@ -66,12 +66,12 @@ class LockKeeper:
         if not due:
             return
         try:
-            lost = set(await self._queue.extend_locks([held.job for held in due]))
+            lost = await self._queue.extend_locks([held.job for held in due])
         except QueueUnavailable as error:
             log.warning("locks of %d jobs not renewed: %s", len(due), error)
             return
         for held in due:
-            if held.job.id not in lost:
+            if held.job not in lost:
                 held.good_at = asked_at
             elif self._held.get(held.job.id) is held:
                 self._interrupt(held, "it is gone or somebody else's")

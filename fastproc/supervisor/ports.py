@@ -15,7 +15,7 @@ from fastproc.core.evidence import Evidence
 from fastproc.core.model import Event, Job
 
 
-class Fetched(Struct, frozen=True):
+class Download(Struct, frozen=True):
     """A photo that lies in memory: its size in bytes, and the content type that the store gave, if any."""
 
     size: int
@@ -39,7 +39,7 @@ class Row(Struct, frozen=True, kw_only=True):
     processing_metadata: str
 
 
-#: Called with a body's size in bytes before it is read; returns when that many bytes may be in flight.
+#: Awaited with a body's size in bytes before it is read; returns when that many bytes may be held.
 Admit = Callable[[int], Awaitable[None]]
 
 
@@ -58,8 +58,8 @@ class Queue(Protocol):
     def add_log(self, job: Job, row: str) -> None:
         """Append a row to the job's log."""
 
-    async def extend_locks(self, jobs: Sequence[Job]) -> list[str]:
-        """Renew locks; return the ids of the jobs that are not ours any more."""
+    async def extend_locks(self, jobs: Sequence[Job]) -> list[Job]:
+        """Renew locks; return the jobs that are not ours any more. One id may be asked for with several tokens."""
 
     async def sweep_stalled(self) -> list[str]:
         """Put jobs of dead workers back; return their ids."""
@@ -82,7 +82,7 @@ class Queue(Protocol):
 class ObjectStore(Protocol):
     """Bytes in and out of one kind of store."""
 
-    async def get_into(self, bucket: str, key: str, target: memoryview, admit: Admit) -> Fetched:
+    async def get_into(self, bucket: str, key: str, target: memoryview, admit: Admit) -> Download:
         """Read an object into `target` (writable bytes; its length is the limit).
 
         Raises: ObjectNotFound, SourceTooLarge (announced or real length over the limit), StorageUnavailable
@@ -103,7 +103,18 @@ class ObjectStore(Protocol):
 
 
 class MetadataStore(Protocol):
-    """One row a photo. Times are ISO 8601 UTC text. Every method returns after its commit."""
+    """One row a photo. Times are ISO 8601 UTC text. Every method returns after its commit.
+
+    The three that write raise DatabaseUnavailable while the database is away, and RowRefused where it refuses the row.
+    """
+
+    @property
+    def where(self) -> str:
+        """The database, for messages; no password in it."""
+
+    @property
+    def missing_rows(self) -> int:
+        """Photos without a row that could not be given one: they are processed all the same."""
 
     async def begin(self, photo_id: str, at: str) -> None:
         """Mark the photo as `processing` since `at`, with no error."""
@@ -117,12 +128,19 @@ class MetadataStore(Protocol):
     async def check(self) -> None:
         """Raises Unreachable with a message that names the variable to look at."""
 
+    async def create_schema(self) -> None:
+        """Create the table `photos` where there is none. Idempotent. Raises Unreachable."""
+
     async def close(self) -> None:
         """Commit what was accepted, then close. Idempotent."""
 
 
 class EventSink(Protocol):
     """Delivers events in order; never fails a job: an event that cannot be delivered is logged and counted."""
+
+    @property
+    def dropped(self) -> int:
+        """Events that were given up."""
 
     def post(self, event: Event) -> None:
         """Accept an event; it is delivered soon."""

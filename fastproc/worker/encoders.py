@@ -16,8 +16,10 @@ from typing import Final
 from msgspec import Struct
 
 from fastproc.core.model import Format, Options
-from fastproc.worker.vips import image
-from fastproc.worker.vips.image import Image
+from fastproc.worker.vips import samples, savers
+from fastproc.worker.vips.colours import opaque
+from fastproc.worker.vips.library import Image
+from fastproc.worker.vips.strips import strips
 
 #: Up to this many pixels on the longer side jpegli must not save where the eye is distracted: so small, every pixel is
 #: looked at. At mozjpeg's bytes that is worth 4 points of SSIMULACRA2 at 150 pixels, 1 at 300, nothing at 600.
@@ -48,7 +50,7 @@ Encode = Callable[[Image, int], bytes]
 
 
 class Encoder(Struct, frozen=True):
-    """How one format is written here, and the words about it. `by_strips`: it takes `image.Slices` as well."""
+    """How one format is written here, and the words about it. `by_strips`: it takes `strips.Slices` as well."""
 
     format: Format
     encode: Encode
@@ -121,34 +123,33 @@ def _jpegli() -> Encode:
     encoder = jpegli.Jpegli()
 
     def encode(picture: Image, quality: int) -> bytes:
-        solid = image.opaque(picture)
+        solid = opaque(picture)
         sides, bands = (solid.width, solid.height), solid.bands
         own = translated(quality, _GREY) if bands == 1 else jpegli_quality(quality, max(sides))
         progressive = sides[0] * sides[1] <= PROGRESSIVE_PIXELS
         # Grey has a table of its own, made with it.
         adaptive = bands == 1 or max(sides) > SMALL_PX
-        strips = image.strips(solid)
-        return encoder.encode(sides, bands, strips, own, progressive=progressive, adaptive=adaptive)
+        return encoder.encode(sides, bands, strips(solid), own, progressive=progressive, adaptive=adaptive)
 
     return encode
 
 
 def _mozjpeg() -> Encode:
-    return lambda picture, quality: image.mozjpeg(image.opaque(picture), quality)
+    return lambda picture, quality: savers.mozjpeg(opaque(picture), quality)
 
 
 def _libwebp() -> Encode:
-    return lambda picture, quality: image.webp(picture, translated(quality, _WEBP))
+    return lambda picture, quality: savers.webp(picture, translated(quality, _WEBP))
 
 
 def _libaom() -> Encode:
-    return lambda picture, quality: image.avif(picture, translated(quality, _AVIF))
+    return lambda picture, quality: savers.avif(picture, translated(quality, _AVIF))
 
 
 def _self_test(format: Format, encode: Encode) -> None:
     """Raises ValueError unless small pictures, in colour and in grey, come back of their size and looking the same."""
-    for picture in (image.ramp(), image.ramp().extract_band(0).copy(interpretation="b-w")):
-        error, progressive = image.difference(picture, encode(picture, 90), format)
+    for picture in (samples.ramp(), samples.ramp().extract_band(0).copy(interpretation="b-w")):
+        error, progressive = samples.difference(picture, encode(picture, 90), format)
         if format == "jpeg" and not progressive:
             raise ValueError("the file is not progressive")
         if error > _MAX_ERROR:

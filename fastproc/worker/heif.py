@@ -12,8 +12,8 @@ import pi_heif
 from pi_heif import options
 
 from fastproc.core.errors import FileCorrupted, UnsupportedFormat, WorkerOutOfMemory
-from fastproc.worker.vips import image
-from fastproc.worker.vips.image import Image, Traits
+from fastproc.worker.vips.library import Image
+from fastproc.worker.vips.opening import Traits, from_memory
 
 # One process a core; and of all that a container may hold only the picture is wanted.
 options.DECODE_THREADS = 1
@@ -37,7 +37,7 @@ def version() -> str:
 
 
 class File:
-    """An encoded photo as libheif opens it. The same face as `image.File`."""
+    """An encoded photo as libheif opens it. The same protocol as `vips.opening.File`: `source.EncodedPhoto`."""
 
     def __init__(self, data: memoryview) -> None:
         """Raises FileCorrupted, UnsupportedFormat."""
@@ -69,9 +69,7 @@ class File:
                 raise _translated(error) from None
             width, height = self._picture.size
             bands = len(self._picture.mode)
-            padded = image.from_memory(
-                data, (self._picture.stride // bands, height), bands, self.traits.profile
-            )
+            padded = from_memory(data, (self._picture.stride // bands, height), bands, self.traits.profile)
             self._pixels = padded.crop(0, 0, width, height)
         return self._pixels
 

@@ -30,7 +30,7 @@ from fastproc.ipc.messages import GATE, Done, Failed, Progress, Ready, Settings,
 from fastproc.worker import encoders, heif, stage
 from fastproc.worker.jail.jail import Jail, JailError
 from fastproc.worker.pipeline import Pipeline, bounded
-from fastproc.worker.vips import image
+from fastproc.worker.vips import library, samples
 
 #: malloc.h: what malloc keeps at the top of its heap, and from which size on it maps and unmaps instead. One photo of
 #: 12 megapixels after another is encoded in the same memory, for 20 ms less each than in fresh pages; the memory of a
@@ -45,7 +45,7 @@ EXIT_NO_JAIL: Final = 4
 _CHANNEL_FD: Final = 3
 #: Lanes that a slot may come to have, for the limit on addresses. A few are usual (`supervisor.pool`).
 _LANES: Final = 24
-#: What a library sets for itself: libvips' place for temporary files (`image`), Python's locale.
+#: What a library sets for itself: libvips' limit for temporary files (`vips.library`), Python's locale.
 _SET_BY_LIBRARIES: Final = ("VIPS_DISC_THRESHOLD", "LC_CTYPE")
 _WARM_UP_OUTPUT_BYTES: Final = 1 << 20
 
@@ -80,15 +80,15 @@ def _get_ready(settings: Settings, jail: Jail) -> tuple[Ready, Pipeline]:
     jail.before_threads([*sys.path, str(Path(__file__).parents[1])])
     tools = encoders.Encoders()
     words = tools.words(settings.options)
-    samples = warm_up(settings.options, stages, tools)
+    outside = warm_up(settings.options, stages, tools)
     versions = {
-        "libvips": image.version(),
+        "libvips": library.version(),
         "libheif": heif.version(),
         "python": sys.version.split()[0],
     }
     jail.shut(_CHANNEL_FD)
     for name, answer in warm_up(settings.options, stages, tools).items():
-        if type(answer) is not type(samples[name]):
+        if type(answer) is not type(outside[name]):
             raise JailError(f"WORKER_SANDBOX: a {name} that was well fails in the jail: {answer}")
     ready = Ready(
         encoders=words,
@@ -138,11 +138,11 @@ def warm_up(
     everything = msgspec.structs.replace(options, limits=limits, optimize_threshold_bytes=0)
     pipeline = Pipeline(everything, stages, tools)
     output = memoryview(bytearray(_WARM_UP_OUTPUT_BYTES))
-    samples = dict(image.samples())
-    samples["heic"] = samples["avif"].replace(b"avif", b"heic")
+    files = dict(samples.samples())
+    files["heic"] = files["avif"].replace(b"avif", b"heic")
     return {
         name: pipeline.run(memoryview(sample), None, output, lambda name: None)
-        for name, sample in samples.items()
+        for name, sample in files.items()
     }
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from fastproc.core.errors import ImageTooComplex, ProcessingError, TaskError, WorkerOutOfMemory
-from fastproc.core.gate import judge as gate
+from fastproc.core.gate.judge import check_size, judge
 from fastproc.core.model import Options, Rendition, Report
 from fastproc.core.plan import make_plan
 from fastproc.ipc.messages import GATE, MAX_MESSAGE_BYTES, Done, Failed
@@ -113,7 +113,7 @@ class Pipeline:
 
     def _open(self, data: memoryview, content_type: str | None, judged: Callable[[int], None]) -> Work:
         options = self._options
-        header = gate.judge(data, options.limits, may_be_cut=options.integrity != "strict")
+        header = judge(data, options.limits, may_be_cut=options.integrity != "strict")
         judged(header.width * header.height)
         source = Source(data, header, options)
         _judge_again(source, options)
@@ -132,7 +132,7 @@ def _judge_again(source: Source, options: Options) -> None:
     again = msgspec.structs.replace(
         judged, width=seen.width, height=seen.height, decoded_bytes=round(judged.decoded_bytes * share)
     )
-    gate.check_size(again, options.limits)
+    check_size(again, options.limits)
 
 
 def _failure(error: BaseException) -> TaskError:

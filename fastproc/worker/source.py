@@ -1,7 +1,7 @@
 """The photo that all stages share: opened once, decoded as seldom as its outputs allow, everything memoised.
 
 Rule 1: `base` is the one reduced decode that thumbnails, statistics and the integrity check share; reading it covers
-        the whole file. `stream` is one more decode, at full size, for who must have every pixel.
+        the whole file. `stream` is one more decode, at full size, for stages that need every pixel.
 Rule 2: every picture given out is upright, of 8 bits, sRGB or (grey photos) of one band. It has an alpha band only
         where the photo has one and the service's renditions of that kind keep it. `stream` is lazy, to be read once.
 """
@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import hashlib
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from fastproc.core.errors import FileCorrupted
-from fastproc.core.gate import truncation as ending
+from fastproc.core.gate import truncation
 from fastproc.core.model import Header, Options
 from fastproc.core.plan import fit, reduction
 from fastproc.worker import heif
-from fastproc.worker.exif import fields as exif
-from fastproc.worker.vips import image
-from fastproc.worker.vips.image import Image, Slices, Traits
+from fastproc.worker.exif import fields
+from fastproc.worker.vips import colours, opening
+from fastproc.worker.vips.library import Image
+from fastproc.worker.vips.opening import Traits
+from fastproc.worker.vips.resampling import in_memory, resized, stored_window, upright
+from fastproc.worker.vips.strips import Picture, Slices
 
 #: The base where no thumbnail is wanted: enough for statistics.
 SMALLEST_BASE_PX = 128
@@ -28,6 +31,17 @@ MAX_SLICE_BYTES = 100 << 20
 _EARLY = "the file ends early"
 #: Enough to rank colours; to count ten times as many takes ten times as long and ranks the same.
 SAMPLE_PIXELS = 2048
+
+
+class EncodedPhoto(Protocol):
+    """A photo as a decoder opened it: `vips.opening.File`, or `heif.File` for what libvips cannot read."""
+
+    @property
+    def traits(self) -> Traits:
+        """What the header says of the pixels."""
+
+    def pixels(self, reduction: int) -> Image:
+        """Return the picture as stored, divided by `reduction` where the decoder can. Raises FileCorrupted."""
 
 
 class Source:
@@ -43,7 +57,7 @@ class Source:
         self._side_px = max([SMALLEST_BASE_PX, *(spec.side_px for spec in options.thumbnails)])
         self._reduction = reduction(header, self._side_px)
         try:
-            self._file = self._open()
+            self._file: EncodedPhoto = self._open()
         except FileCorrupted as error:
             self._file = self._forgiven(error)
         formats = {options.format_of(spec) for spec in options.thumbnails}
@@ -78,25 +92,24 @@ class Source:
         self.decodes += 1
         traits = self.traits
         pixels = self._file.pixels(self._reduction)
-        reduced = image.resized(
-            image.opaque(pixels) if self._base_opaque else pixels,
+        reduced = resized(
+            colours.opaque(pixels) if self._base_opaque else pixels,
             *fit(traits.width, traits.height, self._side_px),
             (traits.width / self._reduction, traits.height / self._reduction),
         )
-        reduced = image.upright(image.in_memory(reduced), traits.orientation)
-        return image.in_memory(image.to_srgb(reduced, traits.profile))
+        reduced = upright(in_memory(reduced), traits.orientation)
+        return in_memory(colours.to_srgb(reduced, traits.profile))
 
-    def _open(self, *, tolerant: bool = False) -> image.File | heif.File:
+    def _open(self, *, tolerant: bool = False) -> EncodedPhoto:
         if self.header.format == "heic":
-            return heif.File(
-                self._data
-            )  # libheif gives no part of a picture, so there is nothing to tolerate
-        return image.File(self._data, self.header, self._reduction, tolerant=tolerant)
+            # libheif gives no part of a picture, so there is nothing to tolerate.
+            return heif.File(self._data)
+        return opening.File(self._data, self.header, self._reduction, tolerant=tolerant)
 
-    def _forgiven(self, error: FileCorrupted) -> image.File | heif.File:
+    def _forgiven(self, error: FileCorrupted) -> EncodedPhoto:
         """Return the file opened so that damage is tolerated, and warn of it. Raises the error in a stricter policy."""
         policy = self._options.integrity
-        early = policy != "strict" and ending.ends_early(self._data, self.header)
+        early = policy != "strict" and truncation.ends_early(self._data, self.header)
         if not (early or policy == "lenient"):
             raise error
         if early and _EARLY not in self.warnings:
@@ -106,7 +119,7 @@ class Source:
 
     def fitted(self, width: int, height: int) -> Image:
         """Return the picture in memory at a size of the plan, from the next larger one that was asked for."""
-        fitted = image.in_memory(image.resized(self._nearest(width, height), width, height))
+        fitted = in_memory(resized(self._nearest(width, height), width, height))
         self._rungs[width, height] = fitted
         return fitted
 
@@ -114,33 +127,34 @@ class Source:
         larger = [sides for sides in self._rungs if sides[0] >= width and sides[1] >= height]
         return self._rungs[min(larger)] if larger else self.base
 
-    def stream(self, *, by_strips: bool = False) -> Image | Slices:
-        """Return the picture at full size, lazily; a turned one in memory, since it cannot be read in order.
+    def stream(self, *, by_strips: bool = False) -> Picture:
+        """Return the picture at full size, lazily; a turned one in memory, because it cannot be read in order.
 
-        A large turned one whose reader goes `by_strips` is decoded several times over, a slice kept each time.
+        A large turned one, read `by_strips`, is decoded several times; each time one slice of it is kept.
         Units: memory is 3 bytes a pixel where turned, at most MAX_SLICE_BYTES by strips, some rows where not turned.
         Raises: as `base`, while it is read.
         """
         traits, (width, height) = self.traits, self.sides
         orientation = traits.orientation or 1
         if orientation <= 2 or self.header.format == "heic":
-            return image.to_srgb(image.upright(self._pixels(), orientation), traits.profile)
+            whole: Picture = colours.to_srgb(upright(self._pixels(), orientation), traits.profile)
+            return whole
         slices = -(-3 * width * height // MAX_SLICE_BYTES) if by_strips else 1
-        return image.Slices((width, height), slices, self._turned) if slices > 1 else self._turned(0, height)
+        return Slices((width, height), slices, self._turned) if slices > 1 else self._turned(0, height)
 
     def _turned(self, top: int, bottom: int) -> Image:
         """Return these rows of the upright picture at full size, in memory."""
         traits = self.traits
         stored = (traits.width, traits.height)
         orientation = traits.orientation or 1
-        rows = self._pixels().crop(*image.behind(orientation, stored, top, bottom))
-        return image.to_srgb(image.upright(image.in_memory(rows), orientation), traits.profile)
+        rows = self._pixels().crop(*stored_window(orientation, stored, top, bottom))
+        return colours.to_srgb(upright(in_memory(rows), orientation), traits.profile)
 
     def _pixels(self) -> Image:
         pixels = self._file.pixels(1)
         if self.header.format != "heic":
             self.decodes += 1
-        return image.opaque(pixels) if self._stream_opaque else pixels
+        return colours.opaque(pixels) if self._stream_opaque else pixels
 
     @cached_property
     def exif(self) -> dict[str, Any]:
@@ -149,11 +163,11 @@ class Source:
         if block and len(block) > self._options.limits.max_exif_bytes:
             self.warnings.append(f"EXIF of {len(block)} bytes was not read (MAX_EXIF_BYTES)")
             return {}
-        return exif.parse(block, with_position=self._options.exif_gps == "keep") if block else {}
+        return fields.parse(block, with_position=self._options.exif_gps == "keep") if block else {}
 
-    def squeezed(self, width: int, height: int) -> Image:
-        """Return the picture in memory at some small size, of any shape."""
-        return image.in_memory(image.resized(self._nearest(width, height), width, height))
+    def stretched(self, width: int, height: int) -> Image:
+        """Return the picture in memory at a small size of any shape: the aspect ratio is not kept."""
+        return in_memory(resized(self._nearest(width, height), width, height))
 
     def sha256(self) -> str:
         """Return the digest of the file as it came, in hexadecimal digits."""
@@ -162,4 +176,4 @@ class Source:
     @cached_property
     def sample(self) -> bytes:
         """Some thousand pixels from all over the picture, R G B R G B ..., for statistics."""
-        return image.sampled(self.base, SAMPLE_PIXELS)
+        return colours.sampled(self.base, SAMPLE_PIXELS)

@@ -31,10 +31,13 @@ from fastproc.bullmq import scripts
 from fastproc.bullmq.address import connector
 from fastproc.bullmq.client import Client, greeting
 from fastproc.bullmq.decode import Defaults
-from fastproc.bullmq.fetcher import FetchedBy, Fetcher
-from fastproc.bullmq.pipe import Pipe, Waiter
+from fastproc.bullmq.fetcher import Fetcher
+from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.protocol import Keys
 from fastproc.bullmq.queue import BullQueue, Sweep
+from fastproc.bullmq.series import Series
+from fastproc.bullmq.settle import JobsInHand
+from fastproc.bullmq.waiter import Waiter
 from fastproc.config.redis import RedisConfig
 from fastproc.core.errors import from_code
 from fastproc.core.limit import TokenBucket
@@ -110,10 +113,13 @@ async def consumer(port: int, queue: str, opts: Mapping[str, Any]) -> AsyncItera
         pipe = Pipe(connector(redis, keys.base), greeting(commands))
         await pipe.open()
         stack.push_async_callback(pipe.close)
-        waiter = Waiter(connector(redis, keys.base, f"{keys.client_name}:w:{opts['name']}"))
+        client_name = f"{keys.client_name}:w:{opts['name']}"
+        waiter = Waiter(connector(redis, keys.base, client_name), keys("marker"))
         stack.push_async_callback(waiter.close)
-        client = Client(pipe, keys, commands, lambda: time.time_ns() // 1_000_000)
-        bull = _queue(client, waiter, keys, opts)
+        client = Client(pipe, keys, commands, str(opts["name"]), int(opts["lockDuration"]))
+        series = Series(client)
+        stack.push_async_callback(series.close)
+        bull = _queue(client, waiter, series, opts)
         locks = LockKeeper(
             bull, opts["lockDuration"] / 1000, opts["stalledInterval"] / 1000, lambda _ids: None
         )
@@ -138,10 +144,7 @@ async def _ended(intake: Intake, *background: asyncio.Task[None]) -> None:
     await asyncio.gather(*background, return_exceptions=True)
 
 
-def _queue(client: Client, waiter: Waiter, keys: Keys, opts: Mapping[str, Any]) -> BullQueue:
-    by = FetchedBy(
-        worker_id=str(uuid.uuid4()), name=str(opts["name"]), lock_duration_ms=int(opts["lockDuration"])
-    )
+def _queue(client: Client, waiter: Waiter, series: Series, opts: Mapping[str, Any]) -> BullQueue:
     defaults = Defaults(
         bucket="photos",
         buckets=("photos",),
@@ -150,7 +153,8 @@ def _queue(client: Client, waiter: Waiter, keys: Keys, opts: Mapping[str, Any]) 
         keep_failed=Keep(**opts.get("removeOnFail", {"count": -1})),
     )
     sweep = Sweep(interval_ms=opts["stalledInterval"], max_stalled_count=opts["maxStalledCount"])
-    return BullQueue(client, Fetcher(client, waiter, keys("marker"), by, defaults), by, sweep)
+    in_hand = JobsInHand(client, str(uuid.uuid4()))
+    return BullQueue(client, Fetcher(client, waiter, in_hand, series, defaults), in_hand, sweep)
 
 
 def _bucket(limiter: Mapping[str, int] | None) -> TokenBucket | None:

@@ -8,8 +8,7 @@ import time
 
 import pytest
 
-from fastproc.bullmq import fetcher, scripts
-from fastproc.bullmq import pipe as connection
+from fastproc.bullmq import fetcher, scripts, waiter
 from tests.conformance.conftest import Both, Side, photo
 from tests.conformance.spy import Deaf, Spy
 
@@ -190,7 +189,7 @@ async def test_a_blocked_command_whose_reply_never_comes_does_not_stop_the_worke
     ours: Side, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetcher, "DRAIN_DELAY_S", 0.3)
-    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(waiter, "CONNECT_TIMEOUT_S", 0.5)
     async with Deaf(ours.port) as between:
         ours.port = between.port
         async with ours.worker():

@@ -17,7 +17,7 @@ import msgspec
 from fastproc.bullmq import decode
 from fastproc.core import naming, record
 from fastproc.core.errors import ImageError
-from fastproc.core.gate import judge as gate
+from fastproc.core.gate.judge import judge
 from fastproc.core.model import Job, Limits, Rendition, Report, Stored
 from fastproc.ipc.messages import Done, Failed, FromWorker, Progress, Ready, decode_from_worker, encode
 from fastproc.supervisor.workers.trust import Distrust, failure_of, renditions_of
@@ -40,7 +40,7 @@ def header(data: bytes) -> None:
     found = []
     for buffer in (data, memoryview(data)):
         try:
-            judged = gate.judge(buffer, LIMITS)
+            judged = judge(buffer, LIMITS)
         except ImageError as error:
             found.append(error.reason)
             continue

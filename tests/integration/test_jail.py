@@ -27,7 +27,8 @@ from fastproc.core.errors import TaskError, WorkerCrashed, WorkerOutOfMemory, Wo
 from fastproc.core.model import Limits, Options, Sandbox
 from fastproc.ipc import launch
 from fastproc.ipc.messages import Settings
-from fastproc.supervisor.workers.pool import Pool, Result
+from fastproc.supervisor.workers.pool import Pool
+from fastproc.supervisor.workers.task import Result
 from tests import pictures, traitor
 
 PATIENCE_S = 30.0

@@ -22,7 +22,7 @@ import pytest_asyncio
 
 from fastproc.backends import metadata_sqlite
 from fastproc.backends.metadata_sqlite import COLUMNS, SqliteMetadataStore, create_schema
-from fastproc.core.errors import DatabaseUnavailable, Unreachable
+from fastproc.core.errors import DatabaseUnavailable, RowRefused, Unreachable
 from fastproc.supervisor.ports import Row
 from tests.integration.suite_metadata import ROW, T1, T2, MetadataStoreSuite
 
@@ -108,11 +108,34 @@ async def test_a_refused_row_fails_alone(store, table, conflict) -> None:
     for name in names:
         table.add(name)
     results = await asyncio.gather(*(store.begin(name, T1) for name in names), return_exceptions=True)
-    assert [type(result) for result in results] == [type(None), type(None), DatabaseUnavailable, type(None)]
+    assert [type(result) for result in results] == [type(None), type(None), RowRefused, type(None)]
     assert "photo bad was refused: not this one" in str(results[2])
     assert [table.read(name)["processing_status"] for name in names] == [
         "processing", "processing", "pending", "processing",
     ]  # fmt: skip
+
+
+async def test_a_constraint_refuses_the_row_of_its_photo_alone(store, table) -> None:
+    short = "processing_metadata TEXT CHECK (processing_metadata IS NULL OR length(processing_metadata) < 5)"
+    columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+    table.run("DROP TABLE photos")
+    table.run(f"CREATE TABLE photos ({columns.replace('processing_metadata TEXT', short)})")
+    table.add("p")
+    await store.begin("p", T1)
+    with pytest.raises(RowRefused, match="CHECK constraint failed"):
+        await store.complete("p", ROW, T2)
+    assert table.read("p")["processing_status"] == "processing"
+
+
+async def test_a_column_of_another_type_refuses_the_row(store, table) -> None:
+    columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items()).replace(
+        "width INTEGER", "width BLOB"
+    )
+    table.run("DROP TABLE photos")
+    table.run(f"CREATE TABLE photos ({columns}) STRICT")
+    table.add("p")
+    with pytest.raises(RowRefused, match="cannot store INT value in BLOB column"):
+        await store.complete("p", ROW, T2)
 
 
 # Durability.

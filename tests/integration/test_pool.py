@@ -18,7 +18,8 @@ from fastproc.core.errors import FileCorrupted, FleetHalted, WorkerCrashed, Work
 from fastproc.core.fleet import Rules
 from fastproc.core.model import Limits, Options
 from fastproc.ipc.messages import Settings
-from fastproc.supervisor.workers.pool import Pool, Result
+from fastproc.supervisor.workers.pool import Pool
+from fastproc.supervisor.workers.task import Result
 from tests import pictures
 
 #: No timing here is tighter than this: two cores may have much else to do.
@@ -140,7 +141,7 @@ async def test_cancelling_a_task_kills_its_worker_before_the_memory_is_lent_agai
             await asyncio.wait([task], timeout=PATIENCE_S)
         assert task.cancelled()
         assert not psutil.pid_exists(pid)
-        assert pool._lanes[0].lent == 0
+        assert pool._loans.lent == [0]
         await until(lambda: pool.alive == 1)
         assert (await process(pool, pictures.jpeg())).bodies
 
@@ -155,10 +156,10 @@ async def test_cancelling_a_task_that_waits_harms_nobody() -> None:
             await asyncio.sleep(0.05)
             waiting.cancel()
             await asyncio.wait([waiting], timeout=PATIENCE_S)
-            assert pool._queue == []
+            assert pool._waiting == []
         assert (await asyncio.wait_for(busy, PATIENCE_S)).bodies
         assert pool.pids == [pid]
-        assert pool._lanes[0].lent == 0
+        assert pool._loans.lent == [0]
 
 
 async def test_descriptors_and_shared_memory_are_back_at_their_baseline_after_fifty_tasks() -> None:
@@ -171,7 +172,7 @@ async def test_descriptors_and_shared_memory_are_back_at_their_baseline_after_fi
             calls = [process(pool, photo if n % 5 else broken) for n in range(10)]
             await asyncio.gather(*calls, return_exceptions=True)
         after = held()
-        assert pool._lanes[0].lent == 0
+        assert pool._loans.lent == [0]
         assert pool.deaths == 0
     assert after == before
 
@@ -202,7 +203,7 @@ async def test_work_moves_to_an_idle_worker() -> None:
             assert pool.moves > 0
         results = await asyncio.gather(*tasks)
         assert [result.report.width for result in results] == [200, 210, 220, 230, 240, 250]
-        assert [lanes.lent for lanes in pool._lanes] == [0, 0]
+        assert pool._loans.lent == [0, 0]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="a worker is not dumpable, so its /proc is root's")

@@ -16,7 +16,8 @@ import pytest
 from msgspec import structs
 
 from fastproc.backends.objects_s3 import S3ObjectStore
-from fastproc.backends.quarantine import FolderVault, S3Vault
+from fastproc.backends.quarantine_folder import FolderVault
+from fastproc.backends.quarantine_s3 import S3Vault
 from fastproc.config.s3 import S3Config
 from fastproc.core.errors import ConfigError, ObjectNotFound, StorageUnavailable
 from fastproc.core.evidence import Death, Evidence
@@ -112,7 +113,7 @@ async def test_a_link_that_waits_under_the_name_is_replaced_and_not_followed(tmp
 
 @pytest.mark.parametrize("id", ["../../etc/passwd", "", "0123", "0123456789ABCDEF", ID + "/", ID + "\n"])
 async def test_an_id_that_is_none_is_no_path(tmp_path: Path, id: str) -> None:
-    with pytest.raises(ConfigError, match="no id of a photo"):
+    with pytest.raises(ConfigError, match="is not the id of a photo"):
         await vault(tmp_path).find(id)
 
 
@@ -268,7 +269,7 @@ def test_wrong_questions_are_one_message(
     for arguments, settings, words in (
         (("list",), {}, "QUARANTINE: is not set"),
         (("list",), {"QUARANTINE": str(tmp_path / "nowhere")}, "No such file"),
-        (("show", "../x"), {"QUARANTINE": str(tmp_path)}, "no id of a photo"),
+        (("show", "../x"), {"QUARANTINE": str(tmp_path)}, "is not the id of a photo"),
         (("replay", ID), {"QUARANTINE": str(tmp_path)}, "No such file"),
     ):
         found = fastproc("quarantine", *arguments, **settings)

@@ -14,8 +14,10 @@ import pytest
 import trustme
 from redis import Redis
 
-from fastproc.bullmq.opening import Opened, opened
+from fastproc.bullmq.opening import checked_server, open_pipe, open_queue
 from fastproc.bullmq.producer import producer
+from fastproc.bullmq.queue import BullQueue
+from fastproc.bullmq.server_check import ServerCheck
 from fastproc.config.settings import Config, load
 from fastproc.core.errors import Unreachable
 from fastproc.core.model import Job
@@ -47,32 +49,34 @@ async def add(config: Config, photo_id: str) -> None:
         await queue.add({"photoId": photo_id, "s3Key": "photos/x.jpg"}, {})
 
 
-async def take(opening: Opened) -> Job:
+async def take(queue: BullQueue) -> Job:
     async with asyncio.timeout(20):
-        job = await opening.queue.take()
+        job = await queue.take()
     assert job is not None
     return job
 
 
-async def a_job_goes_through(config: Config) -> Opened:
+async def a_job_goes_through(config: Config) -> ServerCheck:
     """Add, take, report, finish; then BullMQ must show it completed."""
     await add(config, "before")
-    async with opened(config, "tester") as opening:
-        job = await take(opening)
-        assert (job.photo_id, job.fault) == ("before", None)
-        opening.queue.progress(job, 50)
-        assert await opening.queue.extend_locks([job]) == []
-        await opening.queue.complete(job, '{"success":true}', fetch_next=False)
+    async with open_pipe(config) as pipe:
+        check = await checked_server(pipe, config.redis.where)
+        async with open_queue(config, pipe, "tester") as ours:
+            job = await take(ours)
+            assert (job.photo_id, job.fault) == ("before", None)
+            ours.progress(job, 50)
+            assert await ours.extend_locks([job]) == []
+            await ours.complete(job, '{"success":true}', fetch_next=False)
     async with producer(config.redis, config.queue) as queue:
         counts = (await queue.status()).counts
     assert (counts["completed"], counts["active"]) == (1, 0)
-    return opening
+    return check
 
 
 async def refusal(config: Config) -> str:
     with pytest.raises(Unreachable) as caught:
-        async with opened(config, "tester"):
-            raise AssertionError("it was opened")
+        async with open_pipe(config) as pipe:
+            await checked_server(pipe, config.redis.where)
     return str(caught.value)
 
 
@@ -88,8 +92,8 @@ def old_redis() -> str:
 
 async def test_the_oldest_redis_that_is_served_carries_a_queue(tmp_path: Path) -> None:
     with server(tmp_path, binary=old_redis()) as port:
-        opening = await a_job_goes_through(settings(f"redis://{HOST}:{port}/0"))
-    assert opening.server.name.startswith("Redis 6.2")
+        check = await a_job_goes_through(settings(f"redis://{HOST}:{port}/0"))
+    assert check.name.startswith("Redis 6.2")
 
 
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="no redis-server on the PATH")
@@ -119,11 +123,12 @@ async def test_an_acl_user_without_dangerous_commands_is_enough(tmp_path: Path) 
         config = settings(f"redis://worker:pw@{HOST}:{port}/0")
         admin = settings(f"redis://{HOST}:{port}/0")
         await add(admin, "before")
-        async with opened(config, "tester") as opening:
-            job = await take(opening)
-            await opening.queue.complete(job, "null", fetch_next=True)
-            assert await opening.pipe.call("PUBLISH", "photo.processing.completed", "{}") == 0
-    assert "does not say what it is" in opening.server.warnings[0]
+        async with open_pipe(config) as pipe, open_queue(config, pipe, "tester") as queue:
+            check = await checked_server(pipe, config.redis.where)
+            job = await take(queue)
+            await queue.complete(job, "null", fetch_next=True)
+            assert await pipe.call("PUBLISH", "photo.processing.completed", "{}") == 0
+    assert "does not tell what it is" in check.warnings[0]
 
 
 async def test_a_unix_socket_is_an_address(tmp_path: Path) -> None:
@@ -215,31 +220,20 @@ async def _through_a_failover(conf: Path, watcher: int, first: Valkey, replica: 
         sentinel.wait_until(lambda: b"+slave slave" in sentinel.log.read_bytes(), lambda: None, timeout_s=30)
         config = settings(f"redis+sentinel://{HOST}:{watcher}/mine")
         await add(config, "before")
-        async with opened(config, "tester") as opening:
-            job = await take(opening)
+        async with open_pipe(config) as pipe, open_queue(config, pipe, "tester") as queue:
+            job = await take(queue)
             await until(lambda: replica.lrange("bull:deployed:active", 0, -1))
             first.stop()
             # Sent to the server that is gone, or to nobody: it must be settled with the one that took over.
-            await asyncio.wait_for(opening.queue.complete(job, "null", fetch_next=True), 30)
+            await asyncio.wait_for(queue.complete(job, "null", fetch_next=True), 30)
             await add(config, "after")
-            following = await take(opening)
+            following = await take(queue)
             assert following.photo_id == "after"
-            await opening.queue.complete(following, "null", fetch_next=False)
+            await queue.complete(following, "null", fetch_next=False)
         assert replica.zcard("bull:deployed:completed") == 2
         assert replica.llen("bull:deployed:active") == 0
     finally:
         sentinel.stop(grace_s=3)
-
-
-async def test_a_server_that_is_too_old_or_evicts_is_told_apart() -> None:
-    from fastproc.bullmq.server_check import judge
-
-    assert "too old" in judge({"redis_version": "6.0.16"}).refusal
-    assert not judge({"redis_version": "6.2.0"}).refusal
-    assert not judge({"redis_version": "7.2.4", "valkey_version": "7.2.5"}).refusal
-    assert "replica" in judge({"redis_version": "7.2.4", "role": "slave"}).refusal
-    assert "noeviction" in judge({"redis_version": "7.2.4", "maxmemory_policy": "allkeys-lru"}).warnings[0]
-    assert judge({"redis_version": "7.2.4", "maxmemory_policy": "noeviction"}).warnings == ()
 
 
 async def test_a_replica_is_refused(tmp_path: Path) -> None:

@@ -14,9 +14,11 @@ from typing import Literal
 import pytest
 from redis import Redis
 
-from fastproc.bullmq.opening import Opened, opened
+from fastproc.bullmq.opening import open_pipe, open_queue
 from fastproc.bullmq.producer import producer
+from fastproc.bullmq.queue import BullQueue
 from fastproc.config.settings import Config, load
+from fastproc.core.errors import LockLost
 from fastproc.core.model import Job
 from fastproc.embedded.valkey import Valkey
 
@@ -81,13 +83,9 @@ class Proxy:
 class Place:
     """A queue opened through the proxy, and Redis itself beside it."""
 
-    def __init__(self, config: Config, opening: Opened, proxy: Proxy, redis: Redis) -> None:
-        self.config, self.opening, self.proxy, self.redis = config, opening, proxy, redis
+    def __init__(self, config: Config, queue: BullQueue, proxy: Proxy, redis: Redis) -> None:
+        self.config, self.queue, self.proxy, self.redis = config, queue, proxy, redis
         self.base = f"bull:{config.queue.name}:"
-
-    @property
-    def queue(self):
-        return self.opening.queue
 
     async def add(self, photo_id: str, **options: object) -> None:
         async with producer(self.config.redis, self.config.queue) as queue:
@@ -118,9 +116,9 @@ async def place(valkey: Valkey, unique: str) -> AsyncIterator[Place]:
     proxy = Proxy(valkey.host, valkey.port)
     async with proxy.listening() as port:
         config = load({"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(port), "QUEUE_NAME": unique}, 1)
-        async with opened(config, "tester") as opening:
+        async with open_pipe(config) as pipe, open_queue(config, pipe, "tester") as queue:
             with Redis(port=valkey.port) as redis:
-                yield Place(config, opening, proxy, redis)
+                yield Place(config, queue, proxy, redis)
 
 
 @pytest.mark.parametrize("side", ["request", "reply"])
@@ -179,6 +177,26 @@ async def test_strays_are_told_from_the_jobs_in_hand(place: Place) -> None:
     stray = await place.take()
     assert stray.photo_id == "stray"
     assert await place.queue.extend_locks([kept, stray]) == []
+
+
+async def test_an_id_that_is_in_hand_twice_is_two_jobs(place: Place) -> None:
+    """A queue that was emptied while a job ran, and filled again with the same ids."""
+    await place.add("one", jobId="same")
+    old = await place.take()
+    place.redis.delete(*place.redis.keys(f"{place.base}*"))
+    await place.add("two", jobId="same")
+    new = await place.take()
+    assert (old.id, new.id, new.photo_id) == ("same", "same", "two")
+    assert await place.queue.extend_locks([old, new]) == [old]
+    with pytest.raises(LockLost):
+        await place.queue.complete(old, "null", fetch_next=False)
+    # What looks for strays must not take the second job for one.
+    await place.add("stray")
+    place.proxy.cut("reply", place.sha("moveToActive"))
+    assert (await place.take()).photo_id == "stray"
+    assert await place.queue.extend_locks([new]) == []
+    assert await place.queue.complete(new, "null", fetch_next=False) is None
+    assert place.counts()["completed"] == 1
 
 
 @pytest.mark.parametrize("side", ["request", "reply"])

@@ -1,4 +1,4 @@
-"""Read the header of HEIF files (HEIC, AVIF): boxes instead of segments, so it has a room of its own.
+"""Reads the header of HEIF files (HEIC, AVIF), which are made of boxes.
 
 Rule 1: brands say the family, item types say the codec; both must be ours.
 Rule 2: the largest `ispe` (image extent) of the `meta` box is taken, so a grid counts whole, not by its tiles.
@@ -10,6 +10,7 @@ import struct
 from typing import Final
 
 from fastproc.core.errors import FileCorrupted, ImageTooComplex, UnsupportedFormat
+from fastproc.core.gate.reading import Buffer
 from fastproc.core.model import Header
 
 #: Brands of still HEVC pictures; `mif1` leaves the codec open, the item types say it.
@@ -21,15 +22,13 @@ MAX_ITEMS: Final = 1_000
 #: The box of a 200-megapixel grid takes 60 kB.
 MAX_META_BYTES: Final = 4 << 20
 MAX_TOP_BOXES: Final = 1_000
-#: Of an animation; more is a number that lies. Only the first is ever decoded.
+#: Frames of an animation. A larger number is not believed; only the first frame is ever decoded.
 MAX_FRAMES: Final = 1_000_000
 #: An item of ISO 21496-1, an auxiliary picture of Apple's.
 GAIN_MAP_SIGNS: Final = (b"tmap", b"aux:hdrgainmap")
 #: Bytes a pixel while decoding, measured: pi_heif 4.5, libvips (AVIF) 14.7.
 HEIC_BYTES_A_PIXEL: Final = 4.6
 AVIF_BYTES_A_PIXEL: Final = 15
-
-Buffer = bytes | bytearray | memoryview
 
 
 def format_of(data: Buffer) -> str | None:
@@ -67,7 +66,7 @@ def read(data: Buffer) -> Header:
 
 
 def _frames(data: Buffer) -> int:
-    """Return the samples of a sequence's first track; 1 for stills, and for numbers that nobody has drawn."""
+    """Return the samples of a sequence's first track; 1 for stills, and for impossible numbers."""
     film = _box(data, b"moov") or b""
     at = film.find(b"stsz")
     samples = struct.unpack_from(">I", film, at + 12)[0] if 0 <= at <= len(film) - 16 else 1

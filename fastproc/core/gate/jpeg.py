@@ -1,4 +1,4 @@
-"""Read the header of JPEG files: segments up to the first scan, then the number of scans.
+"""Reads the header of JPEG files: segments up to the first scan, then the number of scans.
 
 Rule 1: what libjpeg tolerates (fill, junk, stray markers between segments) is tolerated, within bounds.
 Rule 2: every step of a walk is counted, so no file makes it long.
@@ -11,14 +11,13 @@ import struct
 from typing import Final
 
 from fastproc.core.errors import FileCorrupted, ImageTooComplex, UnsupportedFormat
+from fastproc.core.gate.reading import Buffer, Reading
 from fastproc.core.model import Header, Limits
-
-Buffer = bytes | bytearray | memoryview
 
 #: Most pixels a byte of entropy-coded JPEG can honestly stand for: an 8x8 block takes at least two bits a
 #: component, so 1024 leaves a factor of four. Lying dimensions pass libjpeg, where missing data is a warning.
 MAX_PIXELS_PER_BYTE: Final = 1024
-#: Small pictures are spared that rule: their header outweighs their data.
+#: Small pictures are exempt from that rule: their header outweighs their data.
 FREE_PIXELS: Final = 4096
 #: Camera files have about 20 segments, at most 250 with a large profile or extended XMP.
 MAX_SEGMENTS: Final = 4_000
@@ -33,7 +32,7 @@ _WINDOW: Final = 1 << 20
 _MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 
 
-def read(data: Buffer, limits: Limits) -> tuple[Header, str]:
+def read(data: Buffer, limits: Limits) -> Reading:
     """Return the header, and what about the picture is excessive, if anything.
 
     Raises: FileCorrupted, UnsupportedFormat, ImageTooComplex; IndexError or struct.error where the data ends.

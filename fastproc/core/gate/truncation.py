@@ -1,4 +1,4 @@
-"""Does a file end before its format says so? Asked of files that a decoder has refused: cut short, or damaged.
+"""Tells a file that is cut short from one that is damaged, once a decoder has refused it.
 
 Rule 1: pure bytes in, yes or no out; a walk is bounded, nothing is copied whole.
 """
@@ -9,13 +9,13 @@ import struct
 from typing import Final
 
 from fastproc.core.errors import ImageError
-from fastproc.core.gate import jpeg as gate_jpeg
-from fastproc.core.gate.judge import Buffer
+from fastproc.core.gate import jpeg
+from fastproc.core.gate.reading import Buffer
 from fastproc.core.model import Header
 
 _WINDOW: Final = 1 << 20
 _END_OF_IMAGE: Final = b"\xff\xd9"
-#: A GIF's trailer; some programs fill up with zeros behind it.
+#: A GIF's trailer; some programs write zeros after it.
 _GIF_TRAILER: Final = 0x3B
 _GIF_FILL_BYTES: Final = 4096
 _MAX_BOXES: Final = 1_000
@@ -33,9 +33,9 @@ def ends_early(data: Buffer, header: Header) -> bool:
 
 
 def _jpeg_ends_early(data: Buffer) -> bool:
-    """Entropy-coded data is stuffed, so the bytes of the end marker behind the first scan are the end."""
+    """Entropy-coded data is stuffed, so the bytes of the end marker after the first scan are the end."""
     try:
-        start = gate_jpeg.first_scan(data)
+        start = jpeg.first_scan(data)
     except (ImageError, IndexError, struct.error):
         return True
     # One byte of overlap: the marker may lie across two windows.

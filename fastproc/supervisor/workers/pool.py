@@ -1,8 +1,9 @@
-"""Runs tasks in worker processes: spawning, carrying tasks and replies, reaping. Obeys `core.fleet`, judges nothing.
+"""Runs tasks in worker processes: obeys the orders of `core.fleet`, and tells it the facts. Judges nothing.
 
 Rule 1: a worker's process is gone when the kernel says so (its pidfd is readable), not when it says so.
-Rule 2: what a worker reports is checked before use: copied out first, because it may still be writing.
-Rule 3: nothing waits for a worker without a deadline: the fleet's table has one for every state but IDLE.
+Rule 2: what a worker reports is checked before use (`trust`): copied out first, because it may still be writing.
+Rule 3: nothing waits for an answer without a deadline, which the fleet's table has for every state but IDLE; only the
+        end of a process that was killed is waited for as long as the kernel takes.
 """
 
 from __future__ import annotations
@@ -11,75 +12,25 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from msgspec import Struct
-
 from fastproc.core import fleet
-from fastproc.core.errors import (
-    DEADLY,
-    FleetHalted,
-    TaskError,
-    WorkerCrashed,
-    WorkerOutOfMemory,
-    WorkerTimeout,
-)
+from fastproc.core.errors import DEADLY, FleetHalted, WorkerOutOfMemory
 from fastproc.core.evidence import Death
 from fastproc.core.fleet import Fleet, Halt, Kill, Lost, Order, Spawn, State, Stop
 from fastproc.core.model import Report
 from fastproc.core.plan import allowance_s
-from fastproc.ipc.blob import Lane, SlotLanes
 from fastproc.ipc.messages import GATE, Done, Failed, FromWorker, Progress, Ready, Settings, Task
+from fastproc.supervisor.workers.loans import Loan, Loans
 from fastproc.supervisor.workers.process import WorkerProcess
+from fastproc.supervisor.workers.task import OnStage, PendingTask, Result
 from fastproc.supervisor.workers.trust import Distrust, failure_of, renditions_of
 
 log = logging.getLogger(__name__)
 
-#: Room for renditions beyond the source's size: an optimised copy is smaller than it, thumbnails are small.
-OUTPUT_HEADROOM_BYTES = 16 << 20
-#: Of what a worker says when it cannot start.
+#: Longest reason that is kept of a worker that cannot start.
 MAX_REASON_CHARS = 300
-
-OnStage = Callable[[str], None]
-
-
-class Result(Struct, frozen=True):
-    """A finished task: the report, and the bytes of its renditions in the report's order."""
-
-    report: Report
-    bodies: tuple[bytes, ...]
-
-
-class Loan:
-    """A source lane on loan to one job: write the photo into `target`, then run it."""
-
-    def __init__(self, slot: int, lane: Lane, max_bytes: int) -> None:
-        self.slot, self.lane = slot, lane
-        self.target = lane.blob.view[:max_bytes]
-        self.size = 0
-
-    def move(self, slot: int, lane: Lane) -> None:
-        """Carry the photo over to another slot's lane."""
-        target = lane.blob.view[: len(self.target)]
-        target[: self.size] = self.target[: self.size]
-        self.release()
-        self.slot, self.lane, self.target = slot, lane, target
-
-    def release(self) -> None:
-        """Let go of the blob's memory, so that it can be unmapped."""
-        self.target.release()
-
-
-class _Waiting:
-    """A task between `run` and its result."""
-
-    def __init__(self, number: int, loan: Loan, content_type: str | None, on_stage: OnStage) -> None:
-        self.number, self.loan, self.content_type = number, loan, content_type
-        self.on_stage = on_stage
-        self.stages_seen: set[str] = set()
-        self.allowed_s = 0.0
-        self.result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
 
 class Pool:
@@ -88,17 +39,13 @@ class Pool:
     def __init__(
         self, size: int, settings: Settings, task_timeout_s: float, rules: fleet.Rules | None = None
     ) -> None:
-        limits = settings.options.limits
         self._settings, self._timeout_s = settings, task_timeout_s
-        self._max_bytes = limits.max_source_bytes
+        self._stages = settings.options.stages
         self._fleet = Fleet(size, rules or fleet.Rules())
-        self._lanes = [
-            SlotLanes(i, source_bytes=self._max_bytes, output_bytes=self._max_bytes + OUTPUT_HEADROOM_BYTES)
-            for i in range(size)
-        ]
+        self._loans = Loans(size, settings.options.limits.max_source_bytes)
         self._processes: dict[int, WorkerProcess] = {}
-        self._queue: list[_Waiting] = []
-        self._running: dict[int, _Waiting] = {}
+        self._waiting: list[PendingTask] = []
+        self._running: dict[int, PendingTask] = {}
         self._numbers = itertools.count(1)
         self._alarm: asyncio.TimerHandle | None = None
         self.ready = asyncio.Event()
@@ -116,13 +63,11 @@ class Pool:
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[Loan]:
         """Lend shared memory for one photo, in the slot that has least to do."""
-        slot = self._fleet.home([lanes.lent for lanes in self._lanes])
-        loan = Loan(slot, self._lanes[slot].lend(), self._max_bytes)
+        loan = self._loans.lend(self._fleet.home(self._loans.lent))
         try:
             yield loan
         finally:
-            loan.release()
-            self._lanes[loan.slot].take_back(loan.lane, loan.size)
+            self._loans.take_back(loan)
 
     async def run(self, loan: Loan, content_type: str | None, on_stage: OnStage) -> Result:
         """Process the photo on loan; `on_stage` is called with each stage that is done.
@@ -130,15 +75,15 @@ class Pool:
         Cancelling kills the worker that has the task. Raises: the TaskError that the worker reported, or
         WorkerCrashed, WorkerTimeout; FleetHalted.
         """
-        waiting = _Waiting(next(self._numbers), loan, content_type, on_stage)
-        self._queue.append(waiting)
+        task = PendingTask(next(self._numbers), loan, content_type, on_stage, self._stages)
+        self._waiting.append(task)
         self._dispatch()
         try:
-            return await waiting.result
+            return await task.result
         finally:
-            if waiting in self._queue:
-                self._queue.remove(waiting)
-            if waiting.number in self._running:
+            if task in self._waiting:
+                self._waiting.remove(task)
+            if task.number in self._running:
                 # Nobody wants the answer any more, but the worker still reads the photo: the memory must not be
                 # lent again before the process is gone.
                 self._obey(self._fleet.condemn(loan.slot, "its job was abandoned"))
@@ -166,8 +111,7 @@ class Pool:
         await asyncio.gather(*(process.gone.wait() for process in list(self._processes.values())))
         if self._alarm:
             self._alarm.cancel()
-        for lanes in self._lanes:
-            lanes.close()
+        self._loans.close()
 
     # --- orders
 
@@ -187,7 +131,7 @@ class Pool:
                     self._halt(why)
 
     def _spawn(self, slot: int) -> None:
-        self._lanes[slot].forget_worker()
+        self._loans.forget_worker(slot)
         self._processes[slot] = WorkerProcess(
             slot,
             self._settings,
@@ -197,29 +141,22 @@ class Pool:
         )
 
     def _lose(self, slot: int, number: int, why: str) -> None:
-        waiting = self._running.pop(number)
-        error: TaskError = (
-            WorkerTimeout(f"no result after {waiting.allowed_s:g} s")
-            if why == fleet.DEADLINE
-            else (WorkerCrashed(f"the worker died during the task: {why}"))
-        )
-        error.death = self._death(slot, waiting, why)
-        if not waiting.result.done():
-            waiting.result.set_exception(error)
+        task = self._running.pop(number)
+        error = task.lost(why)
+        error.death = self._death(slot, task, why)
+        task.fail(error)
 
-    def _death(self, slot: int, waiting: _Waiting, how: str) -> Death:
-        """What can be said of a worker whose task came to no end: call it before the slot's next process is spawned."""
-        left = (stage for stage in self._settings.options.stages if stage not in waiting.stages_seen)
+    def _death(self, slot: int, task: PendingTask, how: str) -> Death:
+        """What is known of a worker whose task did not end: call it before the slot's next process is spawned."""
         versions = self.greeting.versions if self.greeting else {}
-        return Death(stage=next(left, ""), how=how, said=self._processes[slot].said, versions=versions)
+        return Death(stage=task.stage, how=how, said=self._processes[slot].said, versions=versions)
 
     def _halt(self, why: str) -> None:
         error = FleetHalted(why)
         if not self.halted.done():
             self.halted.set_exception(error)
-        for waiting in self._queue:
-            if not waiting.result.done():
-                waiting.result.set_exception(error)
+        for task in self._waiting:
+            task.fail(error)
 
     # --- facts
 
@@ -227,64 +164,55 @@ class Pool:
         if self._fleet.slots[slot].doomed:
             # It was caught lying, or is too late; what it says until it is dead is not believed.
             return
-        waiting = self._running.get(self._fleet.slots[slot].task)
+        task = self._running.get(self._fleet.slots[slot].task)
         match message:
             case Ready() if self._fleet.slots[slot].state is State.STARTING:
                 self.greeting = message
                 self._obey(self._fleet.ready(slot, time.monotonic()))
                 self.ready.set()
                 self._dispatch()
-            case Progress(stage=stage, pixels=pixels) if waiting and stage in self._expected(waiting):
-                waiting.stages_seen.add(stage)
+            case Progress(stage=stage, pixels=pixels) if task and task.expects(stage):
                 if stage == GATE:
-                    self._allow(slot, waiting, pixels)
-                else:
-                    waiting.on_stage(stage)
-            case Done(report=report) if waiting:
-                self._done(slot, waiting, report)
-            case Failed() if waiting:
-                self._failed(slot, waiting, message)
+                    self._allow(slot, task, pixels)
+                task.passed(stage)
+            case Done(report=report) if task:
+                self._done(slot, task, report)
+            case Failed() if task:
+                self._failed(slot, task, message)
             case _:
                 why = f"it sent {type(message).__name__} when nobody asked"
                 self._obey(self._fleet.condemn(slot, why))
 
-    def _expected(self, waiting: _Waiting) -> set[str]:
-        return {GATE, *self._settings.options.stages} - waiting.stages_seen
-
-    def _allow(self, slot: int, waiting: _Waiting, pixels: int) -> None:
-        waiting.allowed_s = allowance_s(pixels, self._timeout_s)
-        self._fleet.allow(slot, waiting.allowed_s)
+    def _allow(self, slot: int, task: PendingTask, pixels: int) -> None:
+        task.allowed_s = allowance_s(pixels, self._timeout_s)
+        self._fleet.allow(slot, task.allowed_s)
         self._set_alarm()
 
-    def _done(self, slot: int, waiting: _Waiting, report: Report) -> None:
-        output = self._lanes[slot].output.blob.view
+    def _done(self, slot: int, task: PendingTask, report: Report) -> None:
         try:
-            bodies = renditions_of(report, output, self._settings.options.stages)
+            bodies = renditions_of(report, self._loans.output(slot), self._stages)
         except Distrust as wrong:
             self._obey(self._fleet.condemn(slot, f"its report is wrong: {wrong}"))
             return
-        self._lanes[slot].renew_output(max((r.offset + r.size for r in report.renditions), default=0))
-        self._answered(slot, waiting, Result(report, bodies))
+        self._loans.renew_output(slot, max((r.offset + r.size for r in report.renditions), default=0))
+        del self._running[task.number]
+        task.succeed(Result(report, bodies))
+        self._free(slot)
 
-    def _failed(self, slot: int, waiting: _Waiting, failed: Failed) -> None:
+    def _failed(self, slot: int, task: PendingTask, failed: Failed) -> None:
         try:
-            error = failure_of(failed, self._settings.options.stages)
+            error = failure_of(failed, self._stages)
         except Distrust as wrong:
             self._obey(self._fleet.condemn(slot, f"its answer is wrong: {wrong}"))
             return
-        self._answered(slot, waiting, error)
-
-    def _answered(self, slot: int, waiting: _Waiting, answer: Result | TaskError) -> None:
-        del self._running[waiting.number]
-        if not waiting.result.done():
-            if isinstance(answer, TaskError):
-                if answer.code in DEADLY:
-                    answer.death = self._death(slot, waiting, "it says so itself, and lives")
-                waiting.result.set_exception(answer)
-            else:
-                waiting.result.set_result(answer)
+        if error.code in DEADLY:
+            error.death = self._death(slot, task, "it says so itself, and lives")
+        del self._running[task.number]
+        task.fail(error)
         # What is left of a memory that was once full is in pieces: the next photo gets a new process.
-        spent = isinstance(answer, WorkerOutOfMemory)
+        self._free(slot, spent=isinstance(error, WorkerOutOfMemory))
+
+    def _free(self, slot: int, *, spent: bool = False) -> None:
         self._obey(self._fleet.finished(slot, time.monotonic(), spent=spent))
         self._dispatch()
 
@@ -299,37 +227,31 @@ class Pool:
     # --- time and work
 
     def _dispatch(self) -> None:
-        while choice := self._fleet.pick([waiting.loan.slot for waiting in self._queue]):
+        while choice := self._fleet.pick([task.loan.slot for task in self._waiting]):
             index, slot = choice
-            self._assign(self._queue.pop(index), slot)
+            self._assign(self._waiting.pop(index), slot)
         self._set_alarm()
 
-    def _assign(self, waiting: _Waiting, slot: int) -> None:
-        loan = waiting.loan
-        if loan.slot != slot:
-            self._move(loan, slot)
+    def _assign(self, task: PendingTask, slot: int) -> None:
+        if task.loan.slot != slot:
+            self._loans.carry(task.loan, slot)
+            self.moves += 1
         now = time.monotonic()
-        waiting.allowed_s = allowance_s(0, self._timeout_s)
-        self._fleet.assign(slot, waiting.number, now + waiting.allowed_s, now)
-        self._running[waiting.number] = waiting
-        fresh = self._lanes[slot].deliver(loan.lane)
-        task = Task(
-            lane=loan.lane.number,
-            size=loan.size,
-            content_type=waiting.content_type,
+        task.allowed_s = allowance_s(0, self._timeout_s)
+        self._fleet.assign(slot, task.number, now + task.allowed_s, now)
+        self._running[task.number] = task
+        fresh = self._loans.show(task.loan)
+        order = Task(
+            lane=task.loan.lane.number,
+            size=task.loan.size,
+            content_type=task.content_type,
             fresh=tuple(lane.number for lane in fresh),
         )
         try:
-            self._processes[slot].send(task, [lane.blob.fd for lane in fresh])
+            self._processes[slot].send(order, [lane.blob.fd for lane in fresh])
         except (OSError, ValueError) as error:
             # ValueError: the task itself cannot be encoded. Either way the slot must not stay busy with nothing.
             self._obey(self._fleet.condemn(slot, f"it takes no task: {error}"))
-
-    def _move(self, loan: Loan, slot: int) -> None:
-        old_slot, old_lane = loan.slot, loan.lane
-        loan.move(slot, self._lanes[slot].lend())
-        self._lanes[old_slot].take_back(old_lane, loan.size)
-        self.moves += 1
 
     def _tick(self) -> None:
         self._obey(self._fleet.tick(time.monotonic()))

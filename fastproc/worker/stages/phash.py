@@ -11,7 +11,7 @@ from typing import Final
 
 from fastproc.worker.digest import dct
 from fastproc.worker.stage import StageResult, Work
-from fastproc.worker.vips import image
+from fastproc.worker.vips import colours
 
 NAME: Final = "phash"
 
@@ -25,7 +25,7 @@ _DECIMALS: Final = 3
 
 def run(work: Work) -> StageResult:
     """Raises FileCorrupted."""
-    pixels = image.colours(work.source.squeezed(SIDE_PX, SIDE_PX))
+    pixels = colours.rgb_bytes(work.source.stretched(SIDE_PX, SIDE_PX))
     return StageResult({"hash": hash_of(pixels), "sha256": work.source.sha256()})
 
 
@@ -34,8 +34,8 @@ def hash_of(pixels: bytes) -> str:
 
     Source: Pillow's convert("L") in whole numbers, then imagehash.phash.
     """
-    colours = zip(pixels[0::3], pixels[1::3], pixels[2::3], strict=True)
-    grey = [(19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16 for red, green, blue in colours]
+    channels = zip(pixels[0::3], pixels[1::3], pixels[2::3], strict=True)
+    grey = [(19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16 for red, green, blue in channels]
     lowest = dct.waves(WAVES, SIDE_PX)
     table = dct.project(grey, SIDE_PX, lowest, lowest)
     values = [round(value, _DECIMALS) for row in table for value in row]

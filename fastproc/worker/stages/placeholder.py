@@ -11,7 +11,7 @@ from typing import Final
 from fastproc.core.plan import fit
 from fastproc.worker.digest import blurhash, thumbhash
 from fastproc.worker.stage import StageResult, Work
-from fastproc.worker.vips import image
+from fastproc.worker.vips import colours
 
 NAME: Final = "placeholder"
 
@@ -22,14 +22,14 @@ SIDE_PX: Final = 32
 def run(work: Work) -> StageResult:
     """Raises FileCorrupted."""
     width, height = fit(*work.source.sides, SIDE_PX)
-    picture = work.source.squeezed(width, height)
-    pixels = image.colours(picture)
+    picture = work.source.stretched(width, height)
+    pixels = colours.rgb_bytes(picture)
     across, down = (4, 3) if width >= height else (3, 4)
     return StageResult(
         {
             "blurhash": blurhash.encode(width, height, pixels, across, down),
             "thumbhash": base64.b64encode(
-                thumbhash.encode(width, height, pixels, image.alpha(picture))
+                thumbhash.encode(width, height, pixels, colours.alpha_bytes(picture))
             ).decode(),
         }
     )

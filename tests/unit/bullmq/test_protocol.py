@@ -8,11 +8,11 @@ import re
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fastproc.bullmq import protocol
-from fastproc.bullmq.protocol import Fetch, Fetched, Keys, Outcome, Settled, Standing, fetched, settle
+from fastproc.bullmq.protocol import Fetch, Fetched, Keys, Outcome, read_fetched
 from fastproc.bullmq.scripts import load
 from fastproc.core.model import Keep
 
@@ -83,7 +83,7 @@ def test_keys_begin_with_prefix_and_queue_and_the_client_is_named_as_bullmq_look
 
 
 def test_a_reply_with_a_job_is_its_id_and_its_hash() -> None:
-    assert fetched([[b"name", b"x", b"data", b"{}"], b"42", 0, 0]) == Fetched(
+    assert read_fetched([[b"name", b"x", b"data", b"{}"], b"42", 0, 0]) == Fetched(
         job_id="42", fields={"name": b"x", "data": b"{}"}
     )
 
@@ -102,31 +102,13 @@ def test_a_reply_with_a_job_is_its_id_and_its_hash() -> None:
     ],
 )
 def test_a_reply_without_a_job_says_when_to_ask_again(reply: object, expected: Fetched) -> None:
-    assert fetched(reply) == expected
+    assert read_fetched(reply) == expected
 
 
 def test_what_is_not_utf8_in_a_hash_is_left_to_the_decoder() -> None:
-    assert fetched([[b"data", b"\xff"], b"\xff", 0, 0]) == Fetched(job_id="\ufffd", fields={"data": b"\xff"})
-
-
-@pytest.mark.parametrize(
-    ("standing", "finishing", "removed", "expected"),
-    [
-        (Standing("w:1", True, False), True, False, Settled.RESEND),
-        (Standing("w:1", True, False), False, False, Settled.RESEND),
-        (Standing(None, True, True), True, False, Settled.DONE),
-        (Standing(None, False, False), True, True, Settled.DONE),
-        (Standing(None, False, False), True, False, Settled.LOST),
-        (Standing("other", True, False), True, False, Settled.LOST),
-        (Standing(None, True, False), True, False, Settled.LOST),
-        (Standing(None, True, False), False, False, Settled.DONE),
-        (Standing("other", True, False), False, False, Settled.DONE),
-    ],
-)
-def test_a_move_that_was_never_confirmed_is_settled_by_where_the_job_stands(
-    standing: Standing, finishing: bool, removed: bool, expected: Settled
-) -> None:
-    assert settle(standing, "w:1", finishing=finishing, removed=removed) is expected
+    assert read_fetched([[b"data", b"\xff"], b"\xff", 0, 0]) == Fetched(
+        job_id="\ufffd", fields={"data": b"\xff"}
+    )
 
 
 # --- arguments
@@ -199,3 +181,22 @@ def test_whatever_text_a_job_brings_packs_into_what_redis_takes(name: str, value
 
 def test_a_map_leaves_out_what_is_absent() -> None:
     assert unpack(protocol.pack({"a": 1, "b": None})) == {"a": 1}
+
+
+INTEGERS = (0, 127, 128, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, 2**53, 2**64 - 1)
+NEGATIVES = (-1, -32, -33, -128, -129, -32_768, -32_769, -(2**31), -(2**31) - 1, -(2**63))
+LENGTHS = (0, 15, 16, 31, 32, 255, 256, 65_535, 65_536)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(), inner, max_size=20),
+)
+
+
+@given(VALUES)
+@example([*INTEGERS, *NEGATIVES])
+@example(["x" * length for length in LENGTHS])
+@example([[None] * length for length in LENGTHS])
+@example([{str(n): n for n in range(length)} for length in LENGTHS])
+def test_a_blob_has_the_bytes_that_the_official_worker_sends(value: object) -> None:
+    """The official Python package packs with `msgpack`, by the same call."""
+    assert protocol.pack([value]) == msgpack.packb([value], use_bin_type=True)

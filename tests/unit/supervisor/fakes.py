@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from fastproc.core.errors import ObjectNotFound
 from fastproc.core.model import Event, Job, Rendition, Report
 from fastproc.supervisor.job import Ports
-from fastproc.supervisor.ports import Admit, Fetched, Row, Upload
-from fastproc.supervisor.workers.pool import OnStage, Result
+from fastproc.supervisor.ports import Admit, Download, Row, Upload
+from fastproc.supervisor.workers.task import OnStage, Result
 
 STAGES = ("validation", "metadata", "thumbnails", "optimization")
 REPORT = Report(
@@ -92,10 +92,10 @@ class FakeQueue:
     def add_log(self, job: Job, row: str) -> None:
         self.logs.append(row)
 
-    async def extend_locks(self, jobs: Sequence[Job]) -> list[str]:
+    async def extend_locks(self, jobs: Sequence[Job]) -> list[Job]:
         await self.effects.at("queue.extend_locks")
         self.renewed.append([job.id for job in jobs])
-        return [job.id for job in jobs if job.id in self.lost]
+        return [job for job in jobs if job.id in self.lost]
 
     async def sweep_stalled(self) -> list[str]:
         await self.effects.at("queue.sweep")
@@ -130,14 +130,14 @@ class FakeObjects:
         self.stored = {("photos", JOB.s3_key): b"a photo"}
         self.uploads: list[Upload] = []
 
-    async def get_into(self, bucket: str, key: str, target: memoryview, admit: Admit) -> Fetched:
+    async def get_into(self, bucket: str, key: str, target: memoryview, admit: Admit) -> Download:
         await self.effects.at("objects.get_into", f"{bucket}/{key}")
         if (bucket, key) not in self.stored:
             raise ObjectNotFound
         body = self.stored[bucket, key]
         await admit(len(body))
         target[: len(body)] = body
-        return Fetched(len(body), "image/jpeg")
+        return Download(len(body), "image/jpeg")
 
     async def put_all(self, bucket: str, uploads: Sequence[Upload]) -> None:
         await self.effects.at("objects.put_all", bucket)

@@ -17,6 +17,7 @@ from fastproc.core.errors import (
     FleetHalted,
     LockLost,
     QueueUnavailable,
+    RowRefused,
     StorageUnavailable,
     TaskError,
     WorkerCrashed,
@@ -224,6 +225,19 @@ async def test_a_database_that_is_away_holds_a_failure_back_until_it_is_recorded
     await line.run()
     assert line.effects.fail["metadata.fail"] == []
     assert line.effects.done[3:] == ["metadata.fail p-1", "events.publish failed", "queue.fail 7"]
+
+
+@pytest.mark.parametrize("point", ["metadata.begin", "metadata.complete"])
+async def test_a_row_that_the_database_refuses_fails_its_job_for_good_and_holds_nothing(
+    line: Line, point: str
+) -> None:
+    refused = RowRefused("the row of photo p-1 was refused: not this one")
+    line.effects.fail_at(point, refused)
+    line.effects.fail_at("metadata.fail", refused)
+    await line.run()
+    assert line.effects.of("events.publish", "queue") == ["events.publish failed", "queue.fail 7"]
+    assert line.queue.said["reason"] == f"ROW_REFUSED: {refused.message}"
+    assert line.nothing_is_held()
 
 
 # --- jobs that cannot be run

@@ -128,7 +128,7 @@ async def test_a_renewal_counts_from_when_it_was_asked_not_from_its_answer(clock
     clock.now += 10
     asked = keeper.queue.extend_locks
 
-    async def slow(jobs: list[Job]) -> list[str]:
+    async def slow(jobs: list[Job]) -> list[Job]:
         clock.now += 20
         return await asked(jobs)
 
@@ -188,7 +188,7 @@ async def test_a_late_answer_about_a_job_does_not_hit_the_next_one_of_the_same_t
     keeper.queue.lost = {"7"}
     asked = keeper.queue.extend_locks
 
-    async def meanwhile(jobs: list[Job]) -> list[str]:
+    async def meanwhile(jobs: list[Job]) -> list[Job]:
         go_on.set()
         await asyncio.sleep(0.01)
         assert list(keeper._held) == ["8"]

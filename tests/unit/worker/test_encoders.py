@@ -13,13 +13,13 @@ from PIL import Image
 
 from fastproc.core.model import Format, Options, ThumbnailSpec
 from fastproc.worker import encoders, jpegli
-from fastproc.worker.vips import image
+from fastproc.worker.vips import library, samples, savers
 from tests import pictures
 
 ENCODE = encoders.choose("jpeg").encode
 
 
-def vips(width: int = 640, height: int = 480) -> image.Image:
+def vips(width: int = 640, height: int = 480) -> library.Image:
     """A picture with grain, as photos have it."""
     noise = pictures.pyvips.Image.gaussnoise(width, height, sigma=12, mean=0, seed=7)
     plain = pictures.pyvips.Image.new_from_memory(
@@ -50,7 +50,7 @@ def test_every_size_and_quality_comes_back_as_it_was(width: int, height: int, qu
         + pictures.pyvips.Image.xyz(width, height)[0] * 3
     )
     picture = grey.bandjoin([grey, grey]).cast("uchar").copy(interpretation="srgb").copy_memory()
-    error, progressive = image.difference(picture, ENCODE(picture, quality))
+    error, progressive = samples.difference(picture, ENCODE(picture, quality))
     assert progressive
     assert error < 20
 
@@ -74,9 +74,9 @@ def test_jpegli_gets_the_number_that_looks_like_mozjpegs_at_the_pictures_size() 
 def test_its_numbers_mean_what_mozjpegs_mean(quality: int) -> None:
     """On grain, which no photo has so much of: bytes and error are near mozjpeg's. The exact promise is for photos."""
     picture = vips()
-    ours, theirs = encoders.choose("jpeg").encode(picture, quality), image.mozjpeg(picture, quality)
+    ours, theirs = encoders.choose("jpeg").encode(picture, quality), savers.mozjpeg(picture, quality)
     assert len(ours) == pytest.approx(len(theirs), rel=0.15)
-    assert image.difference(picture, ours)[0] <= 1.1 * image.difference(picture, theirs)[0]
+    assert samples.difference(picture, ours)[0] <= 1.1 * samples.difference(picture, theirs)[0]
 
 
 PHOTOS = pictures.SHARED / "photos" / "mix"
@@ -88,9 +88,9 @@ def test_on_photos_its_files_are_smaller_than_mozjpegs_and_better(side: int, qua
     shares, errors = [], []
     for path in sorted(PHOTOS.iterdir()):
         photo = pictures.pyvips.Image.thumbnail(str(path), side, height=side).copy_memory()
-        ours, theirs = encoders.choose("jpeg").encode(photo, quality), image.mozjpeg(photo, quality)
+        ours, theirs = encoders.choose("jpeg").encode(photo, quality), savers.mozjpeg(photo, quality)
         shares.append(len(ours) / len(theirs))
-        errors.append(image.difference(photo, ours)[0] / image.difference(photo, theirs)[0])
+        errors.append(samples.difference(photo, ours)[0] / samples.difference(photo, theirs)[0])
     assert sum(shares) / len(shares) < 1
     assert sum(errors) / len(errors) < 1
 
@@ -131,7 +131,7 @@ def test_a_version_that_was_never_tried_is_not_called_and_mozjpeg_takes_over(
     monkeypatch.setattr(jpegli.metadata, "version", lambda name: "0.4.0")
     choice = encoders.choose("jpeg")
     assert choice.words.startswith("jpeg by mozjpeg (not jpegli: version 0.4.0")
-    assert image.difference(vips(), choice.encode(vips(), 85))[1]
+    assert samples.difference(vips(), choice.encode(vips(), 85))[1]
 
 
 def test_a_library_without_the_calls_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,16 +140,16 @@ def test_a_library_without_the_calls_is_noticed(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_encoder_whose_pictures_are_wrong_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def inverted(picture: image.Image, quality: int) -> bytes:
-        return image.mozjpeg(picture.invert(), quality)
+    def inverted(picture: library.Image, quality: int) -> bytes:
+        return savers.mozjpeg(picture.invert(), quality)
 
-    def baseline(picture: image.Image, quality: int) -> bytes:
+    def baseline(picture: library.Image, quality: int) -> bytes:
         return bytes(picture.jpegsave_buffer(Q=quality))
 
     table = (
         ("inverted", lambda: inverted),
         ("baseline", lambda: baseline),
-        ("mozjpeg", lambda: image.mozjpeg),
+        ("mozjpeg", lambda: savers.mozjpeg),
     )
     monkeypatch.setattr(encoders, "_TABLE", {"jpeg": table})
     words = encoders.choose("jpeg").words
@@ -164,7 +164,7 @@ def test_without_jpegli_installed_mozjpeg_takes_over(monkeypatch: pytest.MonkeyP
     monkeypatch.delattr("fastproc.worker.jpegli")
     choice = encoders.choose("jpeg")
     assert choice.words.startswith("jpeg by mozjpeg (not jpegli: import of pyjpegli halted")
-    assert image.difference(vips(), choice.encode(vips(), 85))[1]
+    assert samples.difference(vips(), choice.encode(vips(), 85))[1]
 
 
 def test_without_any_encoder_a_worker_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,22 +191,22 @@ def test_a_giant_is_written_in_one_scan_that_holds_the_same_picture(
 FORMATS: tuple[Format, ...] = ("jpeg", "webp", "avif")
 
 
-def grey() -> image.Image:
+def grey() -> library.Image:
     return vips().extract_band(1).copy(interpretation="b-w").copy_memory()
 
 
 def test_a_grey_picture_is_written_as_grey_and_smaller() -> None:
-    for encode in (ENCODE, image.mozjpeg):
+    for encode in (ENCODE, savers.mozjpeg):
         data = encode(grey(), 85)
         assert Image.open(io.BytesIO(data)).mode == "L"
-        assert image.difference(grey(), data) == (pytest.approx(40, abs=40), True)
+        assert samples.difference(grey(), data) == (pytest.approx(40, abs=40), True)
         assert len(data) < len(encode(grey().colourspace("srgb"), 85))
 
 
 @pytest.mark.parametrize("quality", [75, 80, 85])
 def test_greys_numbers_mean_what_mozjpegs_mean(quality: int) -> None:
     """At jpegli's own number for them grey files are a fifth larger than mozjpeg's."""
-    assert len(ENCODE(grey(), quality)) == pytest.approx(len(image.mozjpeg(grey(), quality)), rel=0.1)
+    assert len(ENCODE(grey(), quality)) == pytest.approx(len(savers.mozjpeg(grey(), quality)), rel=0.1)
 
 
 @pytest.mark.parametrize("bands", [0, 2, 4])
@@ -245,8 +245,8 @@ def test_every_format_loses_about_as_much_at_the_same_number(format: Format) -> 
     plain = pictures.pyvips.Image.new_from_memory(pictures.detailed(400, 300).tobytes(), 400, 300, 3, "uchar")
     picture = plain.copy(interpretation="srgb")
     for quality in (75, 85):
-        theirs = image.difference(picture, image.mozjpeg(picture, quality))[0]
-        ours = image.difference(picture, encoders.choose(format).encode(picture, quality), format)[0]
+        theirs = samples.difference(picture, savers.mozjpeg(picture, quality))[0]
+        ours = samples.difference(picture, encoders.choose(format).encode(picture, quality), format)[0]
         assert theirs / 2 < ours < 2 * theirs
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastproc.core import errors
-from fastproc.core.gate import jpeg as gate_jpeg
+from fastproc.core.gate import jpeg
 from fastproc.core.gate import judge as gate
 from fastproc.core.model import Header, Limits
 from tests import pictures
@@ -227,9 +227,9 @@ def test_a_hidden_end_does_not_hide_scans() -> None:
 
 def test_scans_are_found_across_the_border_of_two_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     bomb = pictures.scan_bomb(70)
-    whole = gate_jpeg._count_scans(memoryview(bomb), 0, 1000)
-    monkeypatch.setattr(gate_jpeg, "_WINDOW", 7)
-    assert gate_jpeg._count_scans(memoryview(bomb), 0, 1000) == whole == 80
+    whole = jpeg._count_scans(memoryview(bomb), 0, 1000)
+    monkeypatch.setattr(jpeg, "_WINDOW", 7)
+    assert jpeg._count_scans(memoryview(bomb), 0, 1000) == whole == 80
 
 
 def test_one_file_with_many_faults_is_judged_in_the_agreed_order() -> None:

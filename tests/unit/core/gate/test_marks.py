@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from fastproc.core.gate import judge as gate
+from fastproc.core.gate.judge import judge
 from fastproc.core.model import Header, Limits
 from tests import pictures
 
@@ -14,7 +14,7 @@ LIMITS = Limits(formats=("jpeg", "heic", "avif"), min_side_px=1)
 
 
 def judged(data: bytes) -> Header:
-    return gate.judge(memoryview(data), LIMITS)
+    return judge(memoryview(data), LIMITS)
 
 
 def segment(marker: int, body: bytes) -> bytes:

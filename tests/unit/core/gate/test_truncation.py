@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastproc.core.errors import ImageError
-from fastproc.core.gate import judge as gate
+from fastproc.core.gate.judge import judge
 from fastproc.core.gate.truncation import ends_early
 from fastproc.core.model import Limits
 from tests import pictures
@@ -26,7 +26,7 @@ MAKERS = [
 
 
 def early(data: bytes) -> bool:
-    return ends_early(memoryview(data), gate.judge(memoryview(data), LIMITS, may_be_cut=True))
+    return ends_early(memoryview(data), judge(memoryview(data), LIMITS, may_be_cut=True))
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -66,16 +66,16 @@ def test_a_file_that_is_cut_passes_the_gate_only_where_it_may() -> None:
     for make in (pictures.png, pictures.webp):
         cut = make()[:-9]
         with pytest.raises(ImageError, match="cut short"):
-            gate.judge(cut, LIMITS)
-        assert not gate.judge(cut, LIMITS, may_be_cut=True).whole
+            judge(cut, LIMITS)
+        assert not judge(cut, LIMITS, may_be_cut=True).whole
     tiny = Limits(formats=("png",), max_side_px=10, min_side_px=1)
     with pytest.raises(ImageError, match="over 10 px"):
-        gate.judge(pictures.png()[:-9], tiny, may_be_cut=True)
+        judge(pictures.png()[:-9], tiny, may_be_cut=True)
 
 
 @given(st.binary(max_size=200), st.integers(0, 2000), st.sampled_from(MAKERS))
 def test_no_file_raises(noise: bytes, at: int, make: Callable[[], bytes]) -> None:
     whole = make()
     data = whole[:at] + noise + whole[at + len(noise) :]
-    header = gate.judge(whole, LIMITS)
+    header = judge(whole, LIMITS)
     assert ends_early(memoryview(data), header) in (True, False)

@@ -1,0 +1,46 @@
+"""Chooses the backends by scheme: `metadata_<scheme>.py` is the store of `<scheme>://`, the file name registers it.
+
+Rule 1: a backend's file has one function `create`, which returns what satisfies the port; mypy proves it there.
+Rule 2: nothing is connected here: `check` of the port does that.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from fastproc.backends.events_redis import Call
+from fastproc.config.database import DatabaseConfig
+from fastproc.config.quarantine import QuarantineConfig
+from fastproc.config.s3 import S3Config
+from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Vault
+
+
+def object_store(config: S3Config) -> ObjectStore:
+    """Return the object store."""
+    store: ObjectStore = _backend("objects", "s3").create(config)
+    return store
+
+
+def metadata_store(config: DatabaseConfig) -> MetadataStore:
+    """Return the metadata store that DATABASE_URL or SQLITE_PATH names."""
+    store: MetadataStore = _backend("metadata", config.scheme).create(config)
+    return store
+
+
+def event_sink(call: Call) -> EventSink:
+    """Return the event sink; `call` sends a Redis command."""
+    sink: EventSink = _backend("events", "redis").create(call)
+    return sink
+
+
+def vault(config: QuarantineConfig, objects: ObjectStore) -> Vault | None:
+    """Return the vault that QUARANTINE names, None where it is empty."""
+    if not config.place:
+        return None
+    found: Vault = _backend("quarantine", "s3" if config.bucket else "folder").create(config, objects)
+    return found
+
+
+def _backend(kind: str, scheme: str) -> Any:
+    return importlib.import_module(f"{__package__}.{kind}_{scheme}")

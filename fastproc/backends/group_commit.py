@@ -1,0 +1,81 @@
+"""Group commit: rows that wait are written in one transaction, so that one fsync pays for all of them.
+
+Rule 1: what arrives while one transaction runs goes into the next one, together and in order.
+Rule 2: a row that the database refuses fails alone (RowRefused); when a whole transaction fails, every row in it does
+        (DatabaseUnavailable).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from msgspec import Struct
+
+from fastproc.backends.photo_row import Value
+from fastproc.core.errors import DatabaseUnavailable, RowRefused
+
+
+class Write(Struct):
+    """One row to write, and the future of the caller that waits.
+
+    `refused` says why the database does not take it; `rowless`: there is no row and none can be made, which fails
+    nothing (the API owns the schema).
+    """
+
+    photo_id: str
+    values: Mapping[str, Value]
+    done: asyncio.Future[None]
+    refused: str = ""
+    rowless: bool = False
+
+
+#: Writes the rows in one transaction and sets `refused` or `rowless` where it must; raises what `describe` reads.
+Commit = Callable[[Sequence[Write]], Awaitable[None]]
+
+
+class GroupCommit:
+    """Collects rows and hands them to `commit`; `describe` puts a driver's exception into words."""
+
+    def __init__(self, commit: Commit, describe: Callable[[Exception], str]) -> None:
+        self._commit, self._describe = commit, describe
+        self._waiting: list[Write] = []
+        self._drainer: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def write(self, photo_id: str, values: Mapping[str, Value]) -> None:
+        """Write one row; return after its commit. Raises RowRefused, DatabaseUnavailable."""
+        if self._closed:
+            raise DatabaseUnavailable("the database was closed: the service is ending")
+        write = Write(photo_id, values, asyncio.get_running_loop().create_future())
+        self._waiting.append(write)
+        if self._drainer is None:
+            self._drainer = asyncio.create_task(self._drain(), name="commits")
+        await write.done
+
+    async def close(self) -> None:
+        """Commit what was accepted; accept no more. Idempotent."""
+        self._closed = True
+        while self._drainer is not None:
+            await asyncio.wait([self._drainer])
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            away = ""
+            try:
+                await self._commit(batch)
+            except Exception as error:  # Whatever it was, the jobs that wait must hear of it.
+                away = self._describe(error)
+            for write in (write for write in batch if not write.done.done()):  # Some jobs were cancelled.
+                _end(write, away)
+        self._drainer = None
+
+
+def _end(write: Write, away: str) -> None:
+    if write.refused:
+        write.done.set_exception(RowRefused(write.refused))
+    elif away:
+        write.done.set_exception(DatabaseUnavailable(away))
+    else:
+        write.done.set_result(None)

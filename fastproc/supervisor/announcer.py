@@ -1,0 +1,48 @@
+"""What the outside hears while a job runs: its progress in the queue, and its events."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from fastproc.core import naming, record
+from fastproc.core.model import Event, Job, Json
+from fastproc.supervisor.ports import EventSink, Queue
+
+
+class Announcer:
+    """Speaks of jobs to the queue and to the event sink. `stages` are the pipeline's, in order."""
+
+    def __init__(self, queue: Queue, events: EventSink, stages: tuple[str, ...]) -> None:
+        self._queue, self._events, self._stages = queue, events, stages
+
+    def started(self, job: Job) -> None:
+        """The attempt has begun."""
+        self._events.post(_event(job, naming.STARTED, record.event_data(job)))
+
+    def progress(self, job: Job, percent: int) -> None:
+        """The job is so far."""
+        self._queue.progress(job, percent)
+        data = record.event_data(job, progress=percent)
+        self._events.post(_event(job, naming.PROGRESS, data, percent))
+
+    def stage(self, job: Job, stage: str) -> None:
+        """A stage of the pipeline is done, which is progress where the contract has a mark for it."""
+        if naming.is_news(self._stages, stage):
+            self.progress(job, naming.stage_percent(self._stages, stage))
+
+    async def completed(self, job: Job, data: dict[str, Json]) -> None:
+        """The row is committed; returns when the sink has taken the event, or it was given up."""
+        await self._events.publish(_event(job, naming.COMPLETED, data))
+
+    async def failed(self, job: Job, data: dict[str, Json]) -> None:
+        """The attempt has failed; likewise."""
+        await self._events.publish(_event(job, naming.FAILED, data))
+
+
+def utc() -> str:
+    """Return the time now, ISO 8601 with milliseconds and `Z`."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _event(job: Job, type_: str, data: dict[str, Json], mark: int | None = None) -> Event:
+    return Event(id=naming.event_id(job.id, type_, job.attempt, mark), type=type_, timestamp=utc(), data=data)

@@ -1,0 +1,98 @@
+"""Serves the queue with parts that are built and started: runs jobs until it is asked to stop, or a part breaks.
+
+Rule 1: a part that ends by itself (a loop of the service, the worker pool) ends the service; the jobs in hand go back.
+Rule 2: after a request to stop no job is taken; those in hand have the grace period, then they go back uncounted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from msgspec import Struct
+
+from fastproc.core.limit import TokenBucket
+from fastproc.supervisor.budget import ByteBudget
+from fastproc.supervisor.intake import Intake
+from fastproc.supervisor.job import JobLine, Ports
+from fastproc.supervisor.locks import LockKeeper
+from fastproc.supervisor.metrics import Metrics
+from fastproc.supervisor.stopping import StopRequest
+
+log = logging.getLogger(__name__)
+
+#: Longest wait for a fetch that is under way when the service stops; Redis answers in microseconds.
+LAST_FETCH_S = 2.0
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """The service's numbers. `rate_max` jobs may start in `rate_s` seconds (0: no limit); the rest as in the README."""
+
+    stages: tuple[str, ...]
+    max_in_hand: int
+    max_inflight_bytes: int
+    lock_s: float
+    sweep_s: float
+    grace_s: float
+    rate_max: int
+    rate_s: float
+
+
+class Service:
+    """One queue, served by one supervisor."""
+
+    def __init__(self, ports: Ports, rules: Rules, metrics: Metrics, stop: StopRequest) -> None:
+        self._rules, self._stop = rules, stop
+        self._quarantine = ports.quarantine
+        self._locks = LockKeeper(
+            ports.queue, rules.lock_s, rules.sweep_s, lambda ids: metrics.stalled(len(ids))
+        )
+        budget = ByteBudget(rules.max_inflight_bytes)
+        line = JobLine(ports, self._locks, budget, rules.stages, metrics)
+        limit = TokenBucket(rules.rate_max, rules.rate_s, time.monotonic()) if rules.rate_max else None
+        self._intake = Intake(ports.queue, line.run, rules.max_in_hand, limit, metrics)
+        metrics.watch("jobs_in_hand", "Jobs taken and not ended", lambda: self._intake.in_hand)
+        metrics.watch("inflight_bytes", "Photo bytes held", lambda: budget.held)
+        metrics.watch("quarantined", "Photos kept in quarantine", lambda: ports.quarantine.kept)
+
+    async def run(self, halted: asyncio.Future[None]) -> None:
+        """Run jobs until the stop. `halted` fails when no worker will ever start. Raises: what broke; FleetHalted."""
+        intake = asyncio.create_task(self._intake.run(), name="intake")
+        locks = asyncio.create_task(self._locks.run(), name="locks")
+        quarantine = asyncio.create_task(self._quarantine.tend(), name="quarantine")
+        loops = (intake, locks, quarantine)
+        try:
+            await self._until_stopped_or_broken(halted, *loops)
+        finally:
+            self._intake.stop()
+            # Its last fetch may still bring a job, which must be known before the jobs in hand are counted.
+            await asyncio.wait((intake,), timeout=LAST_FETCH_S)
+            left = await self._finish()
+            log.info("stopped; %d jobs were still in hand and went back to the queue", left)
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+
+    async def _until_stopped_or_broken(self, *parts: asyncio.Future[Any]) -> None:
+        stop: asyncio.Future[Any] = asyncio.ensure_future(self._stop.asked.wait())
+        try:
+            done, _ = await asyncio.wait((stop, *parts), return_when=asyncio.FIRST_COMPLETED)
+            for part in done - {stop}:
+                part.result()
+                raise RuntimeError(f"{part} has ended")
+        finally:
+            stop.cancel()
+
+    async def _finish(self) -> int:
+        """Wait for the jobs in hand as long as the rules and the request to stop allow; return how many were left."""
+        grace_s = self._rules.grace_s if self._stop.asked.is_set() else 0.0
+        in_hand = self._intake.in_hand
+        log.info("stopping: %d jobs in hand, %g s for them (SHUTDOWN_GRACE_S)", in_hand, grace_s)
+        idle = asyncio.create_task(self._intake.idle())
+        hurry = asyncio.create_task(self._stop.hurried.wait())
+        await asyncio.wait((idle, hurry), timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in (idle, hurry):
+            task.cancel()
+        return await self._intake.interrupt()

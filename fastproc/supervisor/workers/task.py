@@ -1,0 +1,68 @@
+"""A task between `Pool.run` and its result: what its worker may still report, and what it ends with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from fastproc.core import fleet
+from fastproc.core.errors import TaskError, WorkerCrashed, WorkerTimeout
+from fastproc.core.model import Report
+from fastproc.ipc.messages import GATE
+from fastproc.supervisor.workers.loans import Loan
+
+OnStage = Callable[[str], None]
+
+
+class Result(Struct, frozen=True):
+    """A finished task: the report, and the bytes of its renditions in the report's order."""
+
+    report: Report
+    bodies: tuple[bytes, ...]
+
+
+class PendingTask:
+    """One photo on its way through a worker. `stages` are the pipeline's, in order; `allowed_s` is its time limit."""
+
+    def __init__(
+        self, number: int, loan: Loan, content_type: str | None, on_stage: OnStage, stages: tuple[str, ...]
+    ) -> None:
+        self.number, self.loan, self.content_type = number, loan, content_type
+        self.allowed_s = 0.0
+        self.result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._on_stage = on_stage
+        # Each is reported once, the gate before all of them.
+        self._left = [GATE, *stages]
+
+    def expects(self, stage: str) -> bool:
+        """Whether the worker may report this stage now: each once."""
+        return stage in self._left
+
+    def passed(self, stage: str) -> None:
+        """The worker has reported the stage."""
+        self._left.remove(stage)
+        if stage != GATE:
+            self._on_stage(stage)
+
+    @property
+    def stage(self) -> str:
+        """The stage that the worker is in: the first that it has not reported; "" behind the last."""
+        return next((stage for stage in self._left if stage != GATE), "")
+
+    def lost(self, why: str) -> TaskError:
+        """The error for a worker that ended during the task; `why` is the fleet's or the kernel's word for it."""
+        if why == fleet.DEADLINE:
+            return WorkerTimeout(f"no result after {self.allowed_s:g} s")
+        return WorkerCrashed(f"the worker died during the task: {why}")
+
+    def succeed(self, result: Result) -> None:
+        """End the wait for the result, if there still is one."""
+        if not self.result.done():
+            self.result.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        """Likewise, with an error."""
+        if not self.result.done():
+            self.result.set_exception(error)

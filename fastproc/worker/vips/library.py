@@ -1,0 +1,64 @@
+"""libvips as a worker needs it: loaders outside the allow list blocked, no cache, no threads, its errors translated.
+
+Rule 1: a loader is called by the name of the format that the gate found: libvips never guesses, and every loader
+        outside the allow list is blocked all the same (SVG and TIFF are built in, and reachable by content).
+Rule 2: what libvips says is translated here: memory is WORKER_OUT_OF_MEMORY, the rest FILE_CORRUPTED or
+        UNSUPPORTED_FORMAT.
+Rule 3: nothing but this file imports pyvips.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from fastproc.core.errors import FileCorrupted, UnsupportedFormat, WorkerOutOfMemory
+
+# libvips reads these once, when it is loaded. One process a core: no threads of its own, and no temporary files.
+os.environ.setdefault("VIPS_CONCURRENCY", "1")
+os.environ.setdefault("VIPS_DISC_THRESHOLD", "100g")
+
+# The other files take it from here, so that it is never loaded without the lines above and below.
+import pyvips as pyvips
+
+#: A lazy picture of libvips, or one in memory. (pyvips has no annotations.)
+Image = Any
+
+#: Format -> libvips' loader.
+LOADERS: Final = {
+    "jpeg": "jpegload",
+    "png": "pngload",
+    "webp": "webpload",
+    "gif": "gifload",
+    "avif": "heifload",
+}
+_NO_MEMORY: Final = ("out of memory", "insufficient memory", "cannot allocate", "memory allocation")
+_UNSUPPORTED: Final = ("unsupported", "not supported")
+
+pyvips.cache_set_max(0)
+pyvips.operation_block_set("VipsForeignLoad", True)
+for _family in ("Jpeg", "Png", "Webp", "Heif", "Nsgif"):
+    pyvips.operation_block_set(f"VipsForeignLoad{_family}", False)
+
+
+def version() -> str:
+    """Return libvips' version, such as `8.18.7`."""
+    return f"{pyvips.version(0)}.{pyvips.version(1)}.{pyvips.version(2)}"
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Translate what libvips says while it reads a source. Raises the errors of rule 4."""
+    try:
+        yield
+    except pyvips.Error as error:
+        # Some errors of libheif end in a line of nothing but a number.
+        lines = [line.strip() for line in str(error).splitlines() if any(map(str.isalpha, line))]
+        text = lines[-1] if lines else "libvips gave no reason"
+        if any(sign in str(error).lower() for sign in _NO_MEMORY):
+            raise WorkerOutOfMemory(text) from None
+        if any(sign in str(error).lower() for sign in _UNSUPPORTED):
+            raise UnsupportedFormat(text) from None
+        raise FileCorrupted(text) from None

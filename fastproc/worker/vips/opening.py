@@ -1,0 +1,112 @@
+"""Opens an encoded photo with libvips: what its header says of the pixels, and the pixels as a stream.
+
+Rule 1: pixels are read with fail_on=error (but for a tolerant `File`), passed to the loader itself: libvips 8.18
+        ignores that argument of thumbnail_buffer and thumbnail_source, and half a photo becomes a success. "warning"
+        refuses good camera files.
+Rule 2: the source is read in place and streamed; fields of untrusted files are asked for by name, never listed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from msgspec import Struct
+
+from fastproc.core.errors import FileCorrupted
+from fastproc.core.model import Header
+from fastproc.worker.vips.library import LOADERS, Image, decoding, pyvips
+
+#: Formats whose sides the gate knows for sure; the other containers may crop, turn or grow the picture.
+_EXACT: Final = ("jpeg", "png")
+_PROFILE: Final = "icc-profile-data"
+
+
+class Traits(Struct, frozen=True, kw_only=True):
+    """What a file's header says about its pixels, in sharp's words. `orientation` is None where none is to apply."""
+
+    width: int
+    height: int
+    space: str
+    channels: int
+    depth: str
+    has_alpha: bool
+    density: int | None = None
+    orientation: int | None = None
+    subsampling: str | None = None
+    frames: int = 1
+    profile: bytes | None = None
+    exif: bytes | None = None
+
+
+class File:
+    """An encoded photo as libvips opens it: its traits, and its pixels as a stream that can be read once."""
+
+    def __init__(self, data: memoryview, header: Header, reduction: int, *, tolerant: bool = False) -> None:
+        """`reduction` is what the first decode divides both sides by. Raises FileCorrupted and its like.
+
+        A `tolerant` one reads on where data is missing or damaged: what cannot be decoded is grey or black.
+        """
+        self._data, self._header = data, header
+        self._fail_on = "none" if tolerant else "error"
+        self._reduction = reduction
+        self._opened: Image | None = self._open(reduction)
+        self.traits = _traits(self._opened, header)
+
+    def pixels(self, reduction: int) -> Image:
+        """Return the picture as stored, divided by `reduction`, to be read once from top to bottom."""
+        opened = self._opened if reduction == self._reduction else None
+        self._opened = None
+        return opened or self._open(reduction)
+
+    def _open(self, reduction: int) -> Image:
+        options: dict[str, Any] = {"shrink": reduction} if self._header.format == "jpeg" else {}
+        loader = getattr(pyvips.Image, f"{LOADERS[self._header.format]}_source")
+        with decoding():
+            source = pyvips.Source.new_from_memory(self._data)
+            opened = loader(source, access="sequential", fail_on=self._fail_on, **options)
+        self._check(opened.width, opened.height, reduction)
+        return opened
+
+    def _check(self, width: int, height: int, reduction: int) -> None:
+        """Refuse a picture that is not the one which the gate has judged, where the gate's view is the only one."""
+        wide, high = self._header.width, self._header.height
+        # libjpeg rounds reduced sides up, libvips drops a last row or column that is not whole.
+        near = (wide - width * reduction, high - height * reduction)
+        if self._header.format in _EXACT and not all(abs(rest) < reduction for rest in near):
+            raise FileCorrupted(f"the header says {wide}x{high}, the decoder {width}x{height}")
+
+
+def _traits(opened: Image, header: Header) -> Traits:
+    whole = header.format in _EXACT
+    orientation = _field(opened, "orientation")
+    return Traits(
+        width=header.width if whole else opened.width,
+        height=header.height if whole else opened.height,
+        space=opened.interpretation,
+        channels=opened.bands,
+        depth=opened.format,
+        has_alpha=bool(opened.hasalpha()),
+        # libvips gives one pixel a millimetre where the file says nothing (as sharp reads it).
+        density=round(opened.xres * 25.4) if opened.xres > 1 else None,
+        orientation=orientation if orientation in range(1, 9) else None,
+        subsampling=_field(opened, "jpeg-chroma-subsample"),
+        # What libvips counts in an AVIF are pictures beside each other; the gate has counted those of a sequence.
+        frames=header.frames
+        if header.format == "avif"
+        else max(header.frames, _field(opened, "n-pages") or 1),
+        profile=_field(opened, _PROFILE),
+        exif=_field(opened, "exif-data"),
+    )
+
+
+def _field(opened: Image, name: str) -> Any:
+    return opened.get(name) if opened.get_typeof(name) else None
+
+
+def from_memory(pixels: bytes, sides: tuple[int, int], bands: int, profile: bytes | None) -> Image:
+    """Return 8-bit pixels (rows without padding) as a picture with its profile; the bytes are used in place."""
+    picture = pyvips.Image.new_from_memory(pixels, *sides, bands, "uchar")
+    picture = picture.copy(interpretation="srgb" if bands > 2 else "b-w")
+    if profile:
+        picture.set_type(pyvips.GValue.blob_type, _PROFILE, profile)
+    return picture

@@ -1,0 +1,37 @@
+"""Writes pictures by libvips' encoders: JPEG by mozjpeg, WebP, AVIF. Files carry no metadata and no profile."""
+
+from __future__ import annotations
+
+from fastproc.worker.vips.library import Image, decoding
+
+
+def mozjpeg(image: Image, quality: int) -> bytes:
+    """Return a progressive JPEG by libvips' mozjpeg: trellis and its quantisation table, no search for scans."""
+    with decoding():
+        saved: bytes = image.jpegsave_buffer(
+            Q=quality,
+            interlace=True,
+            optimize_coding=True,
+            trellis_quant=True,
+            overshoot_deringing=True,
+            quant_table=3,
+            subsample_mode="on",
+            keep="none",
+        )
+    return saved
+
+
+def webp(image: Image, quality: int) -> bytes:
+    """Return a WebP, with alpha if the picture has it. More effort: tuning.md, "WebP and AVIF effort"."""
+    with decoding():
+        return bytes(image.webpsave_buffer(Q=quality, effort=2, keep="none"))
+
+
+def avif(image: Image, quality: int) -> bytes:
+    """Return an AVIF, with alpha if the picture has it. More effort: tuning.md, "WebP and AVIF effort"."""
+    if image.get_typeof("orientation"):
+        # It was applied; libvips writes it into the container, whatever it was told to keep.
+        image = image.copy()
+        image.remove("orientation")
+    with decoding():
+        return bytes(image.heifsave_buffer(compression="av1", Q=quality, effort=1, bitdepth=8, keep="none"))

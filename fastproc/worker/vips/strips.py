@@ -1,0 +1,67 @@
+"""Pictures that are read once from top to bottom, a few rows at a time, by encoders that need no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Protocol
+
+from fastproc.worker.vips.library import Image, decoding, pyvips
+
+#: Rows in one strip of a streaming decode: 0.4 MB of a 12-megapixel photo, which fits the cache (tuning.md, "strip").
+STRIP_ROWS: Final = 32
+
+
+class Picture(Protocol):
+    """What encoders by strips ask of a picture: libvips' images have this face, and so have `Slices`."""
+
+    @property
+    def width(self) -> int:
+        """Pixels in a row."""
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+
+    @property
+    def bands(self) -> int:
+        """1 for grey, 3 for colour; one more with alpha."""
+
+    def hasalpha(self) -> bool:
+        """Whether the last band is alpha."""
+
+
+class Slices:
+    """A `Picture` that is too large to be held: its rows are made when their turn comes, and read once."""
+
+    def __init__(self, sides: tuple[int, int], count: int, make: Callable[[int, int], Image]) -> None:
+        """`make(top, bottom)` returns those rows, in memory."""
+        self.width, self.height = sides
+        self._rows, self._make = -(-self.height // count), make
+        self._first: Image | None = make(0, min(self._rows, self.height))
+        self.bands: int = self._first.bands
+
+    def hasalpha(self) -> bool:
+        """Return False: alpha is flattened before."""
+        return False
+
+    def pieces(self) -> Iterator[Image]:
+        """Yield the picture in pieces, each in memory and gone before the next is made."""
+        piece, self._first = self._first, None
+        for top in range(0, self.height, self._rows):
+            if piece is None:
+                piece = self._make(top, min(top + self._rows, self.height))
+            yield piece
+            piece = None
+
+
+def strips(image: Image | Slices) -> Iterator[Any]:
+    """Yield the picture's rows from top to bottom, as writable buffers of at most STRIP_ROWS rows."""
+    if isinstance(image, Slices):
+        for piece in image.pieces():
+            yield from strips(piece)
+            del piece
+        return
+    region = pyvips.Region.new(image)
+    for top in range(0, image.height, STRIP_ROWS):
+        with decoding():
+            yield region.fetch(0, top, image.width, min(STRIP_ROWS, image.height - top))

@@ -1,0 +1,165 @@
+"""The pipelining connection: order, batches, what becomes of commands when the server goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+
+from fastproc.bullmq import pipe as pipe_module
+from fastproc.bullmq.connection import Connection, ReplyError
+from fastproc.bullmq.pipe import Pipe
+from fastproc.core.errors import QueueUnavailable
+from tests.unit.bullmq.fake_redis import Command, FakeRedis, echo
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FakeRedis]:
+    made = FakeRedis()
+    async with made.listening():
+        yield made
+
+
+@pytest.fixture
+async def pipe(server: FakeRedis) -> AsyncIterator[Pipe]:
+    made = Pipe(server.connect)
+    await made.open()
+    yield made
+    await made.close()
+
+
+async def test_replies_come_in_the_order_of_the_commands(pipe: Pipe) -> None:
+    calls = [pipe.call("ECHO", n) for n in range(1000)]
+    assert await asyncio.gather(*calls) == [b"%d" % n for n in range(1000)]
+
+
+async def test_an_error_reply_fails_its_own_command_alone(pipe: Pipe, server: FakeRedis) -> None:
+    server.answer = lambda command: b"-ERR no\r\n" if command[1] == b"bad" else echo(command)
+    good, bad, after = pipe.call("ECHO", "good"), pipe.call("ECHO", "bad"), pipe.call("ECHO", "after")
+    assert (await good, await after) == (b"good", b"after")
+    with pytest.raises(ReplyError, match="no"):
+        await bad
+    assert len(server.sessions) == 1
+
+
+async def test_a_script_that_the_server_does_not_know_is_told_by_its_code(
+    pipe: Pipe, server: FakeRedis
+) -> None:
+    server.answer = lambda _: b"-NOSCRIPT No matching script. Please use EVAL.\r\n"
+    with pytest.raises(ReplyError, match=r"^NOSCRIPT"):
+        await pipe.call("EVALSHA", "x", 0)
+
+
+async def test_a_command_that_was_sent_and_not_answered_is_never_sent_again(
+    pipe: Pipe, server: FakeRedis
+) -> None:
+    server.answer = lambda command: None if command[1] == b"fatal" else echo(command)
+    before, fatal, behind = (pipe.call("ECHO", word) for word in ("before", "fatal", "behind"))
+    assert await before == b"before"
+    for lost in (fatal, behind):
+        with pytest.raises(QueueUnavailable) as caught:
+            await lost
+        assert not isinstance(caught.value, ReplyError)
+    assert await pipe.call("ECHO", "later") == b"later"
+    assert pipe.reconnects == 1
+    assert [command[1] for command in server.commands] == [b"before", b"fatal", b"later"]
+
+
+async def test_a_server_that_never_answers_is_given_up(
+    pipe: Pipe, server: FakeRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipe_module, "REPLY_TIMEOUT_S", 0.05)
+    server.answer = lambda _: b""
+    async with asyncio.timeout(5):
+        with pytest.raises(QueueUnavailable, match="timed out"):
+            await pipe.call("ECHO", "x")
+    assert not pipe.connected
+
+
+async def test_a_command_that_was_not_sent_yet_waits_for_the_server_to_come_back(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipe_module, "BACKOFF_MAX_S", 0.05)
+    server = FakeRedis()
+    async with server.listening():
+        pipe = Pipe(server.connect)
+        await pipe.open()
+        server.answer = lambda _: None
+        with pytest.raises(QueueUnavailable):
+            await pipe.call("ECHO", "lost")
+    caplog.clear()
+    attempts = 0
+    connect = pipe._connect
+
+    async def counted() -> Connection:
+        nonlocal attempts
+        attempts += 1
+        return await connect()
+
+    pipe._connect = counted
+    with caplog.at_level(logging.WARNING):
+        waiting = pipe.call("ECHO", "waits")
+        async with asyncio.timeout(5):
+            while attempts < 4:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert not waiting.done()
+    assert [record.getMessage().partition(",")[0] for record in caplog.records] == ["redis: cannot connect"]
+    server.answer = echo
+    async with server.listening(), asyncio.timeout(5):
+        assert await waiting == b"waits"
+        await pipe.close()
+
+
+@pytest.mark.parametrize("error", ["READONLY You can't write.", "MOVED 1 127.0.0.1:1", "CLUSTERDOWN x"])
+async def test_a_server_that_is_the_wrong_one_is_left(pipe: Pipe, server: FakeRedis, error: str) -> None:
+    server.answer = lambda _: f"-{error}\r\n".encode()
+    with pytest.raises(ReplyError) as caught:
+        await pipe.call("SET", "a", 1)
+    assert caught.value.wrong_server
+    server.answer = echo
+    assert await pipe.call("ECHO", "now") == b"now"
+    assert len(server.sessions) == 2
+
+
+async def test_the_greeting_comes_first_on_every_new_connection(server: FakeRedis) -> None:
+    pipe = Pipe(server.connect, [["SCRIPT", "LOAD", "a"], ["SCRIPT", "LOAD", "b"]])
+    await pipe.open()
+    server.answer = lambda command: None if command[0] == b"ECHO" else echo(command)
+    with pytest.raises(QueueUnavailable):
+        await pipe.call("ECHO", "lost")
+    server.answer = echo
+    await pipe.call("ECHO", "x")
+    greeting: list[Command] = [[b"SCRIPT", b"LOAD", b"a"], [b"SCRIPT", b"LOAD", b"b"]]
+    assert server.sessions == [[*greeting, [b"ECHO", b"lost"]], [*greeting, [b"ECHO", b"x"]]]
+    await pipe.close()
+
+
+async def test_a_greeting_that_is_refused_ends_the_first_connection(server: FakeRedis) -> None:
+    server.answer = lambda _: b"-NOPERM no\r\n"
+    pipe = Pipe(server.connect, [["SCRIPT", "LOAD", "a"]])
+    with pytest.raises(QueueUnavailable, match="no"):
+        await pipe.open()
+    assert not pipe.connected
+
+
+async def test_a_server_that_is_not_there_ends_the_first_connection() -> None:
+    server = FakeRedis()
+    async with server.listening():
+        pass
+    with pytest.raises(QueueUnavailable):
+        await Pipe(server.connect).open()
+
+
+async def test_what_is_under_way_when_the_pipe_is_closed_ends(pipe: Pipe, server: FakeRedis) -> None:
+    server.answer = lambda _: b""
+    sent = pipe.call("ECHO", "sent")
+    await asyncio.sleep(0.05)
+    queued = pipe.call("ECHO", "queued")
+    await pipe.close()
+    for call in (sent, queued, pipe.call("ECHO", "too late")):
+        with pytest.raises(QueueUnavailable, match="closed"):
+            await call
+    await pipe.close()
+    assert [command[1] for command in server.commands] == [b"sent"]
