@@ -119,16 +119,17 @@ def _sources(path: Path) -> str:
 
 def _wrong_subcommand(words: list[str]) -> str:
     command: click.Command = main
+    name = "fastproc"
     for word in words:
         context = click.Context(command)
         if word.startswith("--"):
             known = {option for parameter in command.get_params(context) for option in parameter.opts}
             if word not in known:
-                return f"{command.name} has no {word}"
+                return f"{name} has no {word}"
         elif isinstance(command, click.Group) and word != "COMMAND":
             if word not in command.list_commands(context):
                 return f"there is no command {word!r}"
-            command = command.get_command(context, word) or command
+            command, name = command.get_command(context, word) or command, word
     return ""
 
 
@@ -143,11 +144,16 @@ def rows(document: str, mark: str) -> list[list[str]]:
 
 
 @cache
+def trees() -> tuple[ast.Module, ...]:
+    """The package's modules, parsed."""
+    return tuple(ast.parse(path.read_text()) for path in sorted(HOUSE.rglob("*.py")))
+
+
+@cache
 def constants() -> tuple[str, ...]:
     """Every text in the package's code that is not a docstring."""
     found: list[str] = []
-    for path in HOUSE.rglob("*.py"):
-        tree = ast.parse(path.read_text())
+    for tree in trees():
         said = {
             id(node.value)
             for node in ast.walk(tree)
@@ -171,8 +177,8 @@ def code() -> str:
 def watched() -> set[str]:
     """The series that are added where their object is built: the first argument of every call of `watch`."""
     found: set[str] = set()
-    for path in HOUSE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for tree in trees():
+        for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or not node.args:
                 continue
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
@@ -183,6 +189,7 @@ def watched() -> set[str]:
     return found
 
 
+@cache
 def series() -> set[str]:
     """Every series that a service shows, as Prometheus names it, without those of the process itself."""
     families = Metrics().registry.collect()

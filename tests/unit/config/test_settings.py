@@ -330,4 +330,6 @@ def test_the_documents_table_is_the_settings() -> None:
     assert begin, "docs/configuration.md lacks the marker <!-- environment -->"
     assert end, "docs/configuration.md lacks the marker <!-- /environment -->"
     expected = document_table(table(Config()))
-    assert found.strip() == expected, f"put this between the markers of docs/configuration.md:\n\n{expected}\n"
+    assert found.strip() == expected, (
+        f"put this between the markers of docs/configuration.md:\n\n{expected}\n"
+    )
