@@ -242,6 +242,12 @@ def test_every_name_in_capitals_is_in_the_code(document: str) -> None:
     assert unknown == []
 
 
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_no_code_in_a_line_of_text_is_broken_across_lines(document: str) -> None:
+    """It would escape the other tests here, and cannot be searched for."""
+    assert [line for line in prose(document).splitlines() if line.count("`") % 2] == []
+
+
 # --- commands
 
 
