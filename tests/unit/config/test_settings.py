@@ -13,7 +13,7 @@ from fastproc.config.settings import Config, Setting, load, table
 from fastproc.core.errors import ConfigError
 from fastproc.core.model import Limits, Options, ThumbnailSpec
 
-README = Path(__file__).parents[3] / "README.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "configuration.md"
 
 
 def problems(env: Mapping[str, str]) -> list[str]:
@@ -331,8 +331,8 @@ def test_what_a_table_shows_can_be_loaded_again() -> None:
     assert load({"SQLITE_PATH": path}, 1).database.location == load({}, 1).database.location
 
 
-def readme_table(rows: list[Setting]) -> str:
-    """The README's table as it must be."""
+def document_table(rows: list[Setting]) -> str:
+    """The document's table as it must be."""
     lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for row in rows:
         # Defaults in words stand as they are, values and names of variables as code.
@@ -342,11 +342,13 @@ def readme_table(rows: list[Setting]) -> str:
     return "\n".join(lines)
 
 
-def test_the_readmes_table_is_the_settings() -> None:
-    text = README.read_text()
+def test_the_documents_table_is_the_settings() -> None:
+    text = DOCUMENT.read_text()
     _, begin, rest = text.partition("<!-- environment -->")
     found, end, _ = rest.partition("<!-- /environment -->")
-    assert begin, "README.md lacks the marker <!-- environment -->"
-    assert end, "README.md lacks the marker <!-- /environment -->"
-    expected = readme_table(table(Config()))
-    assert found.strip() == expected, f"put this between the markers of README.md:\n\n{expected}\n"
+    assert begin, "docs/configuration.md lacks the marker <!-- environment -->"
+    assert end, "docs/configuration.md lacks the marker <!-- /environment -->"
+    expected = document_table(table(Config()))
+    assert found.strip() == expected, (
+        f"put this between the markers of docs/configuration.md:\n\n{expected}\n"
+    )
