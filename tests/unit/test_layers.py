@@ -69,7 +69,7 @@ ONLY_IN: dict[str, set[str]] = {
     "yarl": {"backends/objects_s3.py"},
     # The demo reads the rows back, as the API would.
     "sqlite3": {"backends/metadata_sqlite.py", "demo/results.py"},
-    "psycopg": {"backends/metadata_postgres.py"},
+    "psycopg": {"backends/metadata_postgresql.py"},
     "prometheus_client": {"supervisor/metrics.py"},
     "uvloop": {"commands/running.py"},
     "click": {"commands/"},
