@@ -36,7 +36,7 @@ from throughput import finished, service
 
 import fastproc
 from fastproc.bullmq.producer import producer
-from fastproc.config.settings import QueueConfig
+from fastproc.config.queue import QueueConfig
 from fastproc.embedded.child import free_ports
 from fastproc.embedded.stand import Stand, stand
 

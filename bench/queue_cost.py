@@ -22,8 +22,9 @@ import uuid
 import psutil
 
 from fastproc.bullmq.producer import producer
-from fastproc.config.settings import QueueConfig, RedisConfig
-from fastproc.embedded.servers import Valkey
+from fastproc.config.queue import QueueConfig
+from fastproc.config.redis import RedisConfig
+from fastproc.embedded.valkey import Valkey
 
 HERE = pathlib.Path(__file__).parent
 NODE_MODULES = HERE.parent / "tests/conformance/node_modules"

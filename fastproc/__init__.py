@@ -2,14 +2,17 @@
 
 The map of the house. Imports go one way, downwards:
 
-    __main__, cli          argv and exit codes
-    demo                   embedded servers, pictures and the guided run
+    commands               argv, and one file a command
+    demo | embedded        the guided tour | real servers as child processes, for it, the tests and the benchmarks
+    terminal               what a person sees: progress, tables, contact sheet, log lines, exit codes
     app                    composition root: what is built, in which order it starts and stops
-    supervisor             one process, asyncio: all I/O; the straight line of one job
-    bullmq | backends      Redis scripts of BullMQ | object store, metadata store, event sink
+    bullmq | backends      the queue, by BullMQ's own scripts | object store, metadata store, event sink, quarantine
+    supervisor             one process, asyncio: all I/O; the straight line of one job; `workers` runs the processes
     worker                 a jailed process: libvips, no network, no credentials
     ipc | config           messages, shared memory, channel | every setting, checked
-    core                   pure decisions: no clock, no dice, no environment, no await
+    core                   pure decisions: no clock, no dice, no environment, no await; `gate` judges files
+
+`tests/unit/test_layers.py` has the plan as a table, and fails on an import that runs upward.
 
 Glossary: a *job* is the queue's; a *task* is what a worker is given; a *stage* is a step of the pipeline;
 a *source* is the input photo; a *rendition* is an output picture; a *blob* is shared memory; a *lane* is a

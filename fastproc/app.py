@@ -107,7 +107,7 @@ def rules_of(config: Config) -> Rules:
     """The service's own numbers out of the configuration."""
     return Rules(
         stages=config.pipeline.stages,
-        max_in_hand=config.pool.slots,
+        max_in_hand=config.pool.max_in_hand,
         max_inflight_bytes=config.pool.max_inflight_bytes,
         lock_s=config.queue.lock_duration_ms / 1000,
         sweep_s=config.queue.stalled_interval_ms / 1000,
@@ -185,7 +185,7 @@ def _announce(config: Config, pool: Pool) -> None:
         config.queue.prefix,
         config.queue.name,
         config.pool.workers,
-        config.pool.slots,
+        config.pool.max_in_hand,
         f"{limit.max} per {limit.duration_ms} ms (RATE_LIMIT_MAX)" if limit.max else "off",
         greeting.encoders,
         greeting.sandbox,

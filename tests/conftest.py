@@ -16,9 +16,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from fastproc.backends.metadata_sqlite import create_schema
-from fastproc.config.settings import S3Config
+from fastproc.config.s3 import S3Config
 from fastproc.embedded.child import ServerFailed
-from fastproc.embedded.servers import SeaweedFS, Valkey
+from fastproc.embedded.seaweedfs import SeaweedFS
+from fastproc.embedded.valkey import Valkey
 from tests.leaks import Held
 
 # A busy machine makes an example slow, which says nothing of the code; in CI the same examples run every time.

@@ -10,8 +10,9 @@ import importlib
 from typing import Any
 
 from fastproc.backends.events_redis import Call
+from fastproc.config.database import DatabaseConfig
 from fastproc.config.quarantine import QuarantineConfig
-from fastproc.config.settings import DatabaseConfig, S3Config
+from fastproc.config.s3 import S3Config
 from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Vault
 
 

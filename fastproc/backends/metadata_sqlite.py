@@ -23,7 +23,7 @@ from urllib.parse import quote
 from fastproc.backends import photo_row
 from fastproc.backends.group_commit import GroupCommit, Write
 from fastproc.backends.photo_row import COLUMNS
-from fastproc.config.settings import DatabaseConfig
+from fastproc.config.database import DatabaseConfig
 from fastproc.core.errors import DatabaseUnavailable, Unreachable
 from fastproc.supervisor.ports import MetadataStore, Row
 
@@ -40,24 +40,20 @@ _REFUSALS = (sqlite3.IntegrityError, sqlite3.DataError)
 
 def create(config: DatabaseConfig) -> MetadataStore:
     """Return the store of this scheme, not opened yet."""
-    return SqliteMetadataStore(config.sqlite_path)
+    return SqliteMetadataStore(config.sqlite_path, "DATABASE_URL" if config.url else "SQLITE_PATH")
 
 
 class SqliteMetadataStore:
     """Rows in the table `photos` of the file at `path`. Satisfies the port MetadataStore."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, variable: str = "SQLITE_PATH") -> None:
+        """`variable` is the setting that names the file, for messages."""
         self.missing_rows = 0
-        self._path = path
+        self._path, self._variable = path, variable
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._rows = GroupCommit(self._commit_in_thread, self._describe)
-
-    @property
-    def where(self) -> str:
-        """The file, for messages."""
-        return self._path
 
     async def begin(self, photo_id: str, at: str) -> None:
         """Mark the photo as `processing` since `at`. Raises DatabaseUnavailable, RowRefused."""
@@ -73,7 +69,7 @@ class SqliteMetadataStore:
 
     async def check(self) -> None:
         """Raises Unreachable unless the table is there, complete, and can be written to."""
-        await self._in_thread(_check, self._path)
+        await self._in_thread(_check, self._path, self._variable)
 
     async def probe(self) -> None:
         """Write what is there already, and see it reach the disk. Raises DatabaseUnavailable."""
@@ -84,7 +80,7 @@ class SqliteMetadataStore:
 
     async def create_schema(self) -> None:
         """Make the database, its folder and the table where they are missing. Idempotent. Raises Unreachable."""
-        await self._in_thread(create_schema, self._path)
+        await self._in_thread(create_schema, self._path, self._variable)
 
     async def close(self) -> None:
         """Commit what was accepted, then close. Idempotent."""
@@ -189,7 +185,7 @@ def _open(path: str) -> sqlite3.Connection:
     return connection
 
 
-def create_schema(path: str) -> None:
+def create_schema(path: str, variable: str = "SQLITE_PATH") -> None:
     """Make the database, its folder and the table where they are missing. Idempotent. Raises Unreachable."""
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -198,10 +194,10 @@ def create_schema(path: str) -> None:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute(f"CREATE TABLE IF NOT EXISTS photos ({columns})")
     except (sqlite3.Error, OSError) as error:
-        raise Unreachable(f"SQLITE_PATH: {path} cannot be made into a database: {error}") from error
+        raise Unreachable(f"{variable}: {path} cannot be made into a database: {error}") from error
 
 
-def _check(path: str) -> None:
+def _check(path: str, variable: str) -> None:
     try:
         os.stat(os.path.dirname(os.path.abspath(path)))
         os.stat(path)
@@ -210,11 +206,11 @@ def _check(path: str) -> None:
             if present:  # BEGIN IMMEDIATE alone succeeds on a read-only file.
                 connection.executescript("BEGIN IMMEDIATE; DELETE FROM photos WHERE 0; ROLLBACK")
     except FileNotFoundError as error:
-        lost = f"SQLITE_PATH: {error.filename} does not exist; `fastproc init-db` creates it"
+        lost = f"{variable}: {error.filename} does not exist; `fastproc init-db` creates it"
         raise Unreachable(lost) from error
     except (sqlite3.Error, OSError) as error:
-        raise Unreachable(f"SQLITE_PATH: {path} cannot be used: {error}") from error
+        raise Unreachable(f"{variable}: {path} cannot be used: {error}") from error
     if not present:
-        raise Unreachable(f"SQLITE_PATH: {path} has no table `photos`; `fastproc init-db` creates it")
+        raise Unreachable(f"{variable}: {path} has no table `photos`; `fastproc init-db` creates it")
     if missing := [name for name in COLUMNS if name not in present]:
-        raise Unreachable(f"SQLITE_PATH: the table `photos` in {path} lacks {', '.join(missing)}")
+        raise Unreachable(f"{variable}: the table `photos` in {path} lacks {', '.join(missing)}")

@@ -26,7 +26,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 from msgspec import Struct
 
-from fastproc.config.settings import S3Config
+from fastproc.config.s3 import S3Config
 from fastproc.core.errors import ObjectNotFound, SourceTooLarge, StorageUnavailable, Unreachable
 from fastproc.supervisor.ports import Admit, Download, ObjectStore, Upload
 
@@ -78,8 +78,7 @@ class S3ObjectStore:
 
     def __init__(self, config: S3Config, timeouts: Timeouts | None = None) -> None:
         scheme = "https" if config.use_ssl else "http"
-        host = f"[{config.endpoint}]" if ":" in config.endpoint else config.endpoint
-        self._endpoint = f"{scheme}://{host}:{config.port}"
+        self._endpoint = f"{scheme}://{config.host_and_port}"
         self._bucket = config.bucket
         self._public_url = (config.public_url or self._endpoint).rstrip("/")
         self._timeouts = timeouts or Timeouts()

@@ -33,7 +33,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException
 
 from fastproc.bullmq.connection import Connection
-from fastproc.config.settings import RedisConfig
+from fastproc.config.redis import RedisConfig
 
 CONNECT_TIMEOUT_S = 5.0
 #: Longest wait for the replies of a batch, or for a new connection. Redis answers in microseconds; a server that takes

@@ -15,7 +15,8 @@ from redis.exceptions import RedisError
 
 from fastproc.bullmq.address import plain_client
 from fastproc.bullmq.protocol import Keys, text
-from fastproc.config.settings import QueueConfig, RedisConfig
+from fastproc.config.queue import QueueConfig
+from fastproc.config.redis import RedisConfig
 from fastproc.core.errors import Unreachable
 
 #: States of BullMQ's getJobCounts, in the order of a job's life.
@@ -62,7 +63,8 @@ class Producer:
             FailedJob(job_id, text(await self._redis.hget(self._keys(job_id), "failedReason") or b""))
             for job_id in newest
         ]
-        return Status({k: int(v) for k, v in counts.items()}, await self._workers(), paused, tuple(failed))
+        in_order = {state: int(counts[state]) for state in STATES}
+        return Status(in_order, await self._workers(), paused, tuple(failed))
 
     async def _workers(self) -> tuple[str, ...]:
         """Return the names of the queue's workers. Source: BullMQ Queue.getWorkers, which reads the clients' names."""

@@ -1,1 +1,1 @@
-"""The command line: argv in `cli`, and one file a command."""
+"""One file a command; `cli` lists them, `running` runs them."""

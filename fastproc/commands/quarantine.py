@@ -1,62 +1,107 @@
-"""What `fastproc quarantine` does: list what is kept, show one, and run one again in a worker of its own."""
+"""`fastproc quarantine`: lists the photos that killed their worker, shows one, runs one again.
+
+Rule 1: nothing is written and nothing removed, whatever the answer of the replay is.
+Rule 2: what is printed cannot control a terminal: a worker's last words are hostile.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+import click
 import msgspec
 from msgspec import structs
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from fastproc.app import started_pool
 from fastproc.backends import factories
+from fastproc.commands import running
 from fastproc.config.settings import Config
 from fastproc.core import record
 from fastproc.core.errors import ConfigError, SourceTooLarge, TaskError
 from fastproc.core.evidence import Evidence
 from fastproc.core.model import Json
 from fastproc.supervisor.ports import Vault
-from fastproc.terminal.console import clean
+from fastproc.terminal.exits import Exit
+from fastproc.terminal.text import clean
+
+
+@click.group()
+def command() -> None:
+    """Show or replay the photos that killed their worker.
+
+    They are kept in the folder or the bucket that QUARANTINE names.
+    """
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line a photo.")
+def list_command(as_json: bool) -> None:
+    """List what is kept: age, size, code, photo, how its worker ended."""
+    config = running.settings(quiet=True)
+    running.run(lambda: show_all(config, as_json=as_json))
+
+
+@command.command("show")
+@click.argument("id")
+def show_command(id: str) -> None:
+    """Show everything that is known of one, as JSON."""
+    config = running.settings(quiet=True)
+    running.run(lambda: show(config, id))
+
+
+@command.command("replay")
+@click.argument("id")
+def replay_command(id: str) -> None:
+    """Run one again in a worker of its own, and show how it ended. Nothing is written."""
+    config = running.settings(quiet=True)
+    processed = running.run(lambda: replay(config, id))
+    sys.exit(Exit.OK if processed else Exit.PHOTOS_FAILED)
 
 
 async def show_all(config: Config, *, as_json: bool) -> None:
-    """Print a line for each photo, the newest first. Raises ConfigError."""
+    """Print a line for each photo, newest first. Raises ConfigError."""
     async with _opened(config) as vault:
         found = await vault.everything()
     if as_json:
         for evidence in found:
             print(_text(evidence))
         return
-    rows = Table(title=f"{len(found)} photos in {config.quarantine.place}", title_justify="left")
+    title = clean(f"{len(found)} photos in {config.quarantine.place}")
+    rows = Table(title=Text(title), title_justify="left")
     for name in ("id", "age", "bytes", "code", "stage", "how", "photo", "job"):
         rows.add_column(name, overflow="fold")
     for evidence in found:
-        rows.add_row(*map(clean, _row(evidence)))
+        rows.add_row(*(Text(clean(cell)) for cell in _row(evidence)))
     Console().print(rows)
 
 
 async def show(config: Config, id: str) -> None:
-    """Print all that is known of one, as JSON. Raises ConfigError, TaskError."""
+    """Print everything that is known of one, as JSON. Raises ConfigError, TaskError."""
     async with _opened(config) as vault:
         evidence = await vault.find(id)
     print(_text(evidence, indent=2))
 
 
 async def replay(config: Config, id: str) -> bool:
-    """Run one in a worker of its own, with the settings of now; print how it ended; return whether it was processed.
+    """Run one in a worker of its own, with today's settings; print how it ended; return whether it was processed.
 
-    Nothing is written. Raises: ConfigError, TaskError (it cannot be fetched), FleetHalted.
+    Raises: ConfigError, TaskError (the photo cannot be fetched), FleetHalted.
     """
     async with _opened(config) as vault:
         evidence = await vault.find(id)
         if not evidence.photo_kept:
-            raise ConfigError([f"QUARANTINE: {id}: the photo is over QUARANTINE_MAX_BYTES, it was not kept"])
-        # A byte more than is allowed, so that the limit is what refuses it.
+            raise ConfigError(
+                [f"QUARANTINE: {id}: the photo was not kept, it is larger than QUARANTINE_MAX_BYTES"]
+            )
+        # One byte more than is allowed, so that the limit refuses the photo.
         photo = await vault.photo(id, config.pipeline.max_source_bytes + 1)
     ended = await _run(config, photo)
     print(_text(ended, indent=2))
@@ -97,19 +142,19 @@ async def _run(config: Config, photo: bytes) -> dict[str, Json]:
 
 @asynccontextmanager
 async def _opened(config: Config) -> AsyncIterator[Vault]:
-    """The vault that QUARANTINE names. Raises ConfigError."""
+    """Open the vault that QUARANTINE names. Raises ConfigError."""
     objects = factories.object_store(config.s3)
     try:
         vault = factories.vault(config.quarantine, objects)
         if vault is None:
-            raise ConfigError(["QUARANTINE: is not set, so nothing is kept"])
+            raise ConfigError(["QUARANTINE: is not set, so no photo is kept"])
         yield vault
     finally:
         await objects.close()
 
 
 def _text(value: Json, indent: int | None = None) -> str:
-    # In ASCII: a worker's last words may hold what drives a terminal.
+    # In ASCII: a worker's last words may have control characters for a terminal.
     return json.dumps(msgspec.to_builtins(value), indent=indent)
 
 

@@ -1,1 +1,1 @@
-"""Every setting: one file a room, checked all at once when a command starts."""
+"""Every setting: one file a room, all checked at once when a command starts."""

@@ -1,4 +1,4 @@
-"""What the host gives the container: cores, and a name."""
+"""What the host gives this process: the cores that it may use, and a name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of the pipeline: what is made of a photo, and what a photo may ask. A part of `config`, under its rules."""
+"""Settings of the pipeline: what is made of a photo, and which photos are accepted."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from fastproc.config import values
 from fastproc.config.values import var
 from fastproc.core.model import Format, Integrity, Limits, Options, ThumbnailSpec
 
-#: WebP's 14 bits; what libvips takes for AVIF is one more.
+#: WebP stores a side in 14 bits; libvips accepts one pixel more for AVIF.
 MAX_SIDE_OUTSIDE_JPEG_PX = 16_383
 
 
 class PipelineConfig(Struct, frozen=True, kw_only=True):
-    """What is made of a photo, and what a photo may ask."""
+    """What is made of a photo, and which photos are accepted."""
 
     stages: Annotated[tuple[str, ...], var("PIPELINE", "stages in order", extra={"parse": values.names})] = (
         Options().stages
@@ -24,8 +24,8 @@ class PipelineConfig(Struct, frozen=True, kw_only=True):
         tuple[ThumbnailSpec, ...],
         var(
             "THUMBNAILS",
-            "`name:side:quality` or `name:side:quality:format`, separated by commas; quality as mozjpeg has it,"
-            " in every format",
+            "`name:side:quality` or `name:side:quality:format`, separated by commas; quality on mozjpeg's scale"
+            " for every format",
             extra={"parse": values.thumbnails},
         ),
     ] = Options().thumbnails
@@ -36,25 +36,25 @@ class PipelineConfig(Struct, frozen=True, kw_only=True):
         int, var("OPTIMIZE_THRESHOLD_BYTES", "photos larger than this get an optimised copy", ge=0)
     ] = 2 << 20
     optimize_quality: Annotated[
-        int, var("OPTIMIZE_QUALITY", "its quality, as mozjpeg has it", ge=1, le=100)
+        int, var("OPTIMIZE_QUALITY", "its quality on mozjpeg's scale", ge=1, le=100)
     ] = 85
     optimize_format: Annotated[Format, var("OPTIMIZE_FORMAT", "its format: `jpeg`, `webp` or `avif`")] = (
         "jpeg"
     )
     optimize_min_saving_percent: Annotated[
-        float, var("OPTIMIZE_MIN_SAVING_PERCENT", "it is kept when it saves more than this", ge=0, lt=100)
+        float, var("OPTIMIZE_MIN_SAVING_PERCENT", "the copy is kept if it saves more than this", ge=0, lt=100)
     ] = 10.0
     integrity: Annotated[
         Integrity,
         var(
             "INTEGRITY",
-            "`strict`: photos that are cut short or damaged fail; `truncated`: those cut short pass with what there is"
-            " and a warning; `lenient`: damaged ones too, if they can be decoded",
+            "`strict`: truncated and damaged photos fail; `truncated`: truncated photos pass with the part that is"
+            " there and a warning; `lenient`: damaged photos pass too, if they can be decoded",
         ),
     ] = "strict"
     exif_gps: Annotated[
         Literal["keep", "strip"],
-        var("EXIF_GPS", "`keep` or `strip` the position where the photo was taken, for row and events"),
+        var("EXIF_GPS", "`keep` or `strip` the position where the photo was taken, in row and events"),
     ] = "keep"
     formats: Annotated[
         tuple[str, ...],
@@ -74,12 +74,12 @@ class PipelineConfig(Struct, frozen=True, kw_only=True):
     max_scans: Annotated[int, var("MAX_SCANS", "scans of a progressive JPEG allowed", ge=1)] = 64
     max_frames: Annotated[int, var("MAX_FRAMES", "frames of an animation allowed", ge=1)] = 5000
     max_exif_bytes: Annotated[
-        int, var("MAX_EXIF_BYTES", "bytes of EXIF that are read; more is ignored", ge=0)
+        int, var("MAX_EXIF_BYTES", "bytes of EXIF that are read; the rest is ignored", ge=0)
     ] = 1 << 20
     max_icc_bytes: Annotated[int, var("MAX_ICC_BYTES", "bytes of a colour profile allowed", ge=0)] = 4 << 20
 
     def options(self) -> Options:
-        """The same as the worker's Options."""
+        """Return the same settings as the worker's Options."""
         limits = {name: getattr(self, name) for name in Limits.__struct_fields__}
         own = {name: getattr(self, name) for name in Options.__struct_fields__ if name != "limits"}
         return Options(**own, limits=Limits(**limits))
@@ -91,9 +91,9 @@ class PipelineConfig(Struct, frozen=True, kw_only=True):
             found.append(f"MIN_SIDE_PX: {self.min_side_px} is more than MAX_SIDE_PX ({self.max_side_px})")
         if self.optimize_format != "jpeg" and self.max_side_px > MAX_SIDE_OUTSIDE_JPEG_PX:
             found.append(
-                f"OPTIMIZE_FORMAT: {self.optimize_format} holds sides of {MAX_SIDE_OUTSIDE_JPEG_PX} px at most,"
-                f" MAX_SIDE_PX is {self.max_side_px}"
+                f"OPTIMIZE_FORMAT: {self.optimize_format} can have sides of at most {MAX_SIDE_OUTSIDE_JPEG_PX} px,"
+                f" but MAX_SIDE_PX is {self.max_side_px}"
             )
         if self.stages[:1] != ("validation",):
-            found.append("PIPELINE: the first stage must be validation, it guards the others")
+            found.append("PIPELINE: the first stage must be validation, because it protects the others")
         return found

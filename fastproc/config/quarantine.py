@@ -1,4 +1,4 @@
-"""The room of `config` for the quarantine: where photos that ended their worker are kept, and how many."""
+"""Settings of the quarantine: where photos that killed their worker are kept, and how many."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from fastproc.config.values import var
 _S3 = "s3://"
 
 
-def place(text: str) -> str:
-    """A folder, or `s3://bucket/prefix`. Raises ValueError for other URLs, and for prefixes that are no plain path."""
+def quarantine_place(text: str) -> str:
+    """A folder, or `s3://bucket/prefix`. Raises ValueError for other URLs, and if the prefix is no plain path."""
     if "://" not in text:
         return text
     found = re.fullmatch(r"s3://[A-Za-z0-9._-]{1,128}/([A-Za-z0-9._/-]{1,512}?)/?", text)
@@ -23,18 +23,23 @@ def place(text: str) -> str:
 
 
 class QuarantineConfig(Struct, frozen=True, kw_only=True):
-    """Where photos that ended their worker are kept, and how many."""
+    """Where photos that killed their worker are kept, and how many."""
 
     place: Annotated[
         str | None,
         var(
             "QUARANTINE",
-            "folder or `s3://bucket/prefix` that keeps photos which ended their worker; empty = none are kept",
-            extra={"parse": place},
+            "folder or `s3://bucket/prefix` for photos that killed their worker; empty = none are kept",
+            extra={"parse": quarantine_place},
         ),
     ] = None
     max_bytes: Annotated[
-        int, var("QUARANTINE_MAX_BYTES", "bytes that a folder may hold; the oldest go first", ge=1 << 20)
+        int,
+        var(
+            "QUARANTINE_MAX_BYTES",
+            "bytes that a folder may hold; the oldest are removed first",
+            ge=1 << 20,
+        ),
     ] = 1 << 30
     max_age_days: Annotated[
         float, var("QUARANTINE_MAX_AGE_DAYS", "days that a folder keeps a photo", gt=0, le=36_500)
@@ -47,7 +52,7 @@ class QuarantineConfig(Struct, frozen=True, kw_only=True):
 
     @property
     def prefix(self) -> str:
-        """What the names of objects in the bucket begin with."""
+        """The beginning of the objects' keys in the bucket, "" for a folder."""
         return self._bucket_and_prefix()[1]
 
     def _bucket_and_prefix(self) -> tuple[str, str]:

@@ -1,11 +1,15 @@
-"""How a variable's text becomes a value, and how a value is shown: pure text work for `config`."""
+"""How a variable's text becomes a value, and how a value is shown as text.
+
+Rule 1: no error message and no shown value has a password in it, however wrong the text is.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from typing import Any, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Meta
 
@@ -13,7 +17,10 @@ from fastproc.core.model import Format, ThumbnailSpec
 
 
 def var(name: str, meaning: str, *, extra: dict[str, Any] | None = None, **bounds: Any) -> Meta:
-    """What a field's annotation carries; `extra` may hold `parse`, `secret`, and `shown` (a default in words)."""
+    """Return the annotation of a field: its variable, its meaning and its bounds.
+
+    `extra` may hold `parse`, `secret`, and `shown` (the default in words).
+    """
     return Meta(description=meaning, extra={"env": name, **(extra or {})}, **bounds)
 
 
@@ -22,12 +29,12 @@ FORMATS = ("jpeg", "png", "webp", "heic", "avif", "gif")
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Split at commas; spaces around and empty parts do not count."""
+    """Return the parts between commas, without empty ones and without spaces around them."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def formats(text: str) -> tuple[str, ...]:
-    """Raises ValueError for an unknown format, or none at all."""
+    """Return the formats that the text names. Raises ValueError for an unknown format, or none at all."""
     given = names(text.lower())
     wrong = [name for name in given if name not in FORMATS]
     if wrong or not given:
@@ -36,7 +43,7 @@ def formats(text: str) -> tuple[str, ...]:
 
 
 def thumbnails(text: str) -> tuple[ThumbnailSpec, ...]:
-    """Parse `name:side:quality[:format],...`. Raises ValueError for anything else and for names used twice."""
+    """Parse `name:side:quality[:format],...`. Raises ValueError for anything else, and for a name used twice."""
     specs = []
     for part in names(text):
         found = re.fullmatch(r"([A-Za-z0-9_-]{1,64}):(\d{1,5}):(\d{1,3})(?::(jpeg|webp|avif))?", part)
@@ -51,11 +58,27 @@ def thumbnails(text: str) -> tuple[ThumbnailSpec, ...]:
     return tuple(specs)
 
 
-def host(text: str) -> str:
-    """A host name, an IPv4 address, or an IPv6 address in brackets. Raises ValueError for a URL or a port."""
-    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", text):
-        raise ValueError("expected a host name or address without scheme, path or port")
-    return text
+def host_name(text: str) -> str:
+    """Return a host name or an address, IPv6 without brackets. Raises ValueError for a URL, and for a port."""
+    plain = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if plain == text and re.fullmatch(r"[A-Za-z0-9._-]+", text):
+        return text
+    if re.fullmatch(r"[0-9A-Fa-f:.]+", plain) and _is_ipv6(plain):
+        return plain
+    raise ValueError("expected a host name or address without scheme, path or port")
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def host_and_port(host: str, port: int) -> str:
+    """Return a server as URLs and messages name it: an IPv6 address has brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def url(*schemes: str) -> Callable[[str], str]:
@@ -63,19 +86,34 @@ def url(*schemes: str) -> Callable[[str], str]:
     wanted = " or ".join(f"{scheme}://" for scheme in schemes)
 
     def parse(text: str) -> str:
-        parts = urlsplit(text)
+        parts = _split(text)
         if parts.scheme not in schemes:
             raise ValueError(f"expected a URL that begins with {wanted}")
-        if parts.scheme != "unix" and (not parts.hostname or parts.port == 0):
+        if parts.scheme != "unix" and (not parts.hostname or not _port_is_possible(parts)):
             raise ValueError("the URL names no host, or no possible port")
         return text
 
     return parse
 
 
+def _split(text: str) -> SplitResult:
+    """Raises ValueError with a message of our own, because Python's would contain the password."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        raise ValueError("this is not a URL") from None
+
+
+def _port_is_possible(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
+
+
 def redis_url(text: str) -> str:
-    """A URL of one server, of Sentinels or of a cluster, as `bullmq.address` reads them. Raises ValueError."""
-    parts = urlsplit(text)
+    """Return a URL that `bullmq.address` reads: of a server, of Sentinels or of a cluster. Raises ValueError."""
+    parts = _split(text)
     base, plus, kind = parts.scheme.partition("+")
     if not plus:
         return url("redis", "rediss", "unix")(text)
@@ -90,14 +128,14 @@ def redis_url(text: str) -> str:
 
 
 def queue_name(text: str) -> str:
-    """Raises ValueError for a name that BullMQ refuses."""
+    """Return the name. Raises ValueError for one that BullMQ refuses."""
     if ":" in text:
         raise ValueError("a BullMQ queue name has no ':' in it")
     return text
 
 
 def text_of(value: Any) -> str:
-    """A value as its variable would be written."""
+    """Return a value as it would be written in its variable."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -109,12 +147,14 @@ def text_of(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+#: `user:password@` in a URL. It ends at the last `@`, because a password that is not quoted may have `/` and `@`.
+_LOGIN = re.compile(r"(?<=://)([^/?#:@]*):.*@", re.DOTALL)
+#: `password=` in a URL's query, where clients of Redis and PostgreSQL accept one as well.
+_IN_QUERY = re.compile(r"(?<=[?&]password=)[^&#]*")
+
+
 def masked(text: str, *, secret: bool) -> str:
-    """The text with its secret hidden: all of a secret variable, the password of a URL."""
+    """Return the text without its secrets: a secret variable is masked whole, a URL's passwords alone."""
     if secret:
         return "********" if text else ""
-    parts = urlsplit(text) if "://" in text else None
-    if parts is None or not parts.password:
-        return text
-    user, _, where = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:********@{where}"))
+    return _IN_QUERY.sub("********", _LOGIN.sub(r"\1:********@", text)) if "://" in text else text

@@ -1,1 +1,1 @@
-"""The guided run: embedded servers, pictures made on the spot, real jobs."""
+"""The guided tour of `fastproc demo`, and the painter of its pictures."""

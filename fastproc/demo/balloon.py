@@ -1,4 +1,4 @@
-"""The demo's picture with an alpha channel: a hot-air balloon on nothing."""
+"""The demo's picture with an alpha channel: a hot-air balloon on a transparent background."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GORES: tuple[Colour, ...] = ((206, 52, 46), (246, 234, 208), (240, 156, 44), (24
 
 
 def balloon(size: Size, rng: Random) -> Image.Image:
-    """A hot-air balloon on nothing: RGBA, transparent around it."""
+    """A hot-air balloon: RGBA, transparent around it."""
     width, height = size[0] * 2, size[1] * 2
     x, y, r = width / 2, height * 0.37, height * 0.33
     canvas = Image.new("RGBA", (width, height), (150, 90, 60, 0))

@@ -1,4 +1,4 @@
-"""Demo scenes of mountains, forests and northern skies. Each has a clear up: a wrong orientation is seen."""
+"""Demo scenes of mountains, forests and northern skies. In each a wrong orientation is easy to see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Demo scenes of sea, desert, city and fields. Each has a clear up: a wrong orientation is seen."""
+"""Demo scenes of sea, desert, city and fields: a wrong orientation is easy to see in these as well."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def city(size: Size, rng: Random) -> Image.Image:
 
 
 def towers(canvas: Image.Image, shore: int, near: float, rng: Random) -> None:
-    """Stand a row of towers on the shore; the windows of the near ones are lit."""
+    """Draw a row of towers on the shore; the near ones have lit windows."""
     draw = ImageDraw.Draw(canvas)
     unit = max(3, canvas.width // 260)
     body = mix((150, 92, 116), (20, 22, 42), near**0.7)

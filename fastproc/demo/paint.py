@@ -52,8 +52,7 @@ def noise(size: Size, rng: Random) -> Image.Image:
 def fractal(size: Size, cells: tuple[int, int], octaves: int, rng: Random) -> Image.Image:
     """Fractal noise, L, stretched to 0..255; the coarsest octave has `cells` lumps across and down.
 
-    Drawn at half size: the eye takes texture from the finest octave, and a quarter of the pixels is a quarter of
-    the time.
+    Drawn at half size: nobody sees the difference, and a quarter of the pixels takes a quarter of the time.
     """
     half = (max(2, size[0] // 2), max(2, size[1] // 2))
     across, down = cells
@@ -73,7 +72,7 @@ def curve(image: Image.Image, low: float, high: float, power: float = 1.0) -> Im
 
 
 def relief(height: Image.Image, offset_px: int) -> Image.Image:
-    """The height map (L) lit from the upper left, L around 128: what makes noise look like rock or snow."""
+    """The height map (L) lit from the upper left, L around 128: it makes noise look like rock or snow."""
     moved = ImageChops.offset(height, offset_px, offset_px)
     return ImageChops.subtract(height, moved, 0.5, 128)
 
@@ -111,9 +110,9 @@ def below(size: Size, line: Sequence[float]) -> Image.Image:
 
 
 def glow(canvas: Image.Image, centre: tuple[int, int], radius: int, colour: Colour, power: float) -> None:
-    """Paint a round light that fades to nothing at `radius`; the higher `power`, the smaller its heart."""
+    """Paint a round light that fades to nothing at `radius`; the higher `power`, the smaller its bright centre."""
     light = ImageOps.invert(Image.radial_gradient("L"))
-    # The gradient reaches its edge value in the corners: only the circle that touches the sides is a circle.
+    # The gradient reaches its last value in the corners, so it is cut at the largest circle that fits the square.
     light = curve(light, 1 - 1 / math.sqrt(2), 1.0, power).resize((2 * radius, 2 * radius), BICUBIC)
     canvas.paste(colour, (centre[0] - radius, centre[1] - radius), light)
 
@@ -129,7 +128,7 @@ def clouds(canvas: Image.Image, bottom: int, colour: Colour, cover: float, rng: 
 def conifer(
     draw: ImageDraw.ImageDraw, foot: tuple[int, int], height: int, colour: Colour, rng: Random
 ) -> None:
-    """Draw a fir that stands at `foot`, its branches drooping and uneven."""
+    """Draw a fir with its foot at `foot`; its branches are uneven and hang down."""
     x, y = foot
     levels = max(6, min(26, height // 9))
     left: list[tuple[float, float]] = []

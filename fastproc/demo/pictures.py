@@ -1,9 +1,9 @@
-"""Makes the dozen photo-like files that `fastproc demo` processes when it is given no folder.
+"""Makes the dozen photo-like files that `fastproc demo` processes when no folder is given.
 
-Rule 1: the same bytes from the same Pillow: every scene has its own seed, so one can change without the others.
-Rule 2: what a visitor should see going right is in here: sizes from 0.3 to 12 megapixels, three wrong-way-up
-        sensors, alpha, WebP, AVIF, files above and below the optimisation threshold, and one file that must fail.
-There is no HEIC: Pillow writes none without an encoder that fastproc does not depend on.
+Rule 1: the same Pillow makes the same bytes: every scene has its own seed, so one can change without the others.
+Rule 2: a visitor sees every case: sizes from 0.3 to 12 megapixels, three orientations that must be corrected, alpha,
+        WebP, AVIF, files above and below the optimisation threshold, and one file that must fail.
+There is no HEIC: Pillow writes it only with an encoder that fastproc does not depend on.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from PIL.TiffImagePlugin import IFDRational
 from fastproc.demo import balloon, highlands, lowlands
 from fastproc.demo.paint import Size, grain
 
+#: A scene: paints a picture of that size with the random numbers it is given.
 Paint = Callable[[Size, Random], Image.Image]
 
-#: EXIF orientation -> how a camera held that way stores the upright scene.
+#: EXIF orientation -> how a camera in that position stores the upright scene.
 STORED = {
     3: Image.Transpose.ROTATE_180,
     6: Image.Transpose.ROTATE_90,
@@ -30,7 +31,7 @@ STORED = {
 
 
 class Shot(Struct, frozen=True, kw_only=True):
-    """One picture to make. `width` and `height` are as displayed; `keep` is the part of the bytes that is kept.
+    """One picture to make. `width` and `height` are as displayed; `keep` is the part of the file that is written.
 
     `grain` is the strength of the film grain, 0 for none; `exposure` is (seconds as a fraction, f-number, ISO);
     `place` is (latitude, longitude, altitude in m).
@@ -79,9 +80,9 @@ SHOTS = (
 
 
 def make(folder: Path, on_made: Callable[[Path], None] | None = None) -> list[Path]:
-    """Write the pictures into `folder` (made where missing) and return their paths, in order.
+    """Write the pictures into `folder` (created if it does not exist) and return their paths, in order.
 
-    `on_made` is called with each path when its file is complete. A format that this Pillow cannot write is left
+    `on_made` is called with each path when its file is complete. Formats that this Pillow cannot write are left
     out. Raises OSError when the folder cannot be written.
     Cost: about 4 s of one core for all.
     """
@@ -122,7 +123,7 @@ def write(shot: Shot, path: Path) -> None:
 
 
 def exif(shot: Shot) -> Image.Exif:
-    """The fields that a camera would have written."""
+    """Return the fields that a camera would have written."""
     (over, under), f_number, iso = shot.exposure
     tags = Image.Exif()
     tags[ExifTags.Base.Make] = "Fastproc"
@@ -149,7 +150,7 @@ def exif(shot: Shot) -> Image.Exif:
 
 
 def sexagesimal(degrees: float) -> tuple[IFDRational, IFDRational, IFDRational]:
-    """Degrees, minutes and seconds (to a hundredth) as EXIF wants them; the sign goes into the reference."""
+    """Return degrees, minutes and seconds (to a hundredth) as EXIF stores them; the sign goes into the reference."""
     hundredths = round(abs(degrees) * 360_000)
     minutes, rest = divmod(hundredths, 6_000)
     return IFDRational(minutes // 60, 1), IFDRational(minutes % 60, 1), IFDRational(rest, 100)

@@ -1,4 +1,4 @@
-"""What the demo's scenes stand on: ranges in haze, rows of firs, snowy peaks."""
+"""Parts of landscapes that several scenes share: ranges in haze, rows of firs, snowy peaks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def ranges(
     rng: Random,
     rough: float = 0.5,
 ) -> None:
-    """Stack mountain ranges from `top` to `bottom` (parts of the height), the far ones lost in `haze`."""
+    """Stack mountain ranges from `top` to `bottom` (parts of the height), the far ones fade into `haze`."""
     width, height = canvas.size
     ground = fractal(canvas.size, (14, 12), 5, rng)
     lit = relief(ground, max(1, width // 500))
@@ -43,7 +43,7 @@ def ranges(
         line = [base - swing * y for y in ridge_line(width, rough, 4 + layer, rng)]
         colour = mix(haze, rock, near**1.1)
         foot = mix(colour, haze, 0.5 - 0.2 * near)
-        # Only the band that shows is painted: the sky above is done, the nearer range hides what is further down.
+        # Only the visible band is painted: the sky above is finished, and the nearer range hides what is below.
         start, end = (
             round(min(line)),
             round(min(height, max(line) + height * 0.16) if layer + 1 < layers else height),

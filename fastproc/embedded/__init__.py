@@ -1,1 +1,1 @@
-"""Real servers as child processes (Valkey, SeaweedFS), for the demo, the tests and the benchmarks."""
+"""Real servers as child processes, for the demo, the tests and the benchmarks; the service needs none of it."""

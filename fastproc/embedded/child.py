@@ -1,8 +1,8 @@
-"""Run one server as a child that cannot outlive its owner: ports, log, readiness, end.
+"""Runs one server as a child process that cannot outlive its owner: ports, log, readiness, end.
 
 Rule 1: the kernel kills the child when its owner dies, however that happens (PDEATHSIG). Linux ties that to the
-        *thread* that called `spawn`, so call it on one that lives on, such as the main thread.
-Rule 2: the child writes to a log in its own folder; a failure shows the end of it.
+        *thread* that called `spawn`, so call it on a thread that lives as long as the server must.
+Rule 2: the child writes to a log in its own folder; a failure shows the end of that log.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from fastproc.core.errors import FastprocError
 
 HOST = "127.0.0.1"
 
-#: Asks the kernel for SIGKILL at the parent's death, then becomes the server. A program and not `preexec_fn`, which
-#: is unsafe where threads run. The comparison catches a parent that died before the request.
+#: Asks the kernel for SIGKILL when the parent dies, then becomes the server. A program and not `preexec_fn`, which
+#: is unsafe where threads run. The comparison finds out whether the parent died before the request.
 _LAUNCH = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9);"
     "os.getppid() == int(sys.argv[1]) and os.execv(sys.argv[2], sys.argv[2:])"
 )
 
-#: A port can be taken between our look and the server's bind; a third collision in a row is not chance.
+#: Another process can take a port between our check and the server's bind; a third collision in a row is not chance.
 _TRIES = 3
 
 
@@ -50,7 +50,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The server's process id; 0 when it was not started."""
+        """The server's process id; 0 when it does not run."""
         return self._process.pid if self._process else 0
 
     @property
@@ -66,7 +66,7 @@ class Child:
             )
 
     def wait_until(self, ready: Callable[[], bool], respawn: Callable[[], None], timeout_s: float) -> None:
-        """Poll `ready`; where the child ended, `respawn` it twice. Raises ServerFailed, with nothing left running."""
+        """Poll `ready`; if the child ends, `respawn` it, at most twice. Raises ServerFailed, with the child stopped."""
         deadline = time.monotonic() + timeout_s
         tries = 1
         while not ready():
@@ -88,7 +88,7 @@ class Child:
         """Ask the process to end."""
         if self._process and self.alive:
             self._process.terminate()
-            # It may have been stopped, by a test: SIGTERM would wait for ever.
+            # A test may have stopped it (SIGSTOP): it would never act on SIGTERM.
             self._process.send_signal(signal.SIGCONT)
 
     def stop(self, grace_s: float) -> None:
@@ -105,9 +105,9 @@ class Child:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return distinct loopback ports that nobody listens on.
+    """Return different loopback ports that nobody listens on.
 
-    They lie below the kernel's ephemeral range (32768 up), where any outgoing connection may take one at any time.
+    They are below the kernel's ephemeral range (from 32768), where any outgoing connection may take a port at any time.
     """
     found: set[int] = set()
     while len(found) < count:
@@ -123,7 +123,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def packaged_binary(package: str, path: str, *, or_on_path: str) -> str:
-    """Return the program that ends in `path` in an installed package, else the one on PATH. Raises ServerFailed."""
+    """Return the path of a program: `path` in an installed package, else the one on PATH. Raises ServerFailed."""
     for installed in metadata.distributions(name=package):
         for file in installed.files or ():
             if file.match(path):

@@ -1,4 +1,4 @@
-"""A place to run the service in: embedded servers, a database, and the environment that leads there."""
+"""A stand to run the service on: embedded servers, a database, and the environment variables that lead there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from msgspec import Struct
 from fastproc.backends.metadata_sqlite import create_schema
 from fastproc.config.host import usable_cores
 from fastproc.config.settings import Config, load
-from fastproc.embedded.servers import SeaweedFS, Valkey, together
+from fastproc.embedded.seaweedfs import SeaweedFS
+from fastproc.embedded.together import together
+from fastproc.embedded.valkey import Valkey
 
 
 class Stand(Struct, frozen=True):
@@ -19,19 +21,16 @@ class Stand(Struct, frozen=True):
 
     valkey: Valkey
     seaweedfs: SeaweedFS
+    database: Path
     environment: dict[str, str]
     config: Config
-
-    @property
-    def database(self) -> Path:
-        return Path(self.environment["SQLITE_PATH"])
 
 
 @contextmanager
 def stand(folder: Path, settings: Mapping[str, str]) -> Iterator[Stand]:
     """Start the servers with their data in `folder`; `settings` are further variables of the service.
 
-    The rate limit is off and no HTTP port is opened, unless `settings` say so. Raises ServerFailed, ConfigError.
+    The rate limit is off and no HTTP port is opened, unless `settings` say otherwise. Raises ServerFailed, ConfigError.
     """
     valkey, seaweedfs = Valkey(folder / "valkey"), SeaweedFS(folder / "seaweedfs")
     database = folder / "photos.db"
@@ -50,4 +49,4 @@ def stand(folder: Path, settings: Mapping[str, str]) -> Iterator[Stand]:
             "HTTP_PORT": "0",
             **settings,
         }
-        yield Stand(valkey, seaweedfs, environment, load(environment, usable_cores()))
+        yield Stand(valkey, seaweedfs, database, environment, load(environment, usable_cores()))

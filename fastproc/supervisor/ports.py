@@ -112,10 +112,6 @@ class MetadataStore(Protocol):
     """
 
     @property
-    def where(self) -> str:
-        """The database, for messages; no password in it."""
-
-    @property
     def missing_rows(self) -> int:
         """Photos without a row that could not be given one: they are processed all the same."""
 

@@ -1,8 +1,8 @@
-"""Draws the contact sheet: every photo of a run on one page, so that right and wrong are seen at a glance.
+"""Draws the contact sheet: every photo of a run on one page, so that a person sees at a glance what is wrong.
 
-Rule 1: the pictures are our own thumbnails, decoded here as the browser of a user would.
-Rule 2: the font is the one inside Pillow, which knows ASCII, `·` and `…`; other signs are spelled (`→` is `>`).
-Rule 3: a run of any length gives a page that a viewer can open: after `MOST` photos the rest is a number.
+Rule 1: the pictures are our own thumbnails, decoded by Pillow: another library than the one that encoded them.
+Rule 2: the font is the one inside Pillow, which has ASCII, `·` and `…`; other characters are replaced (`→` by `>`).
+Rule 3: a run of any length gives a page that a viewer can open: after `MOST` photos only their number is shown.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ from pathlib import Path
 from msgspec import Struct
 from PIL import Image, ImageDraw, ImageFont
 
-from fastproc.demo.paint import Colour, Size
-from fastproc.terminal.console import ResultRow, human_size
+from fastproc.terminal.results import ResultRow
+from fastproc.terminal.text import human_size
+
+#: RGB, 0..255 | width and height, pixels.
+Colour = tuple[int, int, int]
+Size = tuple[int, int]
 
 MOST = 96
 
@@ -37,8 +41,8 @@ WRONG_MOUNT: Colour = (54, 30, 30)
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
-#: Signs that our texts use and the font lacks, by name: most of them look like others.
-SPELLED = str.maketrans(
+#: Characters of our texts that the font lacks, and what replaces them. By name, because most look like others.
+REPLACED = str.maketrans(
     {
         "\N{RIGHTWARDS ARROW}": ">",
         "\N{MULTIPLICATION SIGN}": "x",
@@ -53,8 +57,8 @@ SPELLED = str.maketrans(
 class SheetEntry(Struct, frozen=True):
     """One photo on the sheet.
 
-    `thumbnail` holds the bytes of a picture that Pillow reads, or None. `lines` stand below the name, a few words
-    each. When `failed`, the first line is the error's code and stands in place of the picture.
+    `thumbnail` is a file that Pillow can read, or None. `lines` are drawn below the name, a few words each. When
+    `failed`, the first line is the error's code and is drawn in place of the picture.
     """
 
     name: str
@@ -64,10 +68,10 @@ class SheetEntry(Struct, frozen=True):
 
 
 def contact_sheet(entries: Sequence[SheetEntry], out: Path, title: str) -> None:
-    """Write the sheet to `out` as PNG or JPEG, by its suffix; its folder is made where missing.
+    """Write the sheet to `out` as PNG or JPEG, by its suffix; its folder is created if it does not exist.
 
-    The first line of `title` is the heading, further lines stand smaller below it. Raises ValueError for a suffix
-    that Pillow does not write, OSError when the file cannot be written.
+    The first line of `title` is the heading; further lines are smaller, below it. Raises ValueError for a suffix
+    that Pillow cannot write, OSError when the file cannot be written.
     """
     heading, *notes = [printable(line) for line in title.splitlines()] or [""]
     shown = entries[:MOST]
@@ -93,14 +97,14 @@ def contact_sheet(entries: Sequence[SheetEntry], out: Path, title: str) -> None:
 
 
 def sheet_lines(row: ResultRow) -> tuple[str, ...]:
-    """What stands below a photo's name: its sides and type, its size and what the optimised copy saves."""
+    """Return the lines below a photo's name: its sides and format, its size and what the optimised copy saves."""
     size = human_size(row.size_bytes)
     saved = f", optimised copy saves {row.saved_bytes / row.size_bytes:.0%}" if row.saved_bytes else ""
     return f"{row.width} x {row.height} {row.format}", size + saved
 
 
 def draw_card(entry: SheetEntry, size: Size) -> Image.Image:
-    """One photo's card: the picture, or what went wrong, above its name and lines."""
+    """Return one photo's card: the picture or the error's code, then its name and lines."""
     card = Image.new("RGB", size, CARD)
     draw = ImageDraw.Draw(card)
     draw.rectangle((0, 0, size[0], PICTURE[1] - 1), WRONG_MOUNT if entry.failed else MOUNT)
@@ -122,7 +126,7 @@ def draw_card(entry: SheetEntry, size: Size) -> Image.Image:
 
 
 def decoded(thumbnail: bytes | None) -> Image.Image | None:
-    """The thumbnail, fitted into the card's picture; None where there is none or it cannot be read."""
+    """Return the thumbnail in the size of the card's picture; None if there is none or it cannot be read."""
     if thumbnail is None:
         return None
     try:
@@ -134,41 +138,41 @@ def decoded(thumbnail: bytes | None) -> Image.Image | None:
 
 
 def below(entry: SheetEntry) -> tuple[str, ...]:
-    """The lines that stand under the name: a failed photo's code is in the picture's place."""
+    """Return the lines under the name: without a failed photo's code, which is in the picture's place."""
     return entry.lines[1:] if entry.failed else entry.lines
 
 
 def text_height(lines: int) -> int:
-    """Pixels that the name and `lines` lines need under the picture."""
+    """Return the pixels that the name and `lines` lines need under the picture."""
     return PAD + leading(NAME_PX) + lines * leading(LINE_PX) + PAD
 
 
 def leading(size_px: int) -> int:
-    """Distance from one line to the next, px."""
+    """Return the distance from one line to the next, in pixels."""
     return round(size_px * LEADING)
 
 
 def heading_width(heading: str, notes: Sequence[str]) -> int:
-    """Pixels that the heading and its notes need, margins included."""
+    """Return the pixels that the heading and its notes need, margins included."""
     widths = [font(TITLE_PX).getlength(heading), *(font(NOTE_PX).getlength(note) for note in notes)]
     return round(max(widths)) + 2 * MARGIN
 
 
 @cache
 def font(size_px: int) -> Font:
-    """The font that every Pillow carries."""
+    """Return the font that is part of Pillow."""
     return ImageFont.load_default(size_px)
 
 
 def printable(text: str) -> str:
-    """The text in signs that the font has: spelled, without accents, `?` for the rest."""
-    plain = unicodedata.normalize("NFKD", text.translate(SPELLED))
+    """Return the text in characters that the font has: some replaced, accents removed, `?` for the rest."""
+    plain = unicodedata.normalize("NFKD", text.translate(REPLACED))
     kept = (sign for sign in plain if not unicodedata.combining(sign))
     return "".join(sign if " " <= sign <= "~" or sign == "·" else "?" for sign in kept)
 
 
 def fitted(text: str, size_px: int, width: int) -> str:
-    """The text, its middle left out where it is wider than `width` pixels: both ends of a file name matter."""
+    """Return the text, without its middle if it is wider than `width` pixels: both ends of a file name matter."""
     face = font(size_px)
     if face.getlength(text) <= width:
         return text
@@ -182,7 +186,7 @@ def fitted(text: str, size_px: int, width: int) -> str:
 
 
 def rounded(size: Size) -> Image.Image:
-    """A mask, L: a card with round corners."""
+    """Return a mask (L): a card with round corners."""
     mask = Image.new("L", (size[0] * 2, size[1] * 2))
     ImageDraw.Draw(mask).rounded_rectangle((0, 0, mask.width - 1, mask.height - 1), 20, 255)
     return mask.reduce(2)

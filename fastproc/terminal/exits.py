@@ -1,4 +1,4 @@
-"""The named exit codes of the command line. Source: sysexits.h, so that orchestrators and people can look them up."""
+"""The exit codes of the command line, named. Source: sysexits.h, so that people and tools can look them up."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """What the process ends with."""
+    """The exit code of a command."""
 
     OK = 0
-    #: `process` and `demo`: at least one photo did not end as it should.
+    #: `process`, `demo`, `quarantine replay`: at least one photo did not end as it should.
     PHOTOS_FAILED = 1
-    #: click's own: wrong options or arguments.
+    #: Wrong options or arguments (click's own code).
     USAGE = 2
     #: EX_UNAVAILABLE: Redis, S3, the database or the HTTP port cannot be used.
     UNREACHABLE = 69
-    #: EX_SOFTWARE: workers do not survive their start, or a part of the supervisor broke.
+    #: EX_SOFTWARE: no worker survives its start, or a part of the supervisor failed.
     HALTED = 70
-    #: EX_CONFIG: a variable is wrong, or the installation is.
+    #: EX_CONFIG: a variable or the installation is wrong.
     CONFIG = 78

@@ -1,4 +1,4 @@
-"""How the service logs: one line a record, whatever is in it, to stderr."""
+"""The format of the log: one line a record, whatever is in it, to stderr."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class OneLine(logging.Formatter):
-    """`2026-01-01T00:00:00.000Z INFO room: message`, control characters escaped, a traceback folded in."""
+    """`2026-01-01T00:00:00.000Z INFO logger: message`, on one line: control characters and tracebacks are escaped."""
 
     converter = staticmethod(time.gmtime)
 

@@ -7,8 +7,8 @@ which an editable install is too.
 Rule 1: the socket is all it has: no file, no server, no credentials, no terminal.
 Rule 2: whatever a task may need is imported, opened and tried before the jail is shut, and tried once more after it:
         a jail that is too tight for this machine is found before the first photo, not by it.
-Rule 3: the end of the channel is the end of the process (exit code 0); SIGTERM ends it; SIGINT is the supervisor's
-        to judge; it never outlives its supervisor.
+Rule 3: the end of the channel is the end of the process (exit code 0); SIGTERM ends it; other signals that stop a
+        service are the supervisor's to judge, because a terminal sends them to both; it never outlives its supervisor.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ _WARM_UP_OUTPUT_BYTES: Final = 1 << 20
 def main(argv: list[str]) -> int:
     """Serve until the channel closes; return the exit code. Raises ConfigError for an unknown stage."""
     parent = os.getppid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     settings = msgspec.json.decode(argv[2], type=Settings)
     channel = WorkerChannel(_moved(int(argv[1])))

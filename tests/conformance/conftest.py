@@ -17,7 +17,7 @@ import pytest
 from redis import Redis
 
 from fastproc.bullmq.protocol import METRICS_MINUTES
-from fastproc.embedded.servers import Valkey
+from fastproc.embedded.valkey import Valkey
 from tests.conformance import keyspace
 from tests.conformance import peer as peers
 from tests.conformance.ours import consumer

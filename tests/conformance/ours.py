@@ -38,7 +38,7 @@ from fastproc.bullmq.queue import BullQueue, Sweep
 from fastproc.bullmq.series import Series
 from fastproc.bullmq.settle import JobsInHand
 from fastproc.bullmq.waiter import Waiter
-from fastproc.config.settings import RedisConfig
+from fastproc.config.redis import RedisConfig
 from fastproc.core.errors import from_code
 from fastproc.core.limit import TokenBucket
 from fastproc.core.model import Completed, Job, Keep

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from fastproc.embedded.servers import Valkey
+from fastproc.embedded.valkey import Valkey
 from tests.conformance.conftest import Both, Serving, Side
 from tests.conformance.peer import Peer
 

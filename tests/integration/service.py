@@ -20,8 +20,10 @@ import psutil
 import redis
 
 from fastproc.bullmq.producer import producer
-from fastproc.config.settings import QueueConfig, RedisConfig, S3Config
-from fastproc.embedded.servers import Valkey
+from fastproc.config.queue import QueueConfig
+from fastproc.config.redis import RedisConfig
+from fastproc.config.s3 import S3Config
+from fastproc.embedded.valkey import Valkey
 
 #: No timing is tighter than this: two cores may have much else to do.
 PATIENCE_S = 40.0

@@ -1,9 +1,10 @@
-"""The short commands as real processes: check, init-db, enqueue, status, process."""
+"""The commands as real processes: what they print, what they change, how they end."""
 
 from __future__ import annotations
 
 import json
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -15,12 +16,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from fastproc.config.settings import Config, S3Config, table
+from fastproc.bullmq.producer import STATES
+from fastproc.config.s3 import S3Config
+from fastproc.config.settings import Config, table
 from fastproc.embedded.child import free_ports
-from fastproc.embedded.servers import Valkey
+from fastproc.embedded.valkey import Valkey
 from fastproc.terminal.exits import Exit
 from tests import pictures
-from tests.integration.service import PATIENCE_S, Place
+from tests.integration.service import PATIENCE_S, Place, Service, eventually, frozen
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -50,7 +53,7 @@ def run(place: Place, tmp_path: Path) -> Run:
     return go
 
 
-def test_check_shows_every_setting_and_says_that_all_is_well(run: Run, place: Place) -> None:
+def test_check_shows_every_setting_and_that_everything_can_be_used(run: Run, place: Place) -> None:
     found = run("check")
     assert found.returncode == Exit.OK, found.stdout + found.stderr
     for row in table(Config()):
@@ -64,11 +67,10 @@ def test_check_shows_every_setting_and_says_that_all_is_well(run: Run, place: Pl
 def test_check_tries_everything_though_one_fails(run: Run) -> None:
     found = run("check", REDIS_PORT=str(free_ports(1)[0]), SQLITE_PATH="nowhere.db")
     assert found.returncode == Exit.UNREACHABLE
-    verdicts = dict(re.findall(r"^(?P<well>ok|FAIL) +(?P<part>\w+): ", found.stdout, re.MULTILINE)[::-1])
     assert re.search(r"^FAIL Redis: .*REDIS_PORT", found.stdout, re.MULTILINE)
     assert re.search(r"^FAIL database: .*SQLITE_PATH", found.stdout, re.MULTILINE)
     assert re.search(r"^ok +S3: ", found.stdout, re.MULTILINE)
-    assert re.search(r"^ok +worker: ", found.stdout, re.MULTILINE), verdicts
+    assert re.search(r"^ok +worker: ", found.stdout, re.MULTILINE), found.stdout
 
 
 def test_init_db_makes_the_table_once_and_leaves_what_is_there(run: Run, tmp_path: Path) -> None:
@@ -152,6 +154,7 @@ async def test_status_shows_jobs_by_state_and_the_newest_failures(run: Run, plac
     place.redis.zadd(place.key("failed"), {"9": 1})
     place.redis.hset(place.key("9"), mapping={"failedReason": "FILE_CORRUPTED: [bold]cut\x1b[2J short"})
     found = json.loads(run("status", "--json").stdout)
+    assert list(found["counts"]) == list(STATES)
     assert (found["counts"]["wait"], found["counts"]["delayed"], found["counts"]["failed"]) == (3, 1, 1)
     assert found["failures"][0]["id"] == "9"
     shown = run("status")
@@ -205,3 +208,94 @@ def test_process_refuses_a_file_over_the_limit_without_reading_it(run: Run, tmp_
     found = run("process", "giant.jpg", "--out", "out", "--json")
     assert found.returncode == Exit.PHOTOS_FAILED
     assert json.loads(found.stdout)["error"]["code"] == "SOURCE_TOO_LARGE"
+
+
+def test_process_takes_a_hidden_file_that_was_named_but_none_from_a_folder(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in (".named.jpg", "in/.hidden.jpg", "in/a.jpg"):
+        (tmp_path / name).write_bytes(pictures.jpeg())
+    found = run("process", ".named.jpg", "in", "--out", "out", "--json")
+    assert found.returncode == Exit.OK, found.stderr
+    assert [json.loads(line)["file"] for line in found.stdout.splitlines()] == [".named.jpg", "in/a.jpg"]
+
+
+def test_process_into_a_place_that_cannot_be_is_a_message(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(pictures.jpeg())
+    found = run("process", "a.jpg", "--out", "a.jpg/out")
+    assert found.returncode == Exit.CONFIG
+    assert "fastproc: a.jpg/out: Not a directory" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_a_database_url_is_made_and_checked_like_a_path(run: Run, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/by-url.db"
+    made = run("init-db", SQLITE_PATH="", DATABASE_URL=url)
+    assert made.returncode == Exit.OK, made.stderr
+    assert f"{tmp_path}/by-url.db (DATABASE_URL)" in made.stdout
+    checked = run("check", SQLITE_PATH="", DATABASE_URL=url)
+    assert f"ok   database: {tmp_path}/by-url.db (DATABASE_URL)" in checked.stdout.splitlines()
+
+
+@pytest.mark.parametrize("command", ["check", "init-db", "run"])
+def test_a_database_without_a_store_is_refused_by_every_command(run: Run, command: str) -> None:
+    found = run(command, SQLITE_PATH="", DATABASE_URL="nosuch://me:swordfish@h/photos")
+    assert found.returncode == Exit.CONFIG
+    assert re.search(r"^fastproc: DATABASE_URL: .*sqlite://", found.stderr, re.MULTILINE)
+    assert "swordfish" not in found.stderr
+
+
+#: What costs time to import and is of no use to these commands: picture libraries, S3 clients, the service.
+HEAVY = {"PIL", "pyvips", "boto3", "botocore", "aiohttp", "prometheus_client", "fastproc.app"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["status", "--json"], ["enqueue", "k"], ["init-db"]],
+    ids=" ".join,
+)
+def test_a_quick_command_imports_nothing_heavy(arguments: list[str], place: Place, tmp_path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "fastproc", *arguments],
+        env=place.environment, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=True,
+    )  # fmt: skip
+    imported = {line.rpartition("|")[2].strip() for line in found.stderr.splitlines()}
+    assert "fastproc.commands.cli" in imported
+    assert imported & HEAVY == set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+async def test_every_signal_that_stops_the_service_gives_its_jobs_back(
+    number: signal.Signals, place: Place, tmp_path: Path
+) -> None:
+    place.put("one.jpg", pictures.jpeg())
+    service = Service(place, tmp_path, {"SHUTDOWN_GRACE_S": "0"})
+    try:
+        service.wait_ready()
+        [worker] = service.workers()
+        with frozen(worker):
+            job_id = await place.add({"photoId": "one", "s3Key": "one.jpg"})
+            eventually(lambda: place.job(job_id).get("progress") == "25", "the photo is with the worker")
+            service.process.send_signal(number)
+            assert service.wait() == Exit.OK, service.said
+    finally:
+        service.close()
+    assert place.ids("wait") == [job_id]
+    assert place.ids("active") == place.locks() == []
+    assert "atm" not in place.job(job_id)
+
+
+async def test_a_service_that_was_started_to_outlive_its_terminal_does(place: Place, tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # As nohup does, for the child that inherits it.
+    try:
+        service = Service(place, tmp_path, {})
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    try:
+        service.wait_ready()
+        service.process.send_signal(signal.SIGHUP)
+        place.put("one.jpg", pictures.jpeg())
+        place.until("completed", await place.add({"photoId": "one", "s3Key": "one.jpg"}))
+        assert "stopping" not in service.said
+        assert service.terminate() == Exit.OK
+    finally:
+        service.close()

@@ -15,8 +15,8 @@ import redis.asyncio
 from fastproc.backends.events_redis import RedisEventSink
 from fastproc.bullmq.address import connector
 from fastproc.bullmq.pipe import Pipe
-from fastproc.config.settings import RedisConfig
-from fastproc.embedded.servers import Valkey
+from fastproc.config.redis import RedisConfig
+from fastproc.embedded.valkey import Valkey
 from tests.integration.suite_events import EventSinkSuite, event
 
 

@@ -15,8 +15,8 @@ from urllib.parse import unquote
 import pytest
 from msgspec import structs
 
-from fastproc.config.settings import S3Config
-from fastproc.embedded.servers import Valkey
+from fastproc.config.s3 import S3Config
+from fastproc.embedded.valkey import Valkey
 from fastproc.terminal.exits import Exit
 from tests import pictures
 from tests.integration.service import Place, Service

@@ -14,7 +14,7 @@ import pytest_asyncio
 from msgspec.structs import replace
 
 from fastproc.backends.objects_s3 import S3ObjectStore, Timeouts
-from fastproc.config.settings import S3Config
+from fastproc.config.s3 import S3Config
 from fastproc.core.errors import ObjectNotFound, SourceTooLarge, StorageUnavailable, Unreachable
 from fastproc.embedded.child import free_ports
 from fastproc.supervisor.ports import Upload

@@ -18,10 +18,10 @@ from msgspec import structs
 from fastproc.backends.objects_s3 import S3ObjectStore
 from fastproc.backends.quarantine_folder import FolderVault
 from fastproc.backends.quarantine_s3 import S3Vault
-from fastproc.config.settings import S3Config
+from fastproc.config.s3 import S3Config
 from fastproc.core.errors import ConfigError, ObjectNotFound, StorageUnavailable
 from fastproc.core.evidence import Death, Evidence
-from fastproc.embedded.servers import Valkey
+from fastproc.embedded.valkey import Valkey
 from fastproc.terminal.exits import Exit
 from tests import pictures
 from tests.integration.service import PATIENCE_S, Place, Service, eventually, frozen

@@ -22,7 +22,7 @@ from fastproc.config.settings import Config, load
 from fastproc.core.errors import Unreachable
 from fastproc.core.model import Job
 from fastproc.embedded.child import HOST, Child, free_ports, packaged_binary
-from fastproc.embedded.servers import Valkey
+from fastproc.embedded.valkey import Valkey
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from fastproc.config.settings import S3Config
+from fastproc.config.s3 import S3Config
 from fastproc.embedded.child import free_ports
-from fastproc.embedded.servers import Valkey
+from fastproc.embedded.valkey import Valkey
 from fastproc.terminal.exits import Exit
 from tests import pictures
 from tests.integration.service import Place, Service, eventually, frozen

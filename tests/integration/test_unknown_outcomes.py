@@ -20,7 +20,7 @@ from fastproc.bullmq.queue import BullQueue
 from fastproc.config.settings import Config, load
 from fastproc.core.errors import LockLost
 from fastproc.core.model import Job
-from fastproc.embedded.servers import Valkey
+from fastproc.embedded.valkey import Valkey
 
 Cut = Literal["request", "reply"]
 

@@ -173,9 +173,12 @@ def test_a_closed_channel_ends_the_worker_in_order() -> None:
     assert started.close() == 0
 
 
-def test_an_interrupt_at_the_terminal_is_the_supervisors_to_judge(worker: Worker) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_that_a_terminal_sends_to_both_is_the_supervisors_to_judge(
+    worker: Worker, number: signal.Signals
+) -> None:
     worker.receive()
-    worker.process.send_signal(signal.SIGINT)
+    worker.process.send_signal(number)
     assert isinstance(worker.ask(pictures.jpeg()), Done)
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from fastproc.backends.objects_s3 import S3ObjectStore
 from fastproc.bullmq import decode
-from fastproc.config.settings import S3Config
+from fastproc.config.s3 import S3Config
 from fastproc.core import naming
 from fastproc.core.model import Job, Rendition
 

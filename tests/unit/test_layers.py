@@ -68,8 +68,8 @@ ONLY_IN: dict[str, set[str]] = {
     "aiohttp": {"backends/objects_s3.py", "supervisor/http.py"},
     "yarl": {"backends/objects_s3.py"},
     # The demo reads the rows back, as the API would.
-    "sqlite3": {"backends/metadata_sqlite.py", "demo/tour.py"},
-    "psycopg": {"backends/metadata_postgres.py"},
+    "sqlite3": {"backends/metadata_sqlite.py", "demo/results.py"},
+    "psycopg": {"backends/metadata_postgresql.py"},
     "prometheus_client": {"supervisor/metrics.py"},
     "uvloop": {"commands/running.py"},
     "click": {"commands/"},
@@ -107,8 +107,8 @@ NO_WORKER = {
     "threading",
 }
 
-#: The door for plug-ins, and the backends that their file names register.
-LOADS_BY_NAME = {"worker/stage.py", "backends/factories.py"}
+#: The door for plug-ins, and the backends and commands that their file names register.
+LOADS_BY_NAME = {"worker/stage.py", "backends/factories.py", "commands/cli.py"}
 
 
 def imports(tree: ast.AST) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Settings: defaults, parsing, every problem at once, secrets, and the README's table."""
+"""All settings together: defaults, parsing, every problem at once, secrets, and the documents' table."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastproc.config.settings import NOT_SERVED, Config, Setting, load, table
+from fastproc.config.settings import Config, Setting, load, table
 from fastproc.core.errors import ConfigError
 from fastproc.core.model import Limits, Options, ThumbnailSpec
 
-README = Path(__file__).parents[3] / "README.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "configuration.md"
 
 
 def problems(env: Mapping[str, str]) -> list[str]:
@@ -33,7 +33,7 @@ VARIABLES = {
     "WORKER_MAX_RETRIES": (3, "7", 7, "queue.max_retries"),
     "LOCK_DURATION_MS": (30_000, "2000", 2000, "queue.lock_duration_ms"),
     "STALLED_INTERVAL_MS": (30_000, "1000", 1000, "queue.stalled_interval_ms"),
-    "MAX_STALLED_COUNT": (1, "0", 0, "queue.max_stalled_count"),
+    "MAX_STALLED_COUNT": (3, "0", 0, "queue.max_stalled_count"),
     "RATE_LIMIT_MAX": (10, "0", 0, "limiter.max"),
     "RATE_LIMIT_DURATION_MS": (1000, "60000", 60_000, "limiter.duration_ms"),
     "MINIO_ENDPOINT": ("localhost", "minio", "minio", "s3.endpoint"),
@@ -45,6 +45,7 @@ VARIABLES = {
     "MINIO_REGION": ("us-east-1", "eu-west-1", "eu-west-1", "s3.region"),
     "ALLOWED_BUCKETS": ((), "a, b,,c", ("a", "b", "c"), "s3.allowed_buckets"),
     "PUBLIC_URL": (None, "https://cdn.example/p", "https://cdn.example/p", "s3.public_url"),
+    "DATABASE_URL": (None, "sqlite:///./data/photos.db", "sqlite:///./data/photos.db", "database.url"),
     "SQLITE_PATH": ("./data/photos.db", "/x/y.db", "/x/y.db", "database.sqlite_path"),
     "WORKER_CONCURRENCY": (4, "2", 2, "pool.workers"),
     "PREFETCH": (None, "3", 3, "pool.prefetch"),
@@ -118,17 +119,6 @@ def test_the_workers_default_to_the_cores() -> None:
     assert load({"WORKER_CONCURRENCY": "3"}, 7).pool.workers == 3
 
 
-def test_the_slots_are_the_workers_and_as_many_again_or_the_prefetch() -> None:
-    assert load({}, 4).pool.slots == 8
-    assert load({"PREFETCH": "0"}, 4).pool.slots == 4
-    assert load({"PREFETCH": "1"}, 4).pool.slots == 5
-
-
-def test_a_job_may_name_the_own_bucket_or_else_those_allowed() -> None:
-    assert load({"MINIO_BUCKET": "mine"}, 1).s3.buckets == ("mine",)
-    assert load({"MINIO_BUCKET": "mine", "ALLOWED_BUCKETS": "a,b"}, 1).s3.buckets == ("a", "b")
-
-
 def test_the_pipelines_settings_reach_the_worker() -> None:
     options = load(
         {"MAX_SCANS": "9", "OPTIMIZE_QUALITY": "50", "THUMBNAILS": "x:20:30"}, 1
@@ -140,7 +130,15 @@ def test_the_pipelines_settings_reach_the_worker() -> None:
 
 WRONG = {
     "REDIS_PORT": ["0", "65536", "x", "1.5"],
-    "REDIS_URL": ["http://h", "redis://", "h:6379", "redis+sentinel://h:1", "redis+odd://h"],
+    "REDIS_URL": [
+        "http://h",
+        "redis://",
+        "redis://[",
+        "redis://h:x",
+        "h:6379",
+        "redis+sentinel://h:1",
+        "redis+odd://h",
+    ],
     "QUEUE_NAME": ["a:b"],
     "WORKER_MAX_RETRIES": ["0", "101", "three"],
     "LOCK_DURATION_MS": ["999", "1e9"],
@@ -148,13 +146,30 @@ WRONG = {
     "MAX_STALLED_COUNT": ["-1"],
     "RATE_LIMIT_MAX": ["-1"],
     "RATE_LIMIT_DURATION_MS": ["0"],
-    "MINIO_ENDPOINT": ["http://minio", "minio:9000", "a b", "minio/"],
+    "MINIO_ENDPOINT": [
+        "http://minio",
+        "minio:9000",
+        "a b",
+        "minio/",
+        "[minio]",
+        "[::1]:9000",
+        "::1::",
+        "[1.2.3.4]",
+    ],
     "MINIO_PORT": ["0", "http"],
     "MINIO_USE_SSL": ["maybe"],
     "MINIO_BUCKET": ["a/b", ".."],
     "ALLOWED_BUCKETS": ["a,b/c"],
     "PUBLIC_URL": ["ftp://x", "cdn.example"],
     "WORKER_CONCURRENCY": ["0", "-1", "257", "all"],
+    "DATABASE_URL": [
+        "/x/y.db",
+        "postgres://h/db",
+        "mysql://h/db",
+        "sqlite:x.db",
+        "sqlite://",
+        "sqlite://h/x",
+    ],
     "PREFETCH": ["-1", "17", "x"],
     "MAX_INFLIGHT_BYTES": ["1", "2000000"],
     "JOB_TIMEOUT_S": ["0", "-1", "3601", "soon"],
@@ -214,7 +229,7 @@ def test_a_wrong_value_is_one_problem_that_begins_with_its_variable(name: str, t
     assert "`" not in found[0]
 
 
-def test_all_problems_are_said_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     first = {name: texts[0] for name, texts in WRONG.items()}
     del (
         first["ALLOWED_BUCKETS"],
@@ -227,14 +242,24 @@ def test_all_problems_are_said_at_once() -> None:
 
 def test_a_wrong_value_is_shown_unless_it_is_secret() -> None:
     assert "'http'" in problems({"MINIO_PORT": "http"})[0]
-    assert "swordfish" not in str(problems({"REDIS_URL": "odd://me:swordfish@h"}))
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL"])
-def test_a_variable_that_is_not_served_is_refused_and_not_ignored(name: str) -> None:
-    assert name in NOT_SERVED
-    assert problems({name: "x"})[0].startswith(f"{name}: ")
-    load({name: " "}, 1)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "odd://me:swordfish@h",
+        "redis://me:swordfish@[h",
+        "redis://me:sword/swordfish@h:1",
+        "redis://me:sword@swordfish@[h",
+        "redis://me:swordfish\u2100@h",
+        "redis+sentinel://:swordfish@h",
+        "odd://h/0?password=swordfish",
+    ],
+)
+def test_no_wrong_url_shows_its_password(url: str) -> None:
+    [problem] = problems({"REDIS_URL": url})
+    assert problem.startswith("REDIS_URL: ")
+    assert "swordfish" not in problem
 
 
 def test_a_thumbnail_may_name_its_format_and_is_shown_with_it() -> None:
@@ -259,14 +284,6 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     cluster = {"REDIS_URL": "redis+cluster://a:1,b:2"}
     assert problems(cluster)[0].startswith("QUEUE_PREFIX: ")
     load({**cluster, "QUEUE_PREFIX": "{bull}"}, 1)
-
-
-def test_a_quarantine_is_a_folder_or_a_prefix_in_a_bucket() -> None:
-    folder = load({"QUARANTINE": "./bad"}, 1).quarantine
-    assert (folder.place, folder.bucket, folder.prefix) == ("./bad", "", "")
-    prefix = load({"QUARANTINE": "s3://photos/a/b/"}, 1).quarantine
-    assert (prefix.bucket, prefix.prefix) == ("photos", "a/b")
-    assert "QUARANTINE: bucket 'x' is not in ALLOWED_BUCKETS" in problems({"QUARANTINE": "s3://x/y"})
 
 
 @given(st.dictionaries(st.sampled_from(sorted(VARIABLES)), st.text(max_size=30), max_size=8))
@@ -309,11 +326,13 @@ def test_what_a_table_shows_can_be_loaded_again() -> None:
     shown = {row.env: row.value for row in table(load({}, 4))}
     for name in ("ALLOWED_BUCKETS", "PUBLIC_URL", "PREFETCH", "MINIO_SECRET_KEY"):
         del shown[name]  # shown in words, or masked
+    path = shown.pop("SQLITE_PATH")  # given, it is more than the default: it can contradict DATABASE_URL
     assert load(shown, 9) == load({}, 4)
+    assert load({"SQLITE_PATH": path}, 1).database.location == load({}, 1).database.location
 
 
-def readme_table(rows: list[Setting]) -> str:
-    """The README's table as it must be."""
+def document_table(rows: list[Setting]) -> str:
+    """The document's table as it must be."""
     lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for row in rows:
         # Defaults in words stand as they are, values and names of variables as code.
@@ -323,11 +342,13 @@ def readme_table(rows: list[Setting]) -> str:
     return "\n".join(lines)
 
 
-def test_the_readmes_table_is_the_settings() -> None:
-    text = README.read_text()
+def test_the_documents_table_is_the_settings() -> None:
+    text = DOCUMENT.read_text()
     _, begin, rest = text.partition("<!-- environment -->")
     found, end, _ = rest.partition("<!-- /environment -->")
-    assert begin, "README.md lacks the marker <!-- environment -->"
-    assert end, "README.md lacks the marker <!-- /environment -->"
-    expected = readme_table(table(Config()))
-    assert found.strip() == expected, f"put this between the markers of README.md:\n\n{expected}\n"
+    assert begin, "docs/configuration.md lacks the marker <!-- environment -->"
+    assert end, "docs/configuration.md lacks the marker <!-- /environment -->"
+    expected = document_table(table(Config()))
+    assert found.strip() == expected, (
+        f"put this between the markers of docs/configuration.md:\n\n{expected}\n"
+    )

@@ -13,9 +13,11 @@ import psutil
 import pytest
 import redis
 
-from fastproc.embedded import child, servers
+from fastproc.embedded import child
 from fastproc.embedded.child import ServerFailed, free_ports
-from fastproc.embedded.servers import SeaweedFS, Valkey, together
+from fastproc.embedded.seaweedfs import SeaweedFS
+from fastproc.embedded.together import together
+from fastproc.embedded.valkey import Valkey
 
 
 def listening(pid: int) -> set[tuple[str, int]]:
@@ -72,7 +74,7 @@ def test_a_taken_port_is_exchanged_for_another(
     make: type[Valkey] | type[SeaweedFS], tmp_path: Path, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = [valkey.port, *free_ports(9)]
-    monkeypatch.setattr(servers, "free_ports", lambda count: taken[:count])
+    monkeypatch.setattr(sys.modules[make.__module__], "free_ports", lambda count: taken[:count])
     server = make(tmp_path)
     monkeypatch.undo()
     with server:
@@ -107,7 +109,8 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_servers_die_with_an_owner_that_was_killed(tmp_path: Path) -> None:
     script = (
-        "import sys, time, pathlib; from fastproc.embedded.servers import Valkey, SeaweedFS, together\n"
+        "import sys, time, pathlib; from fastproc.embedded.together import together\n"
+        "from fastproc.embedded.seaweedfs import SeaweedFS; from fastproc.embedded.valkey import Valkey\n"
         "folder = pathlib.Path(sys.argv[1]); v, s = Valkey(folder / 'v'), SeaweedFS(folder / 's')\n"
         "with together(v, s): print(v.pid, s.pid, *s._ports, flush=True); time.sleep(60)"
     )

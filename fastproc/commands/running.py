@@ -1,0 +1,62 @@
+"""Runs a command: settings from the environment, logging, a uvloop, and a named exit code at the end.
+
+Rule 1: what a person can correct ends in a message and an exit code; only what nobody expected ends in a traceback.
+Rule 2: this is the only place that reads the environment for the settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn, TypeVar
+
+import uvloop
+
+from fastproc.config.host import usable_cores
+from fastproc.config.settings import Config, load
+from fastproc.core.errors import ConfigError, FleetHalted, TaskError, Unreachable
+from fastproc.terminal.exits import Exit
+from fastproc.terminal.logs import configure
+
+log = logging.getLogger("fastproc")
+
+T = TypeVar("T")
+
+
+def settings(*, quiet: bool = False) -> Config:
+    """Read the settings and start logging; `quiet` logs errors only. Ends the process if a setting is wrong."""
+    try:
+        config = load(os.environ, usable_cores())
+    except ConfigError as error:
+        _end(Exit.CONFIG, error)
+    configure("error" if quiet else config.log.level)
+    return config
+
+
+def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a command on uvloop and return its result. An error ends the process, with a message and an exit code."""
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(work())
+    except ConfigError as error:
+        _end(Exit.CONFIG, error)
+    except (Unreachable, TaskError) as error:
+        _end(Exit.UNREACHABLE, error)
+    except FleetHalted as error:
+        _end(Exit.HALTED, error)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except Exception:
+        log.exception("unexpected error")
+        sys.exit(Exit.HALTED)
+
+
+def _end(code: Exit, error: Exception) -> NoReturn:
+    for line in str(error).splitlines():
+        print(f"fastproc: {line}", file=sys.stderr)
+    print(f"fastproc: exit {code.value} ({code.name})", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,42 @@
+"""`fastproc status`: shows the queue's jobs, workers and failures."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fastproc.bullmq.producer import producer
+from fastproc.commands import running
+from fastproc.config.settings import Config
+from fastproc.terminal.text import clean, print_line
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line.")
+def command(as_json: bool) -> None:
+    """Show the queue: jobs by state, workers, newest failures."""
+    config = running.settings(quiet=True)
+    running.run(lambda: status(config, as_json=as_json))
+
+
+async def status(config: Config, *, as_json: bool) -> None:
+    """Print the queue's state. Raises Unreachable."""
+    async with producer(config.redis, config.queue) as queue:
+        found = await queue.status()
+    if as_json:
+        print(msgspec.json.encode(found).decode())
+        return
+    console = Console()
+    rows = Table(title=Text(clean(f"{config.queue.prefix}:{config.queue.name}")), title_justify="left")
+    for state in found.counts:
+        rows.add_column(state, justify="right")
+    rows.add_row(*(str(count) for count in found.counts.values()))
+    console.print(rows)
+    print_line(console, f"workers: {', '.join(found.workers) or 'none'}")
+    if found.paused:
+        print_line(console, "the queue is paused")
+    for job in found.failures:
+        print_line(console, f"failed {job.id}: {job.reason}")

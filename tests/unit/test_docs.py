@@ -1,0 +1,333 @@
+"""Documents do not lie: links lead somewhere, commands exist, tables are those of the code.
+
+What is checked is what a reader would type, follow or look up. To add a document, write it: every Markdown file of the
+repository is found here.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import click
+import pytest
+
+from fastproc.commands.cli import main
+from fastproc.config.settings import Config, table
+from fastproc.core.errors import BY_CODE
+from fastproc.supervisor.metrics import Metrics
+from fastproc.terminal.exits import Exit
+
+ROOT = Path(__file__).parents[2]
+HOUSE = ROOT / "fastproc"
+DOCUMENTS = sorted(
+    str(path.relative_to(ROOT))
+    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md")
+    for path in ROOT.glob(pattern)
+)
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+SPAN = re.compile(r"`([^`\n]+)`")
+#: Names in capitals that are somebody else's.
+FOREIGN = {
+    "SQLITE_BUSY",
+    "SQLITE_FULL",
+    "SQLITE_READONLY",
+    "SOCK_SEQPACKET",
+    "M_TRIM_THRESHOLD",
+    "M_MMAP_THRESHOLD",
+}
+
+
+def text_of(document: str) -> str:
+    return (ROOT / document).read_text()
+
+
+def prose(document: str) -> str:
+    """A document without its fenced blocks."""
+    return FENCE.sub("", text_of(document))
+
+
+def anchors(document: str) -> set[str]:
+    """The headings of a document as a browser of Markdown names them."""
+    found: dict[str, int] = {}
+    for heading in re.findall(r"^#+ +(.+?) *$", prose(document), re.MULTILINE):
+        words = re.sub(r"[^\w\- ]", "", LINK.sub("", heading).lower()).replace(" ", "-")
+        found[words] = found.get(words, 0) + 1
+    return {name if n == 0 else f"{name}-{n}" for name, count in found.items() for n in range(count)}
+
+
+def dead_links(document: str, text: str) -> list[str]:
+    """Relative links of a text that lead to no file, or to no heading of it."""
+    dead = []
+    for link in LINK.findall(text):
+        if re.match(r"https?://|mailto:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (ROOT / document).parent / path if path else ROOT / document
+        if not target.exists() or (anchor and anchor not in anchors(str(target.resolve().relative_to(ROOT)))):
+            dead.append(link)
+    return dead
+
+
+def commands(document: str) -> Iterator[list[str]]:
+    """Every command of a document, in a `sh` block or in a line of text, as words."""
+    text = text_of(document)
+    lines = [line for kind, block in FENCE.findall(text) if kind == "sh" for line in block.splitlines()]
+    lines += SPAN.findall(FENCE.sub("", text))
+    for line in lines:
+        if not re.match(r"([A-Z_]+=\S* )*(fastproc |scripts/|python |\.ci/)", line):
+            continue
+        words = shlex.split(line.replace("...", " "), comments=True)
+        while words and re.match(r"[A-Z_]+=", words[0]):
+            words.pop(0)
+        if words:
+            yield words
+
+
+def wrong_command(words: list[str]) -> str:
+    """Why a command cannot be typed as it stands, or ""."""
+    program, *rest = words
+    if program == "fastproc":
+        return _wrong_subcommand(rest)
+    if program == "python":
+        program, *rest = rest
+        if program.startswith("-") or "." not in program:
+            return ""
+    path = ROOT / program
+    if not path.is_file():
+        return f"there is no {program}"
+    if path.suffix != ".py" and not os.access(path, os.X_OK):
+        return f"{program} cannot be executed"
+    # A script in sh hands its arguments on; a program's options stand in its source.
+    options = [word for word in rest if word.startswith("--") and path.suffix == ".py"]
+    unknown = [option for option in options if f'"{option}"' not in _sources(path)]
+    return f"{program} has no {', '.join(unknown)}" if unknown else ""
+
+
+def _sources(path: Path) -> str:
+    """A program's source, with that of the program it stands for: `bench/queue.py` runs `queue_cost.py`."""
+    source = path.read_text()
+    named = re.findall(r'with_name\("(\w+\.py)"\)', source)
+    return source + "".join(path.with_name(name).read_text() for name in named)
+
+
+def _wrong_subcommand(words: list[str]) -> str:
+    command: click.Command = main
+    name = "fastproc"
+    for word in words:
+        context = click.Context(command)
+        if word.startswith("--"):
+            known = {option for parameter in command.get_params(context) for option in parameter.opts}
+            if word not in known:
+                return f"{name} has no {word}"
+        elif isinstance(command, click.Group) and word != "COMMAND":
+            if word not in command.list_commands(context):
+                return f"there is no command {word!r}"
+            command, name = command.get_command(context, word) or command, word
+    return ""
+
+
+def rows(document: str, mark: str) -> list[list[str]]:
+    """The cells of the table between `<!-- mark -->` and `<!-- /mark -->`, without its head."""
+    _, begin, rest = text_of(document).partition(f"<!-- {mark} -->\n")
+    found, end, _ = rest.partition(f"<!-- /{mark} -->")
+    assert begin, f"{document} lacks the mark {mark}"
+    assert end, f"{document} lacks the end of the mark {mark}"
+    lines = [line for line in found.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+@cache
+def trees() -> tuple[ast.Module, ...]:
+    """The package's modules, parsed."""
+    return tuple(ast.parse(path.read_text()) for path in sorted(HOUSE.rglob("*.py")))
+
+
+@cache
+def constants() -> tuple[str, ...]:
+    """Every text in the package's code that is not a docstring."""
+    found: list[str] = []
+    for tree in trees():
+        said = {
+            id(node.value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        }
+        found += [
+            node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said
+        ]
+    return tuple(found)
+
+
+@cache
+def code() -> str:
+    """Everything that is code or configuration here, to look names up in."""
+    files = [*HOUSE.rglob("*.py"), *(ROOT / "bench").glob("*.py"), ROOT / "Dockerfile", ROOT / ".ci" / "run"]
+    return "\n".join(path.read_text() for path in files)
+
+
+def watched() -> set[str]:
+    """The series that are added where their object is built: the first argument of every call of `watch`."""
+    found: set[str] = set()
+    for tree in trees():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call) or not node.args:
+                continue
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            first = node.args[0]
+            # The HTTP room's `watch` takes a condition; a series is told by its meaning.
+            if name == "watch" and len(node.args) == 3 and isinstance(first, ast.Constant):
+                found.add(f"fastproc_{first.value}")
+    return found
+
+
+@cache
+def series() -> set[str]:
+    """Every series that a service shows, as Prometheus names it, without those of the process itself."""
+    families = Metrics().registry.collect()
+    own = {f"{family.name}_total" if family.type == "counter" else family.name for family in families}
+    return {name for name in own if not name.startswith("fastproc_supervisor_")} | watched()
+
+
+# --- links, paths, names
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_no_link_is_dead(document: str) -> None:
+    assert dead_links(document, prose(document)) == []
+
+
+def test_a_dead_link_is_found() -> None:
+    text = "[a](docs/none.md) [b](README.md#none) [c](#numbers) [d](https://example.org/) [e](docs/README.md)"
+    assert dead_links("README.md", text) == ["docs/none.md", "README.md#none"]
+
+
+def test_every_document_can_be_reached_from_the_readme() -> None:
+    reached, waiting = set(), ["README.md"]
+    while waiting:
+        document = waiting.pop()
+        reached.add(document)
+        for link in LINK.findall(prose(document)):
+            target = ((ROOT / document).parent / link.partition("#")[0]).resolve()
+            if target.suffix == ".md" and target.is_file():
+                name = str(target.relative_to(ROOT))
+                waiting += [name] if name not in reached else []
+    assert set(DOCUMENTS) - reached == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_path_that_a_document_names_exists(document: str) -> None:
+    spans = [span for span in SPAN.findall(prose(document)) if re.fullmatch(r"[\w.-]+(/[\w.-]+)+/?", span)]
+    ours = {path.name for path in (*ROOT.iterdir(), *HOUSE.iterdir())}
+    paths = [span for span in spans if span.split("/")[0] in ours and not re.search(r"_S$|\d$", span)]
+    missing = [path for path in paths if not (ROOT / path).exists() and not (HOUSE / path).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_name_in_capitals_is_in_the_code(document: str) -> None:
+    names = {
+        span for span in SPAN.findall(prose(document)) if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", span)
+    }
+    known = {row.env for row in table(Config())} | set(BY_CODE) | FOREIGN
+    unknown = [name for name in sorted(names - known) if not re.search(rf"\b{name}\b", code())]
+    assert unknown == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_no_code_in_a_line_of_text_is_broken_across_lines(document: str) -> None:
+    """It would escape the other tests here, and cannot be searched for."""
+    assert [line for line in prose(document).splitlines() if line.count("`") % 2] == []
+
+
+# --- commands
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_of_a_document_can_be_typed(document: str) -> None:
+    assert {" ".join(words): why for words in commands(document) if (why := wrong_command(words))} == {}
+
+
+def test_every_subcommand_is_in_the_readme() -> None:
+    typed = {tuple(words[1:2]) for words in commands("README.md") if words[0] == "fastproc"}
+    assert {(name,) for name in main.list_commands(click.Context(main))} <= typed
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("fastproc prosess a.jpg", "there is no command 'prosess'"),
+        ("fastproc quarantine empty", "there is no command 'empty'"),
+        ("fastproc process a.jpg --into out", "process has no --into"),
+        ("scripts/none", "there is no scripts/none"),
+        ("python bench/throughput.py F --fast", "bench/throughput.py has no --fast"),
+        ("python bench/queue.py --jobs 5", ""),
+        ("fastproc status --json", ""),
+    ],
+)
+def test_a_wrong_command_is_found(line: str, why: str) -> None:
+    assert wrong_command(line.split()) == why
+
+
+# --- tables
+
+
+@pytest.mark.parametrize("document", ["docs/contract.md", "docs/operations.md"])
+def test_the_tables_of_errors_are_the_codes(document: str) -> None:
+    codes = [row[0].strip("`") for row in rows(document, "errors")]
+    assert len(codes) == len(set(codes))
+    assert set(codes) == set(BY_CODE)
+
+
+def test_the_contract_says_of_each_error_whether_it_is_retried() -> None:
+    found = {row[0].strip("`"): row[2] for row in rows("docs/contract.md", "errors")}
+    assert found == {code: "yes" if leaf.retryable else "no" for code, leaf in BY_CODE.items()}
+
+
+@pytest.mark.parametrize("document", ["docs/contract.md", "docs/operations.md"])
+def test_the_tables_of_exit_codes_are_those_of_the_command_line(document: str) -> None:
+    found = {row[1].strip("`"): int(row[0]) for row in rows(document, "exits")}
+    assert found == {code.name: code.value for code in Exit}
+
+
+def test_the_table_of_metrics_is_what_a_service_shows() -> None:
+    named = {row[0].strip("`").partition("{")[0] for row in rows("docs/operations.md", "metrics")}
+    assert named - {"fastproc_supervisor_process_*"} == series()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_series_in_a_document_exists(document: str) -> None:
+    named = set(re.findall(r"\bfastproc_[a-z_]+[a-z]\b(?!\.py|`?\])", prose(document)))
+    of_histograms = {f"{name}_{part}" for name in series() for part in ("bucket", "sum", "count")}
+    modules = {path.stem for path in ROOT.glob("examples/*/*.py")}
+    unknown = {
+        name for name in named - series() - of_histograms - modules if "fastproc_supervisor_" not in name
+    }
+    assert unknown == set()
+
+
+def test_every_log_line_of_the_runbook_is_in_the_code() -> None:
+    fragments = [row[0].strip("`") for row in rows("docs/operations.md", "log lines")]
+    assert [one for one in fragments if not any(one in text for text in constants())] == []
+
+
+def test_every_row_of_tuning_that_the_code_names_is_there() -> None:
+    source = re.sub(r"\n *#:? ?", " ", code())
+    named = set(re.findall(r'tuning\.md,? "([^"]+)"', source))
+    firsts = [line.split("|")[1] for line in text_of("tuning.md").splitlines() if line.startswith("|")]
+    assert named
+    assert [name for name in sorted(named) if not any(name in first for first in firsts)] == []
+
+
+def test_the_worked_example_is_the_file_that_is_tested() -> None:
+    _, _, rest = text_of("docs/stages.md").partition("<!-- example -->\n```python\n")
+    source, _, _ = rest.partition("```\n<!-- /example -->")
+    assert source == (ROOT / "examples" / "stage_square" / "fastproc_stage_square.py").read_text()
