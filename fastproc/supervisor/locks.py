@@ -96,7 +96,8 @@ class LockKeeper:
             await asyncio.sleep(self._lock_s / 4)
             try:
                 # Not longer than until the next turn: a Redis that hangs must not keep `expire` from its work.
-                await asyncio.wait_for(self.renew(), self._lock_s / 4)
+                async with asyncio.timeout(self._lock_s / 4):
+                    await self.renew()
             except TimeoutError:
                 log.warning("locks not renewed: no answer from Redis")
             self.expire()

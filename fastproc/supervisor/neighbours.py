@@ -96,10 +96,10 @@ class Neighbour:
         """End pauses and probe when they are over, for ever."""
         while True:
             due = self._breaker.due()
-            changed = self._changed
             try:
-                timeout = None if due is None else max(0.01, due - time.monotonic())
-                await asyncio.wait_for(changed.wait(), timeout)
+                # Not wait_for: before Python 3.12 it can swallow a cancellation.
+                async with asyncio.timeout(None if due is None else max(0.01, due - time.monotonic())):
+                    await self._changed.wait()
             except TimeoutError:
                 if self._breaker.tick(time.monotonic()):
                     await self._ask()
