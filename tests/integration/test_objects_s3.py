@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -21,6 +21,7 @@ from fastproc.core.errors import ObjectNotFound, SourceTooLarge, StorageUnavaila
 from fastproc.demo.child import free_ports
 from fastproc.supervisor.ports import Upload
 from tests.integration.suite_objects import Admissions, ObjectStoreSuite, room
+from tests.scripted_s3 import Scripted, error, says
 
 
 class Boto3:
@@ -76,7 +77,8 @@ async def test_an_upload_that_differs_from_what_was_signed_is_refused(store, s3,
     signed = {"Content-Type": "image/jpeg", "x-amz-meta-size": "thumb_sm"}
     url = store._signer.signed("PUT", s3.bucket, "k", signed)
     sent = {name: value for name, value in (signed | changed).items() if value is not None}
-    async with aiohttp.ClientSession() as session, session.put(yarl.URL(url, encoded=True), data=b"x", headers=sent) as response:
+    target = yarl.URL(url, encoded=True)
+    async with aiohttp.ClientSession() as session, session.put(target, data=b"x", headers=sent) as response:
         assert response.status == (403 if changed else 200)
 
 
@@ -163,63 +165,6 @@ def test_an_address_for_people_is_encoded_and_not_signed(changes, url) -> None:
     assert S3ObjectStore(config).url("photos", "a b/é+%.jpg") == url
 
 
-# A scripted server: each connection's request is answered by a function that writes what it likes.
-
-Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
-
-
-class Scripted:
-    """A server of one answer. `requests` holds what came."""
-
-    def __init__(self) -> None:
-        self.requests: list[bytes] = []
-        self.answer: Answer
-        self._server: asyncio.Server
-        self._open: set[asyncio.Task[None]] = set()
-
-    async def start(self) -> S3Config:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return S3Config(endpoint="127.0.0.1", port=self._server.sockets[0].getsockname()[1])
-
-    async def stop(self) -> None:
-        self._server.close()
-        for task in self._open:
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
-        try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                self.requests.append(head)
-                for line in head.lower().split(b"\r\n"):
-                    if line.startswith(b"content-length:"):
-                        await reader.readexactly(int(line[15:]))
-                await self.answer(head, writer)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            return
-        finally:
-            self._open.discard(task)
-            writer.close()
-
-
-def says(*parts: bytes, then_close: bool = False) -> Answer:
-    async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"".join(parts))
-        if then_close:
-            writer.close()
-
-    return answer
-
-
-def error(status: int, code: str, message: str = "so it is") -> Answer:
-    body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
-    return says(b"HTTP/1.1 %d Whatever\r\nContent-Length: %d\r\n\r\n" % (status, len(body)), body)
-
-
 @pytest_asyncio.fixture
 async def scripted() -> AsyncIterator[Scripted]:
     server = Scripted()
@@ -244,14 +189,14 @@ async def test_the_path_that_is_sent_is_the_path_that_was_signed(scripted, again
 
 
 async def test_a_body_that_is_cut_short_is_unavailable(scripted, against) -> None:
-    scripted.answer = says(b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Length: 100\r\n\r\n", b"x" * 99, then_close=True)
+    scripted.answer = says(
+        b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Length: 100\r\n\r\n", b"x" * 99, then_close=True
+    )
     with pytest.raises(StorageUnavailable, match="photos/k"):
         await against.get_into("photos", "k", room(200), nothing)
 
 
-async def test_a_body_in_chunks_is_read_to_its_end_and_admitted_as_the_limit(
-    scripted, against
-) -> None:
+async def test_a_body_in_chunks_is_read_to_its_end_and_admitted_as_the_limit(scripted, against) -> None:
     scripted.answer = says(
         b"HTTP/1.1 200 OK\r\nETag: 1\r\nTransfer-Encoding: chunked\r\n\r\n63\r\n", b"x" * 99, b"\r\n0\r\n\r\n"
     )
@@ -291,7 +236,9 @@ async def test_an_encoded_body_is_refused_not_decoded(scripted, against) -> None
 
 
 async def test_the_type_is_reported_as_the_store_said_it(scripted, against) -> None:
-    scripted.answer = says(b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Type: text/html; x=1\r\nContent-Length: 1\r\n\r\nx")
+    scripted.answer = says(
+        b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Type: text/html; x=1\r\nContent-Length: 1\r\n\r\nx"
+    )
     assert (await against.get_into("photos", "k", room(9), nothing)).content_type == "text/html; x=1"
     scripted.answer = says(b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Length: 1\r\n\r\nx")
     assert (await against.get_into("photos", "k", room(9), nothing)).content_type is None
