@@ -67,7 +67,8 @@ def refusal(status: int, body: bytes) -> Refusal:
 def not_read(name: str, refused: Refusal) -> TaskError:
     """The error of a GET that was refused: ObjectNotFound where S3 itself says that there is no such object."""
     missing = refused.status == 404 and refused.code == "NoSuchKey"
-    if missing or refused.code in _IMPOSSIBLE_KEYS:
+    impossible = refused.status == 400 and refused.code in _IMPOSSIBLE_KEYS
+    if missing or impossible:
         return ObjectNotFound(f"{name}: {refused}")
     return StorageUnavailable(f"GET {name}: {refused}")
 
