@@ -117,23 +117,23 @@ async def test_four_bodies_that_drip_are_cut_and_the_next_is_served(
     slow = [against.get_into("photos", f"slow{n}", room(200_000), nothing) for n in range(4)]
     good = against.get_into("photos", "good", room(200_000), nothing)
     *cut, served = await asyncio.gather(*slow, good, return_exceptions=True)
-    assert time.monotonic() - started < 1.2
+    assert time.monotonic() - started < 3  # The total time is 5 s.
     assert all("fewer than 1000 bytes more" in str(error) for error in cut), cut
     assert {type(error) for error in cut} == {StorageUnavailable}
     assert served.size == 100_000
 
 
-async def test_a_slow_body_that_keeps_the_least_rate_is_read(
-    scripted: Scripted, against: S3ObjectStore
-) -> None:
+async def test_a_slow_body_that_keeps_the_least_rate_is_read(scripted: Scripted) -> None:
     async def steady(head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Length: 20000\r\n\r\n")
         for _ in range(20):
             writer.write(b"x" * 1000)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.08)
 
     scripted.answer = steady
-    assert (await against.get_into("photos", "k", room(20_000), nothing)).size == 20_000
+    store = S3ObjectStore(await scripted.start(), replace(TIMES, pace_s=1.0))
+    assert (await store.get_into("photos", "k", room(20_000), nothing)).size == 20_000
+    await store.close()
 
 
 async def test_a_head_that_drips_ends_with_the_time_for_heads(scripted: Scripted) -> None:
@@ -164,7 +164,7 @@ async def test_a_body_waits_at_the_server_until_it_is_admitted(scripted: Scripte
     async def late(size: int) -> None:
         await asyncio.sleep(0.5)
         # What the kernel keeps for a connection, on both sides.
-        assert sent < 24_000_000
+        assert sent < 40_000_000
 
     scripted.answer = large
     store = S3ObjectStore(await scripted.start())
@@ -218,7 +218,7 @@ async def test_a_cancelled_upload_does_not_arrive_later() -> None:
     with pytest.raises(asyncio.CancelledError):
         await writing
     await asyncio.wait_for(ended.wait(), 5)
-    assert came < 32_000_000  # What the kernel had taken.
+    assert came < 40_000_000  # What the kernel had taken.
     server.close()
     await store.close()
 
