@@ -4,10 +4,10 @@ pyjpegli's own `encode` writes only baseline files. Its extension module exports
 a progressive file needs are made directly. The layout of `jpeg_compress_struct` is that of jpeglib.h with
 JPEG_LIB_VERSION 62 on 64-bit Linux; the self-test of `encoders` shows that the result is a picture.
 
-Rule 1: eight bits; RGB in, YCbCr 4:2:0 out; grey in, grey out; no profile: the input is sRGB already.
-Rule 2: jpegli's error handler must not return, and Python cannot jump over C: an error in jpegli ends the process,
-        with its reason on stderr. So untested versions are refused before any call, and arguments and rows are
-        checked here; only lack of memory remains.
+Rule 1: eight bits; RGB in, YCbCr 4:2:0 out; grey in, grey out; no profile: what is passed in is sRGB already.
+Rule 2: jpegli's error handler must not return, and Python cannot jump over C: an error of jpegli's ends the process,
+        with its reason on stderr. So versions that were not tried are refused before a call, and arguments and rows
+        are counted here; what remains is the lack of memory.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ABI: Final = 62
 MAX_SIDE_PX: Final = 65_500
 #: Bands -> J_COLOR_SPACE.
 _COLOUR_SPACES: Final = {1: 1, 3: 2}
-#: Versions of pyjpegli that have the struct below.
+#: Versions of pyjpegli whose struct is the one below.
 TRIED_VERSIONS: Final = re.compile(r"0\.3\.\d+")
 #: sizeof(jpeg_compress_struct), and more than sizeof(jpeg_error_mgr), which is 168.
 _STATE_BYTES: Final = 520
@@ -125,7 +125,7 @@ class Jpegli:
         """Raises JpegliError, OSError or AttributeError if the library is not one that was tested."""
         self.version = metadata.version("pyjpegli")
         if not TRIED_VERSIONS.fullmatch(self.version) or ctypes.sizeof(_Compress) != _STATE_BYTES:
-            raise JpegliError(f"version {self.version} is untested on this kind of machine")
+            raise JpegliError(f"version {self.version} was never tried on this kind of machine")
         library = ctypes.CDLL(pyjpegli.__file__)
         for name, result, arguments in _SIGNATURES:
             function = getattr(library, name)

@@ -85,7 +85,7 @@ def _pixels(made: dict[str, Any]) -> Pixels:
 
 
 def require_sharp() -> None:
-    """Skip if sharp is not installed; fail if CI is set."""
+    """Skip where sharp is not installed; fail where it has to be."""
     if shutil.which("node") and (HERE / "node_modules" / "sharp").is_dir():
         return
     reason = "no sharp: npm ci --prefix tests/golden (scripts/test does it)"

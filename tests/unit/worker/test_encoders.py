@@ -125,7 +125,7 @@ def test_too_many_rows_are_an_error_not_a_crash() -> None:
         jpegli.Jpegli().encode((64, 4), 3, [bytearray(3 * 64 * 8)], 80)
 
 
-def test_an_untested_version_is_not_called_and_mozjpeg_takes_over(
+def test_a_version_that_was_never_tried_is_not_called_and_mozjpeg_takes_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(jpegli.metadata, "version", lambda name: "0.4.0")
