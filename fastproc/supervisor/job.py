@@ -172,7 +172,7 @@ class JobLine:
         return Completed(_json(record.return_value(job, report, stored, duration_ms)))
 
     async def _failed(self, job: Job, error: TaskError) -> Ended:
-        error = retry.verdict(job, error)
+        error = retry.final_error(job, error)
         decision = retry.decide(job, error, random.random())
         return await self._ended(job, error.code, error.reason, decision)
 
