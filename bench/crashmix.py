@@ -1,9 +1,9 @@
-"""Blast radius: photos of which some end the process that has them, in the service and in the official Node worker.
+"""Blast radius: some photos end the process that holds them; in the service and in the official Node worker.
 
-The same mix for both, on one Valkey: attempts 3, lock 2 s, stalled interval 1 s. In the service the killers are
-killed by a stage of their own, brought in as anybody's would be: a package in the interpreter's path with an entry
-point, in an environment made for this run. It ends the jailed worker by a signal, an abort, an exit, or never. The
-Node worker's handler aborts its process, which is started again at once. One JSON line a run.
+The mix is the same for both, on one Valkey: attempts 3, lock 2 s, stalled interval 1 s. In the service an additional
+stage kills: a package with an entry point on the interpreter's path, as any user's stage, in a virtual environment made
+for this run. It ends the jailed worker by a signal, an abort or an exit, or hangs. The Node worker's handler aborts its
+process, which is restarted immediately. One JSON line for each run.
 
     python bench/crashmix.py [--photos 60] [--killers 6] [--concurrency 3 16] [--no-node]
 """
@@ -41,7 +41,7 @@ from fastproc.embedded.child import free_ports
 from fastproc.embedded.stand import Stand, stand
 
 HERE = Path(__file__).resolve().parent
-#: A killer is known by its width, which is all that the stage looks at.
+#: The stage recognises a killer by its width, and chooses the end by its height.
 WIDTH, HEIGHT, KILLERS_WIDTH = 1200, 900, 1201
 STAGE = f"""
 import ctypes, os
@@ -77,7 +77,7 @@ PATIENCE_S = 300.0
 
 
 def interpreter(folder: Path) -> str:
-    """Make an environment with everything that this one has, and the stage; return its Python."""
+    """Make a virtual environment with all packages of this one, and the stage; return its Python."""
     site = folder / "site"
     about = site / "crashmix-1.0.dist-info"
     about.mkdir(parents=True)
@@ -97,7 +97,7 @@ def interpreter(folder: Path) -> str:
 
 
 def upload(place: Stand, killers: int) -> None:
-    """Put one photo that does no harm, and the killers, each a little higher than the one before."""
+    """Upload one harmless photo, and the killers, each one pixel higher than the one before."""
     client, bucket = place.seaweedfs.client(), place.config.s3.bucket
     sizes = {"fine": (WIDTH, HEIGHT)} | {f"kills-{n}": (KILLERS_WIDTH, HEIGHT + n) for n in range(killers)}
     for name, size in sizes.items():
@@ -119,7 +119,7 @@ def mix(photos: int, killers: int) -> list[dict[str, Any]]:
 
 
 async def play(place: Stand, queue: str, jobs: list[dict[str, Any]]) -> tuple[list[str], float]:
-    """Add the jobs, wait for their end, and return their ids and the seconds that it took."""
+    """Add the jobs, wait for their end, and return their ids and the seconds taken."""
     options = {"attempts": 3, "removeOnComplete": False, "removeOnFail": False}
     async with producer(place.config.redis, QueueConfig(name=queue)) as added:
         started = time.monotonic()
@@ -131,7 +131,7 @@ async def play(place: Stand, queue: str, jobs: list[dict[str, Any]]) -> tuple[li
 
 
 def outcome(place: Stand, queue: str, jobs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Play the mix, and count who ended how."""
+    """Run the mix, and count how each kind ended."""
     ids, seconds = asyncio.run(play(place, queue, jobs))
     failed: collections.Counter[str] = collections.Counter()
     innocent_failed = innocent_twice = killers_failed = unfinished = 0
@@ -158,7 +158,7 @@ def outcome(place: Stand, queue: str, jobs: list[dict[str, Any]]) -> dict[str, A
 
 
 def in_service(place: Stand, python: str, concurrency: int, jobs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The mix in the service, with as many workers as the concurrency says."""
+    """The mix in the service, with `concurrency` workers."""
     queue, port = f"service-{concurrency}", free_ports(1)[0]
     environment = place.environment | SETTINGS
     environment |= {"QUEUE_NAME": queue, "WORKER_CONCURRENCY": str(concurrency), "HTTP_PORT": str(port)}
@@ -179,7 +179,7 @@ def metric(port: int, name: str) -> float:
 
 
 def all_alive(port: int, workers: int) -> None:
-    """Wait until every worker is ready, so that all of them have photos when the first is killed."""
+    """Wait until every worker is ready, so that all have photos when the first is killed."""
     deadline = time.monotonic() + 60
     while metric(port, "workers_alive") < workers and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -195,7 +195,7 @@ def in_node(place: Stand, concurrency: int, jobs: list[dict[str, Any]]) -> dict[
 
 @contextlib.contextmanager
 def node(port: int, queue: str, concurrency: int) -> Iterator[list[int]]:
-    """Run the Node worker, started again whenever it dies; yields the list of its deaths so far."""
+    """Run the Node worker, restarted whenever it dies; yields the list of its deaths so far."""
     modules = HERE.parent / "tests" / "conformance" / "node_modules"
     command = ["node", str(HERE / "peers" / "crashmix_node.js"), str(port), queue, str(concurrency)]
     deaths: list[int] = []
@@ -223,8 +223,8 @@ def node(port: int, queue: str, concurrency: int) -> Iterator[list[int]]:
 
 
 def main() -> None:
-    """Parse the command line, run, print one JSON line a run."""
-    parser = argparse.ArgumentParser(description="Photos that end their process, and their neighbours.")
+    """Parse the command line, run, print one JSON line for each run."""
+    parser = argparse.ArgumentParser(description="Photos that end their process, and the photos beside them.")
     parser.add_argument("--photos", type=int, default=60)
     parser.add_argument("--killers", type=int, default=6)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[3, 16])

@@ -1,10 +1,9 @@
-"""What a running service makes of files that break decoders: verdicts against a list, deaths, times, memory.
+"""How a running service handles files that break decoders: results against a list, deaths, times, memory.
 
 Runs `fastproc run` as it is deployed, on embedded servers, with jobs added by BullMQ (`--node`: by the npm package),
 one for each file of `expected.tsv` (path, then `accept` or `reject CODE`) and of a folder of odd photos, with the
-limits that the list assumes. Prints a table of the differences and one JSON line; exits 1 where something is not as
-it must be: a difference that has no reason in EXPLAINED, a worker's death, a job that does not end, another
-supervisor.
+limits that the list assumes. Prints a table of the differences and one JSON line; exits 1 after any fault: a
+difference that has no reason in EXPLAINED, a worker's death, a job that does not end, a supervisor that ended.
 
     python bench/hostile.py [--hostile FOLDER] [--odd FOLDER] [--sample N] [--node] [--workers N] [--set NAME=VALUE ...]
 """
@@ -41,7 +40,7 @@ from fastproc.embedded.stand import Stand, stand
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1] / "shared"
 
-#: The list's codes in ours. A side that is too short is E_DIMENSIONS as well.
+#: The list's codes -> our codes. A side that is too short is E_DIMENSIONS as well.
 CODES = {
     "E_FORMAT": {"UNSUPPORTED_FORMAT"},
     "E_UNSUPPORTED": {"UNSUPPORTED_FORMAT"},
@@ -59,14 +58,14 @@ ODD = {
     "corrupt_header.jpg": "E_CORRUPT",
     "truncated.jpg": "E_TRUNCATED",
     "truncated.png": "E_TRUNCATED",
-    # By its pixels; its sides are within the list's limit.
+    # For its pixels; its sides are within the list's limit.
     "over_10000px.jpg": "E_DIMENSIONS",
 }
 #: Where the service differs from the list on purpose.
 EXPLAINED = {
-    "gen/anim-avif-40.avif": "its first frame is a good still picture, as of every other animation",
-    "gen/meta-jpeg-sos-2000-empty.jpg": "scan headers behind the only scan that is read; motion photos have them",
-    "gen/bomb-scan-16384x16384-2000.jpg": "over the pixel limit as well, which is judged first",
+    "gen/anim-avif-40.avif": "its first frame is a good still picture, as in every other animation",
+    "gen/meta-jpeg-sos-2000-empty.jpg": "scan headers after the only scan that is read; motion photos have them",
+    "gen/bomb-scan-16384x16384-2000.jpg": "also over the pixel limit, which is checked first",
     "image-rs/images/png/bugfixes/issue#2026.png": "a legal file with a keyword in Latin-1",
     "wuffs/artificial-png/key-value-pairs.png": "a legal file with a keyword in Latin-1",
 }
@@ -78,14 +77,14 @@ LIMITS = {
     "MAX_SOURCE_BYTES": "67108864",
     "MAX_DECODED_BYTES": "1500000000",
 }
-#: Between two looks at the processes.
+#: Between two samples of the processes.
 SAMPLE_S = 0.05
-#: For all jobs to end: an hour's worth at the speed that was measured.
+#: Longest wait for all jobs to end.
 PATIENCE_S = 1800.0
 
 
 class File(Struct, frozen=True):
-    """One file to send: its name in the tables, where it lies, and the codes that are right ("" = completed)."""
+    """One file to send: its name in the tables, its path, and the correct codes ("" = completed)."""
 
     name: str
     path: Path
@@ -93,12 +92,12 @@ class File(Struct, frozen=True):
 
 
 def listed(folder: Path) -> list[File]:
-    """The files of the list beside them."""
+    """The files of the folder's list."""
     files = []
     for line in (folder / "expected.tsv").read_text().splitlines():
-        name, verdict = line.split("\t")
-        reasons = verdict.removeprefix("reject ").split("|")
-        wanted = {""} if verdict == "accept" else set().union(*(CODES[reason] for reason in reasons))
+        name, expected = line.split("\t")
+        reasons = expected.removeprefix("reject ").split("|")
+        wanted = {""} if expected == "accept" else set().union(*(CODES[reason] for reason in reasons))
         files.append(File(name, folder / name, frozenset(wanted)))
     return files
 
@@ -112,7 +111,7 @@ def odd(folder: Path) -> list[File]:
 
 
 class Watch(threading.Thread):
-    """Follows the service's processes: each one's peak of resident memory, as the kernel has kept it."""
+    """Samples the service's processes: the peak of each one's resident memory, as the kernel records it."""
 
     def __init__(self, supervisor: psutil.Process) -> None:
         super().__init__(daemon=True)
@@ -135,7 +134,7 @@ class Watch(threading.Thread):
 
 
 def upload(place: Stand, files: list[File]) -> None:
-    """Put the files under neutral keys, without a content type: what they are is for the service to see."""
+    """Upload the files under neutral keys and a neutral content type: the service must find out what they are."""
     client = place.seaweedfs.client()
     bucket = place.config.s3.bucket
     with concurrent.futures.ThreadPoolExecutor(4) as threads:
@@ -159,7 +158,7 @@ def key_of(number: int) -> str:
 
 
 async def send(place: Stand, count: int, *, node: bool) -> list[str]:
-    """Add a job a file and wait until all have ended; return their ids in order."""
+    """Add one job for each file and wait until all have ended; return their ids in order."""
     options = {"attempts": 3, "removeOnComplete": False, "removeOnFail": False}
     jobs = [{"photoId": f"hostile-{n:05d}", "s3Key": key_of(n)} for n in range(count)]
     async with producer(place.config.redis, place.config.queue) as queue:
@@ -174,9 +173,9 @@ async def send(place: Stand, count: int, *, node: bool) -> list[str]:
 
 
 def add_by_npm(place: Stand, jobs: list[dict[str, str]], options: dict[str, Any]) -> list[str]:
-    """Add the jobs with the official package, as the tests have installed it; return their ids."""
+    """Add the jobs with the official npm package that the tests install; return their ids."""
     modules = HERE.parent / "tests" / "conformance" / "node_modules"
-    said = subprocess.run(
+    done = subprocess.run(
         ["node", str(HERE / "peers" / "add_jobs.js"), str(place.valkey.port), place.config.queue.name],
         input="\n".join(json.dumps({"data": data, "opts": options}) for data in jobs),
         env={**os.environ, "NODE_PATH": str(modules)},
@@ -184,7 +183,7 @@ def add_by_npm(place: Stand, jobs: list[dict[str, str]], options: dict[str, Any]
         text=True,
         check=True,
     )
-    return said.stdout.split()
+    return done.stdout.split()
 
 
 def ends(place: Stand, ids: list[str]) -> list[tuple[str, float]]:
@@ -212,7 +211,7 @@ def metric(port: int, name: str) -> float:
 
 
 def measure(place: Stand, supervisor: psutil.Process, files: list[File], args: argparse.Namespace) -> Any:
-    """Send everything, and return what came of it."""
+    """Send everything, and return the results."""
     watch = Watch(supervisor)
     watch.start()
     started = time.monotonic()
@@ -267,7 +266,7 @@ def left(place: Stand) -> dict[str, int]:
 
 
 def show(result: Any) -> bool:
-    """Print the table and the JSON line; return whether all is as it must be."""
+    """Print the table and the JSON line; return whether there was no fault."""
     for code, count in result["codes"].items():
         print(f"{count:6} {code}")
     for each in result["differences"]:
@@ -280,13 +279,13 @@ def show(result: Any) -> bool:
 
 def main() -> None:
     """Parse the command line, run, print."""
-    parser = argparse.ArgumentParser(description="Hostile files through a running service.")
+    parser = argparse.ArgumentParser(description="Send hostile files through a running service.")
     parser.add_argument("--hostile", type=Path, default=SHARED / "hostile")
     parser.add_argument("--odd", type=Path, default=SHARED / "photos" / "odd")
-    parser.add_argument("--sample", type=int, default=0, help="so many files, chosen evenly by --seed")
+    parser.add_argument("--sample", type=int, default=0, help="only N files, chosen at random by --seed")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--node", action="store_true", help="jobs are added by the npm package")
-    parser.add_argument("--workers", type=int, default=0, help="default: the cores")
+    parser.add_argument("--node", action="store_true", help="add the jobs with the npm package")
+    parser.add_argument("--workers", type=int, default=0, help="default: the number of cores")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     args = parser.parse_args()
     files = listed(args.hostile) + (odd(args.odd) if args.odd.is_dir() else [])
@@ -301,8 +300,8 @@ def main() -> None:
     ):
         upload(place, files)
         with service(place.environment, int(settings["HTTP_PORT"])) as supervisor:
-            well = show(measure(place, supervisor, files, args))
-    sys.exit(not well)
+            passed = show(measure(place, supervisor, files, args))
+    sys.exit(not passed)
 
 
 if __name__ == "__main__":

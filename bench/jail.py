@@ -1,9 +1,9 @@
-"""What the jail costs: a worker's start and a job, with WORKER_SANDBOX=enforce and off in turns, minima of the rounds.
+"""The cost of the jail: a worker's start and a job, WORKER_SANDBOX=enforce and off in turns, minima of the rounds.
 
     python bench/jail.py [--rounds 5] [--jobs 30] [PHOTO ...]
 
 One line of JSON. Without photos: a JPEG of 12 megapixels and one of 0.3, made here. Times are in milliseconds: `start`
-from the spawn to Ready, `job` from the photo in shared memory to its renditions, CPU of the worker included.
+from the spawn to Ready, `job` from the photo in shared memory to its renditions, `cpu` the worker's CPU in it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def photos(given: list[Path]) -> dict[str, bytes]:
 
 
 async def measure(mode: str, files: dict[str, bytes], jobs: int) -> dict[str, float]:
-    """Start one worker, let it do each photo so many times, and return the least of each time."""
+    """Start one worker, process each photo `jobs` times, and return the minimum of each time."""
     pool = Pool(1, Settings(options=Options(), sandbox=mode), TIMEOUT_S)  # type: ignore[arg-type]
     found: dict[str, float] = defaultdict(lambda: float("inf"))
     begun = time.perf_counter()

@@ -1,14 +1,14 @@
-"""What a photo costs, step by step, beside sharp and plain pyvips; and what became of its quality.
+"""The cost of a photo, step by step, compared with sharp and plain pyvips; and the quality of the outputs.
 
-CPU is process time, user and system, in ms; of `--rounds` the least counts. Kernels run one by one from memory, so
-their sum is what the pipeline would cost if nothing were shared and nothing wasted. All systems make the same outputs
+CPU is process time, user and system, in ms; the minimum of `--rounds` counts. Kernels run one by one from memory, so
+their sum is the pipeline's cost if nothing were shared and nothing wasted. All systems make the same outputs
 in one run on one core; the machine may be shared, so compare ratios. `worker` is a real worker process, jailed as in
-service, fed over its socket. sharp comes from tests/golden/node_modules (scripts/test installs it).
+the service, with tasks over its socket. sharp comes from tests/golden/node_modules (scripts/test installs it).
 
 Quality is SSIMULACRA2 (the Python package of that name, a port of the original) against the photo scaled from all of
-its pixels by Pillow's Lanczos, which puts every pixel where it belongs: sharp's own box filter drops columns, which at
-150 pixels costs more than any encoder. A full-size copy is judged in three windows of 768 pixels. The targets for bytes
-and scores compare encoders: with mozjpeg, all its switches on, at the same quality number, given the same pixels.
+its pixels by Pillow's Lanczos, which places every pixel exactly: sharp's own box filter drops columns, which at 150
+pixels costs more than any encoder. A full-size copy is scored in three windows of 768 pixels. The targets for bytes and
+scores compare encoders: with mozjpeg, all its options on, at the same quality number and for the same pixels.
 
     python bench/kernels.py FOLDER [--rounds 5] [--json FILE] [--keep FOLDER] [--no-quality]
 """
@@ -42,7 +42,7 @@ from fastproc.core.plan import JPEG_REDUCTIONS, fit, make_plan
 from fastproc.ipc.messages import Done
 from fastproc.worker import colour, stage
 from fastproc.worker.encoders import Encoders
-from fastproc.worker.main import _keep_memory
+from fastproc.worker.main import keep_memory
 from fastproc.worker.pipeline import Pipeline
 from fastproc.worker.source import Source
 from fastproc.worker.stage import Work
@@ -57,8 +57,9 @@ PEERS = {
 OUTPUTS = ("thumb_sm", "thumb_md", "thumb_lg", "optimized")
 WINDOW_PX = 768
 OUTPUT_BYTES = 64 << 20
-#: Issue 4's: at most so many ms, so many times the kernels' sum, at least so many times less than sharp; bytes at most
-#: mozjpeg's, a score at most so much lower: thumbnails and copies. A photo is 110 ms where sharp takes 1046.
+#: The targets: at most so many ms; at most so many times the kernels' sum; sharp takes at least so many times as long.
+#: (110 ms is for a machine where sharp takes 1046.) Bytes: at most so many times mozjpeg's; scores: at most so much
+#: lower.
 PIPELINE_MS, OF_SUM, SHARP_RATIO = 110.0, 1.15, 8.0
 BYTES = {name: 1.02 if name != "optimized" else 1.0 for name in OUTPUTS}
 SCORE = {name: 1.0 if name != "optimized" else 0.5 for name in OUTPUTS}
@@ -81,16 +82,16 @@ def cpu_ms(work: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def least(rounds: Iterable[Costs]) -> Costs:
-    """Return the least of each kernel."""
+    """Return the minimum of each kernel."""
     found = list(rounds)
     return {kernel: min(costs[kernel] for costs in found) for kernel in found[0]}
 
 
 class Bench:
-    """The kernels of one process, warm as a worker is."""
+    """The kernels of one process, warmed up like a worker."""
 
     def __init__(self) -> None:
-        _keep_memory()
+        keep_memory()
         self.options = Options()
         self.encoders = Encoders()
         self.stages = stage.load(self.options.stages)
@@ -98,7 +99,7 @@ class Bench:
         self.output = memoryview(bytearray(OUTPUT_BYTES))
 
     def kernels(self, data: memoryview) -> Costs:
-        """Return what each step costs alone."""
+        """Return the cost of each step alone."""
         costs: Costs = {}
 
         def step(kernel: str, work: Callable[[], Any]) -> Any:
@@ -147,7 +148,7 @@ class Bench:
             )
 
     def by_mozjpeg(self, data: memoryview) -> dict[str, bytes]:
-        """Return what mozjpeg makes of the pixels that the pipeline gives to its encoder."""
+        """Return mozjpeg's files of the same pixels that the pipeline gives to its encoder."""
         source = Source(data, judge(data, self.options.limits), self.options)
         plan = make_plan(self.options, *source.sides, len(data))
         targets = sorted(plan.thumbnails, key=lambda target: -target.width)
@@ -157,7 +158,7 @@ class Bench:
         return made
 
     def whole(self, data: memoryview) -> tuple[Costs, dict[str, bytes]]:
-        """Return what the pipeline costs in this process, and what it made."""
+        """Return the pipeline's cost in this process, and its outputs."""
         ms, done = cpu_ms(lambda: self.pipeline.run(data, None, self.output, lambda _: None))
         if not isinstance(done, Done):
             sys.exit(f"a photo failed: {done}")
@@ -166,11 +167,11 @@ class Bench:
 
 
 def ours(photos: list[Path], rounds: int, out: Path, theirs: Path) -> dict[str, Costs]:
-    """Measure this process; leave the outputs in `out`, and in `theirs` those of mozjpeg."""
+    """Measure this process; leave its outputs in `out`, and those of mozjpeg in `theirs`."""
     bench, found = Bench(), {}
     for path in photos:
         data = memoryview(path.read_bytes())
-        _, made = bench.whole(data)  # Once unmeasured: what is loaded at first use.
+        _, made = bench.whole(data)  # Once unmeasured: libraries load parts on first use.
         costs = [bench.kernels(data) | bench.whole(data)[0] for _ in range(rounds)]
         found[path.name] = least(costs)
         for folder, files in ((out, made), (theirs, bench.by_mozjpeg(data))):
@@ -180,7 +181,7 @@ def ours(photos: list[Path], rounds: int, out: Path, theirs: Path) -> dict[str, 
 
 
 async def worker(photos: list[Path], rounds: int) -> dict[str, float]:
-    """Return the CPU that a worker of the service says it took, for each photo."""
+    """Return the CPU that a worker of the service reports for each photo."""
     config = load({}, cores=1)
     found: dict[str, float] = {}
     async with started_pool(config) as pool:
@@ -203,7 +204,7 @@ def peer(name: str, **job: object) -> dict[str, Any]:
 
 
 def score(job: tuple[Path, Path]) -> float:
-    """Return the mean SSIMULACRA2 of a file against its photo, in windows where it is large."""
+    """Return the mean SSIMULACRA2 of a file against its photo; of a large one, in three windows."""
     file, photo = job
     with Image.open(photo) as opened, Image.open(file) as output:
         made = np.asarray(output.convert("RGB"))
@@ -247,7 +248,7 @@ def mean(values: Iterable[float]) -> float:
 
 
 def table(costs: dict[str, dict[str, Costs]]) -> list[str]:
-    """Return the lines of the costs: a kernel a line, the mean first, then each photo."""
+    """Return the table of costs: a line for each kernel, the mean first, then each photo."""
     photos = list(next(iter(costs.values())))
     lines = [f"{'CPU ms':34s}{'mean':>8s}" + "".join(f"{photo[:9]:>10s}" for photo in photos)]
     for system, by_photo in costs.items():
@@ -259,7 +260,7 @@ def table(costs: dict[str, dict[str, Costs]]) -> list[str]:
 
 
 def quality_table(found: dict[str, dict[str, Any]]) -> list[str]:
-    """Return the lines of bytes and scores: an output a line."""
+    """Return the table of bytes and scores: a line for each output."""
     lines = [f"{'bytes, SSIMULACRA2':34s}" + "".join(f"{system:>22s}" for system in found)]
     for name in OUTPUTS:
         cells = ""
@@ -277,7 +278,7 @@ def quality_table(found: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def targets(costs: dict[str, dict[str, Costs]], found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return each target of the issue with what was measured."""
+    """Return each target with the measured value."""
 
     def average(system: str, kernel: str) -> float:
         return mean(photo[kernel] for photo in costs[system].values())
@@ -319,7 +320,7 @@ def targets(costs: dict[str, dict[str, Costs]], found: dict[str, dict[str, Any]]
 def main() -> None:
     """Parse the command line, measure, print, write."""
     parser = argparse.ArgumentParser(
-        description="Kernels, pipeline and quality, beside sharp and plain pyvips."
+        description="Kernels, pipeline and quality, compared with sharp and plain pyvips."
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
@@ -338,20 +339,20 @@ def main() -> None:
         costs["worker"] = {photo: {"pipeline": ms} for photo, ms in workers.items()}
         versions = {}
         for name in PEERS:
-            said = peer(name, photos=list(map(str, photos)), rounds=args.rounds, out=str(folders[name]))
-            costs[name], versions[name] = said["found"], said["versions"]
+            measured = peer(name, photos=list(map(str, photos)), rounds=args.rounds, out=str(folders[name]))
+            costs[name], versions[name] = measured["found"], measured["versions"]
         found = {} if args.no_quality else quality(photos, folders)
     print("\n".join(table(costs)))
     if found:
         print("", *quality_table(found), sep="\n")
-    judged = targets(costs, found)
+    rows = targets(costs, found)
     print(f"\n{'target':44s}{'measured':>10s}{'limit':>10s}")
-    for row in judged:
+    for row in rows:
         print(
             f"{row['target']:44s}{row['measured']:10.3f}{row['limit']:10.2f}  {'met' if row['met'] else 'MISSED'}"
         )
     if args.json:
-        everything = {"cpu_ms": costs, "quality": found, "targets": judged, "versions": versions}
+        everything = {"cpu_ms": costs, "quality": found, "targets": rows, "versions": versions}
         args.json.write_text(json.dumps(everything, indent=1) + "\n")
 
 

@@ -1,7 +1,6 @@
-"""Runs queue_cost.py; and stands aside where the standard library's module of the same name is meant.
+"""Runs queue_cost.py; a library that imports `queue` still gets the standard library's module.
 
-The folder of a program that is run is first on Python's path, so every program in this one would find this file when a
-library imports `queue`.
+A program's own folder is first on Python's path, so for every program in this folder `import queue` finds this file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The queue's own cost a job: fetch, eight progress updates, two publishes, finish. One JSON line a system.
+"""The queue's own cost per job: fetch, eight progress updates, two publishes, finish. One JSON line for each system.
 
-The same jobs go through fastproc's queue rooms, the official Python worker and the official Node worker, one after the
-other in one run on one Valkey, `--rounds` times; the least CPU of the rounds counts, for the process and for Valkey.
+The same jobs go through fastproc's queue code, the official Python worker and the official Node worker, one after the
+other in one run on one Valkey, `--rounds` times; the round with the least CPU of the process counts.
 Node's BullMQ comes from tests/conformance/node_modules (scripts/test installs it).
 
     python bench/queue.py [--jobs 2000] [--slots 8] [--rounds 3]
@@ -37,7 +37,7 @@ SYSTEMS = {
 
 
 async def fill(port: int, name: str, jobs: int) -> None:
-    """Add the jobs, before anybody works on them."""
+    """Add the jobs before any worker starts."""
     async with producer(RedisConfig(host="127.0.0.1", port=port), QueueConfig(name=name)) as queue:
         for number in range(jobs):
             await queue.add(
@@ -46,7 +46,7 @@ async def fill(port: int, name: str, jobs: int) -> None:
 
 
 def measure(system: str, server: Valkey, jobs: int, slots: int) -> dict[str, float]:
-    """Run one system over a fresh queue; return ms of CPU a job, and jobs/s."""
+    """Run one system on a new queue; return ms of CPU per job, and jobs/s."""
     name = f"bench-{uuid.uuid4().hex[:8]}"
     asyncio.run(fill(server.port, name, jobs))
     valkey = psutil.Process(server.pid)
@@ -64,7 +64,9 @@ def measure(system: str, server: Valkey, jobs: int, slots: int) -> dict[str, flo
 
 def main() -> None:
     """Parse the command line, measure, print."""
-    parser = argparse.ArgumentParser(description="The queue's own cost a job, beside BullMQ's own workers.")
+    parser = argparse.ArgumentParser(
+        description="The queue's own cost per job, compared with BullMQ's own workers."
+    )
     parser.add_argument("--jobs", type=int, default=2000)
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)

@@ -1,7 +1,7 @@
-"""Does a worker's memory stay flat? One real worker process, one photo after another; one JSON line.
+"""Checks that a worker's memory does not grow: one real worker process, one photo after another; one JSON line.
 
-The photos of a folder go in again and again, with a broken one now and then. Anonymous memory is the worker's own
-(shared memory, which the supervisor lends, is not in it); growth is the slope over the second half of the run.
+The photos of a folder are processed repeatedly; one in BROKEN_EVERY is cut short. Anonymous memory is the worker's own
+(without the supervisor's shared memory); growth is the slope over the second half of the run.
 
     python bench/soak.py FOLDER [--jobs 5000] [--sandbox off]
 """
@@ -22,7 +22,7 @@ from fastproc.ipc import blob, channel, launch, messages
 from fastproc.ipc.messages import Done, Failed, Progress, Settings, Task
 
 OUTPUT_BYTES = 64 << 20
-#: Every so many photos one of which the second half is missing.
+#: One photo in so many has only its first half.
 BROKEN_EVERY = 50
 SAMPLE_EVERY = 10
 

@@ -1,8 +1,8 @@
-"""Jobs a second and CPU a job of the whole service over a folder of photos: one JSON line.
+"""Jobs per second and CPU per job of the whole service over a folder of photos: one JSON line.
 
 Runs `fastproc run` as it is deployed, on embedded servers on the same cores, with jobs added by BullMQ. Times are wall
-clock from the first job added to the last one finished; CPU is user + system of the service's processes in between, the
-supervisor apart, and the servers' beside it. The machine may be shared: compare ratios of one run.
+clock from the first job added to the last one finished; CPU is user + system of the service's processes in that time,
+the supervisor separately, and the servers'. The machine may be shared: compare ratios within one run.
 
     python bench/throughput.py FOLDER [--jobs 64] [--workers N] [--set NAME=VALUE ...]
 """
@@ -31,7 +31,7 @@ from fastproc.embedded.stand import Stand, stand
 
 
 def cpu_s(process: psutil.Process) -> float:
-    """User and system seconds of a living process."""
+    """User and system seconds of a live process."""
     times = process.cpu_times()
     return float(times.user + times.system)
 
@@ -47,14 +47,14 @@ def ready(port: int) -> bool:
 
 @contextlib.contextmanager
 def service(environment: dict[str, str], port: int, python: str = sys.executable) -> Iterator[psutil.Process]:
-    """Run the service, ready when the block begins; it must end well."""
+    """Run the service, ready when the block begins; exit if it does not end with 0."""
     command = [python, "-m", "fastproc", "run"]
     process = subprocess.Popen(command, env={**os.environ, **environment})
     try:
         deadline = time.monotonic() + 30
         while not ready(port):
             if process.poll() is not None or time.monotonic() > deadline:
-                sys.exit("the service did not get ready")
+                sys.exit("the service was not ready in time")
             time.sleep(0.1)
         yield psutil.Process(process.pid)
     finally:
@@ -106,9 +106,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Throughput of the whole service over a folder of photos.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--jobs", type=int, default=64)
-    parser.add_argument("--workers", type=int, default=0, help="default: the cores")
+    parser.add_argument("--workers", type=int, default=0, help="default: the number of cores")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of the service"
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the service"
     )
     args = parser.parse_args()
     port = free_ports(1)[0]

@@ -1,6 +1,6 @@
-"""A process that speaks a worker's protocol and lies: `python -I liar.py FD LIE`. For tests of the supervisor.
+"""A process that uses a worker's protocol and lies: `python -I liar.py FD LIE`. For tests of the supervisor.
 
-It says Ready, takes a task, and then tells the lie of that name. It has no jail and no pipeline.
+It sends Ready, takes a task, and then tells the lie of that name. It has no jail and no pipeline.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import msgspec
 from fastproc.core.model import Rendition, Report
 from fastproc.ipc.messages import MAX_MESSAGE_BYTES, Done, Failed, Progress, Ready, encode
 
-#: What the task's output blob holds when the lie is a picture.
+#: Bytes of a picture in the task's output blob.
 PICTURE_BYTES = 4 << 20
 HONEST = Report(width=640, height=480, format="jpeg", facts={"validation": {}})
 LIES: dict[str, Callable[[], Any]] = {}
@@ -131,7 +131,7 @@ def bytes_before_the_blob() -> None:
 
 
 @lie
-def bytes_behind_the_blob() -> None:
+def bytes_after_the_blob() -> None:
     say(picture(offset=2**62, size=2**62))
 
 
@@ -158,7 +158,7 @@ def deafness() -> None:
 
 @lie
 def a_smaller_blob() -> None:
-    """The sealed blob cannot be cut, so the supervisor can read it: what it gets is a picture."""
+    """The sealed blob cannot be truncated, so the supervisor can read it, and gets a picture."""
     for fd in fds:
         try:
             os.ftruncate(fd, 0)
@@ -170,7 +170,7 @@ def a_smaller_blob() -> None:
 
 @lie
 def a_picture_that_changes() -> None:
-    """Rewritten as fast as can be, while the supervisor reads it."""
+    """Rewritten as fast as possible while the supervisor reads it."""
     output = mmap.mmap(fds[0], size_of_output)
 
     def scribble() -> None:

@@ -1,6 +1,6 @@
-"""Makes every picture that tests need, by code: there are no binary fixtures. All return the bytes of a file.
+"""Makes every picture that tests need: there are no binary fixtures. Most functions return the bytes of a file.
 
-The scene is one that cannot be turned or mirrored unnoticed: four corners of four colours on a slope.
+The scene shows every turn and mirroring: four corners of four colours on a slope.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy as np
 import pyvips
 from PIL import Image, ImageDraw
 
-#: Material that stays outside the repository; tests that use it skip where it is absent.
+#: Material outside the repository; tests that use it skip if it is absent.
 SHARED = Path(__file__).parents[1] / ".." / "shared"
 
 RED, GREEN, BLUE, YELLOW = (200, 30, 30), (30, 160, 60), (40, 60, 200), (220, 200, 40)
 
 
 def scene(width: int = 320, height: int = 240, mode: str = "RGB") -> Image.Image:
-    """Red top left, green top right, blue bottom left, yellow bottom right, a slope between."""
+    """Red top left, green top right, blue bottom left, yellow bottom right, a slope between them."""
     slope = Image.linear_gradient("L").resize((width, height))
     picture = Image.merge("RGB", (slope, slope.transpose(Image.Transpose.FLIP_TOP_BOTTOM), slope))
     draw = ImageDraw.Draw(picture)
@@ -39,9 +39,9 @@ def scene(width: int = 320, height: int = 240, mode: str = "RGB") -> Image.Image
 
 
 def detailed(width: int = 640, height: int = 480, mode: str = "RGB") -> Image.Image:
-    """The scene with waves of many lengths and hues on its slope, finer to the right: resampling and shifts show.
+    """The scene with waves of many lengths and hues on its slope, finer to the right: they show resampling and shifts.
 
-    The shortest wave is 8 pixels of 640, so that it survives in a thumbnail and does not turn into moire.
+    The shortest wave is 8 pixels of 640, so that it is kept in a thumbnail and does not become moire.
     """
     y, x = np.mgrid[:height, :width]
     across, down = x / max(1, width - 1), y / max(1, height - 1)
@@ -97,7 +97,7 @@ def turned(
     height: int = 240,
     shown: Image.Image | None = None,
 ) -> bytes:
-    """The scene (or `shown`) as stored by a camera that was held otherwise: upright once the orientation is applied."""
+    """The scene (or `shown`) as a turned camera stores it: upright once the orientation is applied."""
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -142,7 +142,7 @@ def tiff_block(entries: Iterable[tuple[int, int, int, bytes]], tail: bytes = b""
 
 
 def display_p3(colour: tuple[int, int, int] = (200, 120, 60), width: int = 320, height: int = 240) -> bytes:
-    """A JPEG of one colour with a Display-P3 profile: the numbers mean more colour than they say."""
+    """A JPEG of one colour with a Display-P3 profile: as sRGB the same numbers would be less saturated."""
     flat = (pyvips.Image.black(width, height) + list(colour)).cast("uchar").copy(interpretation="srgb")
     profiled = flat.icc_transform("p3", input_profile="p3")
     return bytes(profiled.jpegsave_buffer(Q=100, subsample_mode="off", profile="p3"))
@@ -159,19 +159,19 @@ def profile(name: str) -> bytes:
 
 
 def gain_map(picture: Image.Image) -> bytes:
-    """An UltraHDR JPEG as phones write it: the picture, and a second one behind it that says how much brighter."""
+    """An UltraHDR JPEG as phones write it: the picture, followed by a second one, its gain map."""
     linear = pyvips.Image.new_from_array(np.asarray(picture)).copy(interpretation="srgb").colourspace("scrgb")
     return bytes(linear.copy().uhdrsave_buffer(Q=95))
 
 
-#: Red, green and blue of two spaces, as XYZ adapted to D50; and those of sRGB in the wrong order, which nobody misses.
+#: Red, green and blue of two spaces, as XYZ adapted to D50; and those of sRGB in a wrong, very visible order.
 ADOBE_RGB = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
 PROPHOTO = ((0.79767, 0.28804, 0.0), (0.13519, 0.71188, 0.0), (0.03134, 0.00009, 0.82491))
 SWAPPED = ((0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141), (0.4361, 0.2225, 0.0139))
 
 
 def matrix_profile(primaries: Iterable[tuple[float, float, float]], gamma: float) -> bytes:
-    """An ICC profile (version 2) of a display with these primaries; of a grey one where there are none."""
+    """An ICC profile (version 2) of a display with these primaries; of a grey display if there are none."""
     triples = list(primaries)
     curve = b"curv" + bytes(4) + struct.pack(">IHxx", 1, round(gamma * 256))
     tags = {
@@ -207,13 +207,13 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def png_with(*chunks: bytes, data: bytes | None = None) -> bytes:
-    """A PNG with chunks put in behind its header."""
+    """A PNG with chunks inserted after its header."""
     whole = data or png()
     return whole[:33] + b"".join(chunks) + whole[33:]
 
 
 def png_header(width: int, height: int, *, depth: int = 8, colour: int = 2, interlace: int = 0) -> bytes:
-    """A PNG of a header, a little data that is none, and an end."""
+    """A PNG of a header, 64 bytes that are no image data, and an end."""
     head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -224,7 +224,7 @@ def png_header(width: int, height: int, *, depth: int = 8, colour: int = 2, inte
 
 
 def jpeg_saying(width: int, height: int, data: bytes | None = None) -> bytes:
-    """A JPEG whose header lies about its sides."""
+    """A JPEG whose header gives false sides."""
     whole = bytearray(data or jpeg())
     at = max(whole.find(b"\xff\xc0"), whole.find(b"\xff\xc2"))
     whole[at + 5 : at + 9] = struct.pack(">HH", height, width)
@@ -232,7 +232,7 @@ def jpeg_saying(width: int, height: int, data: bytes | None = None) -> bytes:
 
 
 def scan_bomb(scans: int, *, after_end: bool = False) -> bytes:
-    """A progressive JPEG with so many more scans, or with as many scan headers behind its end, where they are none."""
+    """A progressive JPEG with so many more scans, or with so many scan headers after its end, where none count."""
     whole = jpeg(progressive=True)
     one = b"\xff\xda\x00\x08\x01\x01\x00\x01\x01\x00" + b"\x00"
     return whole + scans * one if after_end else whole[:-2] + scans * one + whole[-2:]
@@ -244,7 +244,7 @@ def box(kind: bytes, *parts: bytes) -> bytes:
 
 
 def heif(width: int, height: int, *, brand: bytes = b"heic", item: bytes = b"hvc1", items: int = 1) -> bytes:
-    """The boxes that a gate looks at; no decoder would be content."""
+    """The boxes that the gate reads; no decoder could use them."""
     extent = box(b"ispe", bytes(4), struct.pack(">II", width, height))
     entries = items * box(b"infe", bytes(4), bytes(4), item)
     return box(b"ftyp", brand, bytes(4), brand, b"mif1") + box(b"meta", bytes(4), entries, extent)

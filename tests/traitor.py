@@ -1,7 +1,7 @@
-"""A stage that has been taken over: it does what its photo orders. For tests of the jail; never part of the package.
+"""A stage that an attacker controls: it does what its photo orders. For tests of the jail; never part of the package.
 
-The order is a name of ESCAPES and its arguments, as JSON behind the picture (`ordered`). What comes of it is a fact:
-`escaped: ...` or `denied: ERRNO`; or nothing, where the kernel ends the process. `command` starts a worker with it.
+The order is a name of ESCAPES and its arguments, as JSON after the picture (`ordered`). The outcome is a fact:
+`escaped: ...` or `denied: ERRNO`; or nothing, if the kernel ends the process. `command` starts a worker with it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NUMBERS = {
     "shmget": (29, 194), "unshare": (272, 97), "userfaultfd": (323, 282),
 }  # fmt: skip
 ESCAPES: dict[str, Callable[..., Any]] = {}
-#: The one being processed.
+#: The photo that is being processed.
 photo: list[memoryview] = []
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -58,7 +58,7 @@ def ordered(photo: bytes, escape: str, *arguments: Any) -> bytes:
 
 
 def site(folder: Path) -> Path:
-    """Make a folder that, on a worker's path, brings this stage into it."""
+    """Make a folder that adds this stage to a worker when it is on its path."""
     shutil.copy(__file__, folder / "traitor.py")
     about = folder / "traitor-1.0.dist-info"
     about.mkdir()
@@ -147,7 +147,7 @@ def connect(host: str, port: int) -> str:
         try:
             tcp.connect((host, port))
         except OSError as error:
-            # Nobody answered, but it was asked: a refusal of the jail's is one of these two.
+            # No answer still means that the kernel tried; the jail refuses with one of these two.
             if error.errno in (errno.EPERM, errno.EACCES):
                 raise
         return "a connection was tried"
@@ -175,7 +175,7 @@ def socket_pair() -> str:
 
 @escape
 def send_elsewhere(fd: int) -> int:
-    """Through some other descriptor, which the kernel would take for a socket if it were one."""
+    """Through some other descriptor, which the kernel would use if it were a socket."""
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd).sendmsg([b"x"])
 
 
@@ -365,7 +365,7 @@ def old_personality() -> int:
 
 @escape
 def in_another_thread(path: str) -> str:
-    """Threads that were there before the jail was shut must be in it, too; this one is new."""
+    """A thread that is started in the jail must be in it too."""
     found: list[Any] = []
 
     def attempt() -> None:
@@ -390,7 +390,7 @@ def hold_descriptors() -> int:
     return len(held)
 
 
-# --- what the jail cannot forbid, and the supervisor has to stand
+# --- what the jail cannot forbid, and the supervisor must survive
 
 
 @escape
@@ -400,14 +400,14 @@ def think() -> str:
 
 @escape
 def see() -> str:
-    """All that there is to see from inside."""
+    """All that is visible from inside."""
     held = [fd for fd in range(1024) if _is_open(fd)]
     return json.dumps({"environment": dict(os.environ), "descriptors": held})
 
 
 @escape
 def scribble_on_the_source() -> str:
-    """Make the mapping of the photo itself writable, and write."""
+    """Make the photo's own mapping writable, and write."""
 
     class PyBuffer(ctypes.Structure):
         _fields_ = (("address", ctypes.c_void_p), ("rest", ctypes.c_byte * 128))
@@ -423,7 +423,7 @@ def scribble_on_the_source() -> str:
 
 @escape
 def resize_blobs(size: int) -> list[int]:
-    """Through the descriptors that Python's mappings keep. With a jail it does not come to the seals."""
+    """Through the descriptors that Python's mappings keep. In a jail the call is refused before the seals matter."""
     held = [fd for fd in range(CHANNEL_FD + 1, 32) if _is_open(fd)]
     for fd in held:
         os.ftruncate(fd, size)
@@ -463,7 +463,7 @@ def many_threads() -> None:
 
 
 def _channel() -> socket.socket:
-    # All that Python would otherwise ask the kernel for.
+    # With all arguments given, so that Python does not ask the kernel for them.
     return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, CHANNEL_FD)
 
 

@@ -1,6 +1,6 @@
-"""The same outputs in plain pyvips, a call an output: python plain_pyvips.py JOB, JOB as in sharp.js. Prints JSON.
+"""The same outputs in plain pyvips, one call for each: python plain_pyvips.py JOB, JOB as in sharp.js. Prints JSON.
 
-Every thumbnail is made from the source by `thumbnail_buffer`, every JPEG by mozjpeg with all its switches.
+Every thumbnail is made from the source by `thumbnail_buffer`, every JPEG by mozjpeg with all its options.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def thumbnails(photo: bytes, outputs: Outputs) -> None:
 
 
 def optimization(photo: bytes, outputs: Outputs) -> None:
-    """A full-size copy of what is over 2 MiB."""
+    """A full-size copy of a photo over 2 MiB."""
     if len(photo) > THRESHOLD:
         whole = pyvips.Image.new_from_buffer(photo, "", access="sequential").autorot()
         outputs["optimized"] = whole.jpegsave_buffer(Q=85, **MOZJPEG)
@@ -56,7 +56,7 @@ STAGES: tuple[Callable[[bytes, Outputs], None], ...] = (metadata, thumbnails, op
 
 
 def measured(photo: bytes, outputs: Outputs) -> dict[str, float]:
-    """Run all; return CPU ms by stage and in all."""
+    """Run all stages; return CPU ms by stage and in total."""
     spent = {}
     for stage in STAGES:
         before = time.process_time()
@@ -71,7 +71,7 @@ def main() -> None:
     found = {}
     for path in map(Path, job["photos"]):
         photo, outputs = path.read_bytes(), Outputs()
-        thumbnails(photo, outputs)  # Once unmeasured: what is loaded at first use.
+        thumbnails(photo, outputs)  # Once unmeasured: libraries load parts on first use.
         rounds = [measured(photo, outputs) for _ in range(job["rounds"])]
         found[path.name] = {kernel: min(spent[kernel] for spent in rounds) for kernel in rounds[0]}
         for name, data in outputs.items():

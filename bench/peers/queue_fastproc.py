@@ -1,4 +1,4 @@
-"""The queue's part of fastproc's supervisor, with no photo: what bench/queue.py measures. Prints one JSON line."""
+"""The queue's part of fastproc's supervisor, without photos, for bench/queue.py. Prints one JSON line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same work with the official Python worker. Prints one JSON line."""
+"""The same queue work with the official Python worker, for bench/queue.py. Prints one JSON line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import redis.asyncio
 
 
 async def work(port: int, name: str, jobs: int, slots: int) -> None:
-    """As queue_fastproc."""
+    """Do the same as queue_fastproc.work."""
     events = redis.asyncio.Redis(port=port)
     left, done = jobs, asyncio.Event()
 

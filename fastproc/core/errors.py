@@ -1,19 +1,22 @@
 """Every way a job can fail, with its stable code, and whether trying again can help.
 
     FastprocError
-    ├ JobError       the producer's fault        INVALID_JOB · BUCKET_NOT_ALLOWED · OBJECT_NOT_FOUND · SOURCE_TOO_LARGE
-    ├ ImageError     the picture's fault         UNSUPPORTED_FORMAT · MIME_MISMATCH · FILE_CORRUPTED · IMAGE_TOO_SMALL
-    │                                            IMAGE_TOO_LARGE · IMAGE_TOO_COMPLEX · POISON_PHOTO
-    ├ WorkerError    ours                        WORKER_CRASHED · WORKER_TIMEOUT · WORKER_OUT_OF_MEMORY
-    │                                            PROCESSING_ERROR
-    ├ ServiceError   a neighbour's               STORAGE_UNAVAILABLE · DATABASE_UNAVAILABLE · ROW_REFUSED
-    ├ QueueUnavailable                           Redis did not answer: nothing is said about the job
-    ├ NeighbourAway                              a server is away: the job goes back, uncounted
-    ├ LockLost       nobody's                    the job is no longer ours: stop, say nothing
-    └ ConfigError    the operator's              named exit code, every problem at once
+    ├ TaskError                                  the attempt failed: it is recorded, announced and perhaps retried
+    │ ├ JobError     the producer's fault        INVALID_JOB · BUCKET_NOT_ALLOWED · OBJECT_NOT_FOUND · SOURCE_TOO_LARGE
+    │ ├ ImageError   the picture's fault         UNSUPPORTED_FORMAT · MIME_MISMATCH · FILE_CORRUPTED · IMAGE_TOO_SMALL
+    │ │                                          IMAGE_TOO_LARGE · IMAGE_TOO_COMPLEX · POISON_PHOTO
+    │ ├ WorkerError  our fault                   WORKER_CRASHED · WORKER_TIMEOUT · WORKER_OUT_OF_MEMORY
+    │ │                                          PROCESSING_ERROR
+    │ └ ServiceError another server's fault      STORAGE_UNAVAILABLE · DATABASE_UNAVAILABLE · ROW_REFUSED
+    ├ QueueUnavailable                           Redis did not answer: nothing is known about the job
+    ├ NeighbourAway  another server's fault      the job goes back to the queue, no attempt is counted
+    ├ LockLost       nobody's fault              the job is no longer ours: stop, report nothing
+    ├ ConfigError    the operator's fault        named exit code, every problem at once
+    ├ Unreachable    the operator's fault        a server was not reachable at start
+    └ FleetHalted    the deployment's fault      workers die before they are ready
 
-The code is at once the metric label, the prefix of `failedReason`, the wire value and the log field.
-Drivers' exceptions are translated at the edge, in the backend, nowhere else.
+The code is the metric label, the prefix of `failedReason`, the wire value and the log field.
+Drivers' exceptions are translated in the backend that uses the driver, nowhere else.
 """
 
 from __future__ import annotations
@@ -30,13 +33,13 @@ class FastprocError(Exception):
 class TaskError(FastprocError):
     """A job's attempt failed; `code` says how, `retryable` whether another attempt can succeed.
 
-    Leaves are told apart by `code`, so an error can cross a process boundary as (code, message) and come back
-    by `from_code` as the same leaf.
+    Each leaf class has its own `code`, so an error can cross a process boundary as (code, message), and `from_code`
+    returns the same leaf.
     """
 
     code: ClassVar[str] = "PROCESSING_ERROR"
     retryable: ClassVar[bool] = True
-    #: How the worker ended that had the photo, where one did.
+    #: How the worker that held the photo ended, if one did.
     death: Death | None = None
 
     def __init__(self, message: str = "") -> None:
@@ -131,7 +134,7 @@ class PoisonPhoto(ImageError):
 
 
 class WorkerError(TaskError):
-    """The worker process did not bring the task to an end."""
+    """The worker process did not complete the task."""
 
 
 class WorkerCrashed(WorkerError):
@@ -190,7 +193,7 @@ class NeighbourAway(FastprocError):
 
 
 class LockLost(FastprocError):
-    """The job's lock is gone or somebody else's: the job is no longer ours."""
+    """The job's lock is gone or belongs to another worker: the job is no longer ours."""
 
 
 class ConfigError(FastprocError):
@@ -221,7 +224,7 @@ def _leaves(root: type[TaskError]) -> dict[str, type[TaskError]]:
 #: code -> class, for every code of the contract.
 BY_CODE: dict[str, type[TaskError]] = _leaves(TaskError)
 
-#: A worker that dies with one of these took a photo with it: the second time the photo is the suspect.
+#: Errors that count as a worker's death by its photo: the second one makes the photo the suspect (`core.retry`).
 DEADLY = frozenset({WorkerCrashed.code, WorkerTimeout.code, WorkerOutOfMemory.code})
 
 

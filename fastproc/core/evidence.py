@@ -1,4 +1,4 @@
-"""What is kept of a photo that took its worker with it, and for how long. Pure: the caller brings the clock."""
+"""What is kept of a photo that killed its worker, and for how long. Pure: the caller passes the time."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final
 
 from msgspec import Struct, field
 
-#: An id is the beginning of the photo's SHA-256: it says nothing of the photo's name and is safe in any path.
+#: An id is the beginning of the photo's SHA-256: it does not reveal the photo's name and is safe in any path.
 ID: Final = re.compile(r"[0-9a-f]{16}")
 ID_CHARS: Final = 16
 
 
 class Death(Struct, frozen=True, kw_only=True):
-    """How a worker ended that had a photo: in which stage, of what, its last words, and with which libraries."""
+    """How a worker with a photo ended: the stage, the cause, the end of stderr (`said`), the libraries' versions."""
 
     stage: str
     how: str
@@ -23,9 +23,9 @@ class Death(Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """All that a person needs to repeat a death. Encodes to the JSON that lies beside the photo.
+    """All that a person needs to reproduce a death. Encodes to the JSON that is stored beside the photo.
 
-    `deaths` counts this one; `code` is what the attempt ended with; `photo_kept` is false for a photo over the cap.
+    `deaths` includes this one; `code` is the attempt's final one; `photo_kept` is false for a photo over the size cap.
     """
 
     id: str
@@ -45,7 +45,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
 
 class Kept(Struct, frozen=True):
-    """A piece of evidence on a disk: its id, the bytes of all its files, and its time in seconds."""
+    """A piece of evidence on disk: its id, the bytes of all its files, and its time in seconds."""
 
     id: str
     size: int
@@ -53,7 +53,7 @@ class Kept(Struct, frozen=True):
 
 
 def superfluous(kept: Sequence[Kept], now: float, max_bytes: int, max_age_s: float) -> list[str]:
-    """Return the ids to remove: those too old, and the oldest until the rest has `max_bytes` at most."""
+    """Return the ids to remove: those that are too old, and the oldest until the rest fits in `max_bytes`."""
     newest_first = sorted(kept, key=lambda each: each.at, reverse=True)
     gone, total = [], 0
     for each in newest_first:

@@ -1,11 +1,12 @@
 """The worker pool as a table: facts come in, orders go out. No process, no signal, no clock.
 
-Rule 1: everything that decides about workers lives here; `supervisor.pool` only obeys.
-Rule 2: a fact comes in through one method each; `tick(now)` is the only source of time; `due()` says when it is needed.
-Rule 3: a death while STARTING, or of an idle worker that is hardly older than its boot, is charged to the deployment:
-        back off, then halt. A death while BUSY is charged to the task, never to the fleet: a poison photo must not
-        stop the service.
-Rule 4: a worker that is told to die stays where it is in the table until its process is seen to have ended.
+Rule 1: every decision about workers is made here; `supervisor.workers.pool` only obeys.
+Rule 2: each fact has one method; the caller passes the time. `tick(now)` gives the orders that depend on time alone,
+        `due()` says when it is needed next.
+Rule 3: a death while STARTING, or of an idle worker that was spawned at most `boot_s` ago, is charged to the
+        deployment: back off, then halt. A death while BUSY is charged to the task, never to the fleet: a poison photo
+        must not stop the service.
+Rule 4: a worker that was ordered to stop or die keeps its slot until its process has ended (`exited`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from msgspec import Struct
 
 
 class State(Enum):
-    """Where a slot's worker is in its life."""
+    """Where a slot's worker is in its life cycle."""
 
     STARTING = "starting"
     IDLE = "idle"
@@ -43,20 +44,20 @@ class Spawn(Struct, frozen=True):
 
 
 class Stop(Struct, frozen=True):
-    """Close the slot's channel: the worker sees the end and exits."""
+    """Close the slot's channel: the worker sees the end of it and exits."""
 
     slot: int
 
 
 class Kill(Struct, frozen=True):
-    """SIGKILL the slot's process. `why` is for the log and comes back in Lost."""
+    """SIGKILL the slot's process. `why` is for the log and is repeated in Lost."""
 
     slot: int
     why: str
 
 
 class Lost(Struct, frozen=True):
-    """The worker died holding this task."""
+    """The worker died while it held this task."""
 
     slot: int
     task: int
@@ -64,7 +65,7 @@ class Lost(Struct, frozen=True):
 
 
 class Halt(Struct, frozen=True):
-    """Workers do not survive their start: give up on the deployment."""
+    """Workers do not survive their start: give up."""
 
     why: str
 
@@ -73,13 +74,13 @@ Order = Spawn | Stop | Kill | Lost | Halt
 
 #: Why the fleet itself kills a worker.
 DEADLINE = "deadline"
-BOOT_TIMEOUT = "did not get ready in time"
+BOOT_TIMEOUT = "was not ready in time"
 WOULD_NOT_STOP = "did not stop in time"
-DRAINED = "not needed any more"
+DRAINED = "no longer needed"
 
 
 class Rules(Struct, frozen=True, kw_only=True):
-    """The fleet's numbers: seconds to get ready, seconds to stop, failed boots in a row before the halt."""
+    """The fleet's numbers: seconds to become ready, seconds to stop, failed boots in a row before the halt."""
 
     boot_s: float = 30.0
     stop_s: float = 5.0
@@ -89,7 +90,7 @@ class Rules(Struct, frozen=True, kw_only=True):
 
 
 class Slot(Struct):
-    """One worker's place: what its process is doing, since when, and with which task (0 = none)."""
+    """One worker's place: its state, its task (0 = none), and why it was ordered to die (`doomed`, "" if not)."""
 
     state: State = State.GONE
     since: float = 0.0
@@ -102,7 +103,7 @@ class Slot(Struct):
 
 
 class Fleet:
-    """`size` slots, filled by processes that somebody else starts and ends."""
+    """`size` slots for processes that the caller starts and ends."""
 
     def __init__(self, size: int, rules: Rules) -> None:
         self.slots = [Slot() for _ in range(size)]
@@ -112,7 +113,7 @@ class Fleet:
     # --- questions
 
     def idle(self) -> list[int]:
-        """Slots that can take a task, the one idle longest first."""
+        """Slots that can take a task, the longest idle one first."""
         if self.draining:
             return []
         free = [i for i, s in enumerate(self.slots) if s.state is State.IDLE and not s.doomed]
@@ -125,8 +126,8 @@ class Fleet:
     def pick(self, homes: Sequence[int]) -> tuple[int, int] | None:
         """Return (index of the waiting task, slot) to start next, or None. `homes`: their home slots, oldest first.
 
-        A task goes home when it can; else the oldest one moves to the slot that is idle longest, so that no worker
-        waits while there is work.
+        A task goes to its home slot when that is idle; else the oldest task moves to the slot that is idle longest, so
+        that no worker waits while there is work.
         """
         idle = self.idle()
         if not idle or not homes:
@@ -137,7 +138,7 @@ class Fleet:
         return 0, idle[0]
 
     def home(self, lent: Sequence[int]) -> int:
-        """Return the slot that should host a new task; `lent` counts the tasks that each slot hosts now."""
+        """Return the home slot of a new task; `lent` counts the tasks that each slot has now."""
         alive = (State.IDLE, State.BUSY)
         return min(range(len(self.slots)), key=lambda i: (lent[i], self.slots[i].state not in alive, i))
 
@@ -159,17 +160,17 @@ class Fleet:
         slot.task, slot.deadline, slot.failed_boots = task, deadline, 0
 
     def allow(self, i: int, seconds: float) -> None:
-        """The task may take so long, from its assignment."""
+        """The task may take `seconds` from its assignment."""
         self.slots[i].deadline = self.slots[i].since + seconds
 
     def finished(self, i: int, now: float, *, spent: bool = False) -> list[Order]:
-        """The worker has answered its task, well or not. A `spent` one is to make room for another."""
+        """The worker has answered its task, with success or failure. A `spent` worker is replaced."""
         slot = self._go(i, "finished", now)
         slot.task = 0
         return self._retire(i, now) if self.draining or spent else []
 
     def condemn(self, i: int, why: str) -> list[Order]:
-        """The worker must die: it broke the protocol, or nobody wants its task any more."""
+        """The worker must die: it broke the protocol, or its task was cancelled."""
         slot = self.slots[i]
         if slot.state is State.GONE or slot.doomed:
             return []
@@ -177,7 +178,7 @@ class Fleet:
         return [Kill(i, why)]
 
     def exited(self, i: int, how: str, now: float) -> list[Order]:
-        """The worker's process has ended; `how` is used where nobody here had condemned it."""
+        """The worker's process has ended; `how` is the reason unless the fleet had condemned it."""
         slot = self.slots[i]
         task, why, was = slot.task, slot.doomed or how, slot.state
         self._go(i, "exited", now)
@@ -194,7 +195,7 @@ class Fleet:
         return []
 
     def tick(self, now: float) -> list[Order]:
-        """Return what time asks for: spawn the missing, kill the overdue."""
+        """Return the orders that are due: spawn missing workers, kill overdue ones."""
         orders: list[Order] = []
         for i, slot in enumerate(self.slots):
             at = self._due(slot)

@@ -1,4 +1,4 @@
-"""The token bucket that limits how many jobs start. Pure: the caller brings the clock."""
+"""The token bucket that limits how many jobs start. Pure: the caller passes the time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 class TokenBucket:
     """Admit `max` starts at once and `max` per `duration_s` in the long run.
 
-    Units: `now` is seconds on a monotonic clock that never matters but by its differences.
+    Units: `now` is seconds on a monotonic clock; only differences matter.
     Source: RFC 2697 section 3, one rate and one colour, refilled lazily.
     """
 
@@ -19,9 +19,9 @@ class TokenBucket:
         self._at = now
 
     def take(self, now: float) -> float:
-        """Take one token and return 0.0, or take none and return the seconds until one is there."""
+        """Take one token and return 0.0, or take none and return the seconds until one is available."""
         self._refill(now)
-        # A wait that was slept to the end must not miss by rounding: 1e-9 of a token is no rate.
+        # A caller that waited as told must not fail by a rounding error; 1e-9 of a token changes no rate.
         if self._tokens >= 1.0 - 1e-9:
             self._tokens = max(0.0, self._tokens - 1.0)
             return 0.0

@@ -1,8 +1,8 @@
 """The nouns that two rooms or more share: job, options, header, rendition, report.
 
 Rule 1: frozen values; a method computes a view of the value and nothing else.
-Rule 2: sizes in bytes end in `_bytes` or are called `size`; sides in pixels end in `_px` or are `width`/`height`
-        as displayed; `*_at_ms` is wall clock.
+Rule 2: sizes in bytes end in `_bytes` or are called `size`; sides in pixels end in `_px` or are `width`/`height`,
+        as displayed (in a Header: as stored); times in `_ms` are durations, but `timestamp_ms` is wall clock.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-#: A JSON value: what facts are made of. (msgspec has no recursive aliases, so it cannot be said more exactly.)
+#: A JSON value: what facts are made of. (msgspec has no recursive aliases, so the type cannot be more exact.)
 Json = Any
 
-#: How much of its jail a worker must have: all that it cannot do without, what there is, none.
+#: How much of its jail a worker must have: every part that is required, whatever is available, none.
 Sandbox = Literal["enforce", "best-effort", "off"]
 
 
@@ -35,7 +35,7 @@ class Keep(Struct, frozen=True, kw_only=True):
 
 
 class Fault(Struct, frozen=True):
-    """Why a job that was taken cannot be run at all; `reason` is its `failedReason`, word by word."""
+    """Why a job that was taken cannot be run at all; `reason` is the exact text of its `failedReason`."""
 
     code: str
     reason: str
@@ -44,9 +44,9 @@ class Fault(Struct, frozen=True):
 class Job(Struct, frozen=True, kw_only=True):
     """One job of the queue, as taken: which photo, and the queue's rules for the job.
 
-    `token` is its lock's; `attempt` is 1-based; `deaths` counts earlier attempts that ended with their worker's death;
+    `token` is its lock's; `attempt` is 1-based; `deaths` counts earlier attempts that ended with a worker's death;
     `trace` holds the stack entries of earlier attempts, oldest first, of which `trace_limit` are kept; `retry_first`
-    puts a job that is retried at once at the head of the queue. A job with a `fault` must be failed, not run; its
+    puts a job that is retried immediately at the head of the queue. A job with a `fault` must be failed, not run; its
     photo may be unknown ("").
     """
 
@@ -72,9 +72,9 @@ class Job(Struct, frozen=True, kw_only=True):
     fault: Fault | None = None
 
 
-#: What becomes of files that are not whole: all fail; those that end early pass with what there is; damaged ones too.
+#: How files that are not whole are treated: all fail; files that end early pass, as far as they go; damaged files too.
 Integrity = Literal["strict", "truncated", "lenient"]
-#: What renditions are written as.
+#: File formats of renditions.
 Format = Literal["jpeg", "webp", "avif"]
 
 
@@ -88,7 +88,7 @@ class ThumbnailSpec(Struct, frozen=True):
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What a photo may ask of a worker, judged from its header. Defaults and meanings: README, environment."""
+    """What a photo may cost a worker, judged from its header. Defaults and meanings: docs/configuration.md."""
 
     formats: tuple[str, ...] = ("jpeg", "png", "webp", "heic", "avif")
     min_side_px: int = 100
@@ -103,7 +103,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What the pipeline makes of a photo. The same for every job of a service; given to a worker when it starts."""
+    """What the pipeline makes from a photo. The same for every job of a service; given to a worker when it starts."""
 
     stages: tuple[str, ...] = (
         "validation",
@@ -134,9 +134,9 @@ class Options(Struct, frozen=True, kw_only=True):
 class Header(Struct, frozen=True, kw_only=True):
     """What the gate read from a file's header, before any decoding.
 
-    `width` and `height` are as stored, not as displayed; `decoded_bytes` estimates what a decoder will hold; `whole`
-    is False where the container says that the file is cut short; `gain_map` tells of a second picture that says how
-    much brighter the first may be shown (UltraHDR, ISO 21496-1, Apple's).
+    `width` and `height` are as stored, not as displayed; `decoded_bytes` estimates the memory of the decoder; `whole`
+    is False where the container shows that the file is cut short; `gain_map` is True if there is a second picture
+    with the brightness of the first on HDR screens (UltraHDR, ISO 21496-1, Apple's).
     """
 
     format: str
@@ -151,7 +151,7 @@ class Header(Struct, frozen=True, kw_only=True):
 
 
 class Rendition(Struct, frozen=True, kw_only=True):
-    """A picture that a stage made: where its bytes lie in the output blob, and what they are."""
+    """A picture that a stage made: where its bytes are in the output blob, and what they are."""
 
     stage: str
     name: str
@@ -163,7 +163,7 @@ class Rendition(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """What a worker found and made: facts by stage, renditions, and what it cost.
+    """What a worker found and made: facts by stage, renditions, and their cost.
 
     `timings_ms` is wall time by stage; `cpu_ms` is the process time of the whole task; `decodes` counts how often
     pixels were decoded from the source; `warnings` are findings that did not fail the photo.
@@ -182,7 +182,7 @@ class Report(Struct, frozen=True, kw_only=True):
 
 
 class Stored(Struct, frozen=True, kw_only=True):
-    """A rendition that lies in the object store."""
+    """A rendition that is in the object store."""
 
     rendition: Rendition
     key: str
@@ -190,7 +190,7 @@ class Stored(Struct, frozen=True, kw_only=True):
 
 
 class Retry(Struct, frozen=True):
-    """Try again after `delay_ms`; 0 means at once."""
+    """Try again after `delay_ms`; 0 means immediately."""
 
     delay_ms: int
 
@@ -205,7 +205,7 @@ Decision = Retry | GiveUp
 
 
 class Completed(Struct, frozen=True):
-    """How a job's attempt ended: well, with the return value as JSON text."""
+    """How a job's attempt ended: with success, and the return value as JSON text."""
 
     return_value: str
 

@@ -1,6 +1,6 @@
 """Every string that the outside world sees: object keys, event types, progress marks, reasons.
 
-Contract: design.md, Objects, Events, Job. Redis key names are BullMQ's and live in `bullmq.protocol`.
+Contract: docs/contract.md, Objects, Events, Job. Redis key names are BullMQ's and are in `bullmq.protocol`.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ PROCESSED_PERCENT: Final = 90
 RECORDED_PERCENT: Final = 95
 DONE_PERCENT: Final = 100
 
-#: Progress percentages of the contract, by stage. A pipeline with other stages spreads evenly (stage_percent).
+#: Progress percentages of the contract, by stage. Other stages are spread evenly (stage_percent).
 STAGE_PERCENT: Final = {"validation": 35, "metadata": 45, "thumbnails": 75, "optimization": 90}
 
 _SUFFIXES: Final = {"image/jpeg": "jpg", "image/webp": "webp", "image/avif": "avif", "image/png": "png"}
 
 
 def stage_percent(stages: tuple[str, ...], stage: str) -> int:
-    """Return the progress after `stage`: the contract's mark, or an even share of 25..90 for a stage of one's own.
+    """Return the progress after `stage`: the contract's mark, or an even share of 25..90 for any other stage.
 
-    Never falls from stage to stage, whatever the order.
+    It never decreases from stage to stage, whatever their order.
     """
     done = stages.index(stage) + 1
     marks = [STAGE_PERCENT[name] for name in stages[:done] if name in STAGE_PERCENT]
@@ -49,13 +49,13 @@ def stage_percent(stages: tuple[str, ...], stage: str) -> int:
 
 
 def is_news(stages: tuple[str, ...], stage: str) -> bool:
-    """Return whether the end of `stage` moves the progress: stages behind the last of the contract do not."""
+    """Return whether the end of `stage` raises the progress: stages after the contract's last one do not."""
     at = stages.index(stage)
     return at == 0 or stage_percent(stages, stage) > stage_percent(stages, stages[at - 1])
 
 
 def suffix(rendition: Rendition) -> str:
-    """Return the file name's ending for the rendition, without the dot."""
+    """Return the file name suffix for the rendition, without the dot."""
     return _SUFFIXES.get(rendition.content_type, "bin")
 
 
@@ -70,7 +70,7 @@ def object_key(rendition: Rendition, photo_id: str, timestamp_ms: int) -> str:
 
 
 def event_id(job_id: str, type_: str, attempt: int, mark: int | None = None) -> str:
-    """Return an id that is the same whenever the same thing is said again, so that a listener can drop doubles.
+    """Return an id that is the same when the same event is sent again, so that a listener can drop duplicates.
 
     A completed event has no attempt in it: the job completes once. `mark` is the percentage of a progress event.
     """

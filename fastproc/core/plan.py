@@ -1,8 +1,8 @@
-"""Decide what to make of a photo: sizes, the decoder's reduction, whether to optimise. Geometry only, no pixels.
+"""Decide what to make from a photo: sizes, the decoder's reduction, whether to optimise. Geometry only, no pixels.
 
 Rule 1: sizes are as displayed (orientation applied); a thumbnail fits its square, keeps the aspect ratio, is never
         enlarged and never thinner than one pixel.
-Rule 2: the decoder reduces as far as it can without falling below the largest thumbnail; the rest is resampled.
+Rule 2: the decoder reduces as far as it can and still gives the largest thumbnail's size; the rest is resampled.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from fastproc.core.model import Format, Header, Options
 
 #: What a JPEG decoder can divide by while it decodes (libjpeg scales 8x8 blocks to 4x4, 2x2, 1x1).
 JPEG_REDUCTIONS: Final = (8, 4, 2)
-#: Pixels of the shorter side that a reduced decode leaves at least: less than a sixteenth of a pixel is lost a row.
+#: Least pixels of the shorter side after a reduced decode: rounding then shifts a row by less than 1/16 of a pixel.
 THINNEST_PX: Final = 16
 
-#: Seconds that any task may take, and that each megapixel adds. The slowest thing that can be asked for, an optimised
-#: copy in AVIF, takes 0.29 s a megapixel on an idle core, a decode 0.03 s; hosts may be slow, or have much else to do.
+#: Seconds that any task may take, and that each megapixel adds. The slowest output, an optimised copy in AVIF, takes
+#: 0.29 s a megapixel on an idle core, a decode 0.03 s; hosts may be slow or busy.
 BASE_S: Final = 30.0
 S_PER_MEGAPIXEL: Final = 2.0
 
@@ -35,9 +35,9 @@ class Target(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What to make of one photo of `width` x `height` pixels, as displayed.
+    """What to make from one photo of `width` x `height` pixels, as displayed.
 
-    `thumbnails` are in the order of the options; `optimized` is None where the source is small enough as it is.
+    `thumbnails` are in the order of the options; `optimized` is None where the source is small enough already.
     """
 
     width: int
@@ -63,10 +63,10 @@ def fit(width: int, height: int, side_px: int) -> tuple[int, int]:
 
 
 def reduction(header: Header, side_px: int) -> int:
-    """Return what the decoder should divide both sides by, to be left with at least `side_px` on the longer side.
+    """Return the divisor of both sides for the decoder that leaves at least `side_px` on the longer side.
 
-    What remains of a side is rounded down by some decoders: a thin picture would lose whole rows, so its shorter side
-    stays at THINNEST_PX or more. Only JPEG decoders can reduce.
+    Some decoders round the quotient down: a thin picture would lose whole rows, so its shorter side stays at
+    THINNEST_PX or more. Only JPEG decoders can reduce.
     Cost: tuning.md "shrink-on-load".
     """
     if header.format != "jpeg":
@@ -91,6 +91,6 @@ def make_plan(options: Options, width: int, height: int, source_bytes: int) -> P
     )
 
 
-def allowance_s(pixels: int, most_s: float) -> float:
-    """Return how long a task over a photo of so many pixels may take, in seconds; 0 pixels: not known yet."""
-    return min(most_s, BASE_S + S_PER_MEGAPIXEL * max(0, pixels) / 1e6)
+def allowance_s(pixels: int, limit_s: float) -> float:
+    """Return the seconds that a task over a photo of so many pixels (0: not known yet) may take, at most `limit_s`."""
+    return min(limit_s, BASE_S + S_PER_MEGAPIXEL * max(0, pixels) / 1e6)

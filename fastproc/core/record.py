@@ -1,6 +1,6 @@
-"""What is said of a job to the outside: return value, row, event data, user metadata, log and stack lines.
+"""What others read about a job: return value, row, event data, user metadata, stack lines.
 
-Contract: design.md, Job, Objects, Database, Events. Values only: encoding and sending are somebody else's.
+Contract: docs/contract.md, Job, Objects, Row, Events. Values only: the callers encode and send them.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any, Final
 from fastproc.core.errors import BY_CODE
 from fastproc.core.model import Job, Json, Rendition, Report, Stored
 
-#: Facts of these stages have places of their own; those of any other stage go into the metadata under its name.
+#: Facts of these stages have their own fields; those of any other stage go into the metadata under its name.
 _PLACED: Final = frozenset({"validation", "metadata", "thumbnails", "optimization"})
 
-#: Bytes that a failedReason, a row's error and an event's message may have.
+#: Longest failedReason, error of a row, message of an event.
 MAX_REASON_CHARS: Final = 2000
 
 
@@ -46,7 +46,7 @@ def thumbnails(stored: Sequence[Stored]) -> list[dict[str, Json]]:
 
 
 def optimization(report: Report, stored: Sequence[Stored]) -> dict[str, Json] | None:
-    """The facts of the optimisation with the copy's key and url, or None where the pipeline has no such stage."""
+    """The facts of the optimisation with the copy's key and URL, or None where the pipeline has no such stage."""
     facts = report.facts.get("optimization")
     if facts is None:
         return None
@@ -56,7 +56,7 @@ def optimization(report: Report, stored: Sequence[Stored]) -> dict[str, Json] | 
 
 
 def upload_metadata(job: Job, report: Report, rendition: Rendition) -> dict[str, str]:
-    """The user metadata of a rendition's object, without the `x-amz-meta-` prefix. Source: design.md, Objects."""
+    """The user metadata of a rendition's object, without `x-amz-meta-`. Source: docs/contract.md, Objects."""
     if rendition.stage == "optimization":
         facts = report.facts.get("optimization", {})
         return {
@@ -96,7 +96,7 @@ def return_value(job: Job, report: Report, stored: Sequence[Stored], duration_ms
 
 
 def event_data(job: Job, **more: Json) -> dict[str, Json]:
-    """What every event says of its job, and what this one adds."""
+    """The fields that every event has, and those of this one."""
     about: dict[str, Any] = {
         "photoId": job.photo_id,
         "jobId": job.id,
@@ -107,7 +107,7 @@ def event_data(job: Job, **more: Json) -> dict[str, Json]:
 
 
 def completed_data(job: Job, report: Report, stored: Sequence[Stored], duration_ms: int) -> dict[str, Json]:
-    """The data of a completed event; `duration_ms` counts from the job's adding."""
+    """The data of a completed event; `duration_ms` counts from when the job was added."""
     return event_data(
         job,
         thumbnails=thumbnails(stored),

@@ -1,8 +1,9 @@
-"""Whether and when a failed attempt is tried again. Pure: the caller brings the dice.
+"""Whether and when a failed attempt is tried again. Pure: the caller passes the random number.
 
-Rule 1: the job's own `attempts` and `backoff` count; ours are used only where the job names none.
-Rule 2: an error that says it is not retryable ends the job at once.
-Rule 3: a photo that took its worker with it twice is the suspect: it ends as POISON_PHOTO, whatever is left.
+Rule 1: the job's own `attempts` and `backoff` decide; a job without a backoff is retried immediately. (Where it names
+        no attempts, `bullmq.decode` has set WORKER_MAX_RETRIES.)
+Rule 2: an error that is not retryable is not retried, whatever attempts are left.
+Rule 3: a photo that killed its worker twice is the suspect: it ends as POISON_PHOTO, whatever attempts are left.
 Source: BullMQ src/classes/job.ts shouldRetryJob, src/classes/backoffs.ts.
 """
 
@@ -14,22 +15,22 @@ from typing import Final
 from fastproc.core.errors import DEADLY, PoisonPhoto, TaskError
 from fastproc.core.model import Backoff, Decision, GiveUp, Job, Retry
 
-#: Deaths of a worker by one photo after which it is not tried again. Source: design.md, Errors.
+#: Worker deaths by one photo after which it is not tried again. Source: docs/contract.md, Errors.
 POISON_DEATHS: Final = 2
 
-#: Longest delay that BullMQ's score arithmetic carries exactly (2^53 / 4096 ms), far beyond any use.
+#: Longest delay, 35 years: far beyond any use, and no arithmetic on it overflows.
 MAX_DELAY_MS: Final = 2**40
 
 
 def backoff_ms(backoff: Backoff, attempt: int, dice: float) -> int:
     """Return the ms to wait after failed attempt number `attempt` (1-based); `dice` is uniform in [0, 1).
 
-    An unknown kind waits its fixed delay: Node would throw inside its failure handling and let the job stall.
+    An unknown kind waits the plain delay: Node would throw while it handles the failure, and the job would stall.
     """
     delay = backoff.delay_ms
     if not math.isfinite(delay) or delay <= 0:
         return 0
-    delay = min(delay, MAX_DELAY_MS)  # What a producer wrote must not overflow below.
+    delay = min(delay, MAX_DELAY_MS)  # A producer's number must not overflow below.
     if backoff.kind == "exponential":
         delay *= 2.0 ** min(attempt - 1, 60)
     if backoff.jitter > 0:
@@ -38,15 +39,15 @@ def backoff_ms(backoff: Backoff, attempt: int, dice: float) -> int:
     return min(round(delay), MAX_DELAY_MS)
 
 
-def verdict(job: Job, error: TaskError) -> TaskError:
-    """Return the error that the attempt ends with: `error`, or POISON_PHOTO when the photo killed once too often."""
+def final_error(job: Job, error: TaskError) -> TaskError:
+    """Return the error that the attempt ends with: `error`, or POISON_PHOTO by rule 3."""
     if error.code in DEADLY and job.deaths + 1 >= POISON_DEATHS:
         return PoisonPhoto(f"the photo ended its worker {job.deaths + 1} times, at last with {error.reason}")
     return error
 
 
 def decide(job: Job, error: TaskError, dice: float) -> Decision:
-    """Return Retry with its delay, or GiveUp. Call it with the error that `verdict` returned."""
+    """Return Retry with its delay, or GiveUp. Call it with the error that `final_error` returned."""
     if not error.retryable:
         return GiveUp("not retryable")
     if job.backoff is not None and job.backoff.delay_ms == -1:

@@ -1,9 +1,10 @@
-"""Shared memory: making, sealing, lending, recycling. What the bytes mean is somebody else's matter.
+"""Shared memory: created, sealed, lent, recycled. This file does not know what the bytes mean.
 
-Rule 1: a blob is a memfd that cannot shrink or grow: who truncates a mapping kills its reader with SIGBUS.
-Rule 2: a source blob is writable through the supervisor's mapping alone (F_SEAL_FUTURE_WRITE, set after it mapped).
-Rule 3: a blob belongs to one worker slot for good: a worker sees only photos that were given to its slot.
+Rule 1: a blob is a memfd that cannot shrink or grow: a reader of a truncated mapping is killed by SIGBUS.
+Rule 2: only the supervisor's mapping can write to a source blob (F_SEAL_FUTURE_WRITE, set after it was mapped).
+Rule 3: a blob belongs to one worker slot until it is closed: a worker sees only photos that its slot was given.
 Rule 4: blobs are recycled: staging 3 MB costs 0.09 ms in a used blob and 3.9 ms in a fresh one (tuning.md, "lanes").
+        Only the blob of a giant photo is replaced (RECYCLE_BYTES).
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from fastproc.ipc.messages import OUTPUT_LANE
 F_SEAL_FUTURE_WRITE = 0x10
 _FIXED_SIZE = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 
-#: A blob that held more than this is replaced after use, so that one giant photo does not keep its memory for ever.
+#: A blob that held more than this is replaced after use, so that one giant photo does not keep its memory without end.
 RECYCLE_BYTES = 16 << 20
 
 
 class Blob:
-    """One memfd with the supervisor's mapping. Untouched pages cost nothing, so the capacity may be generous."""
+    """One memfd with the supervisor's mapping. Untouched pages take no memory, so the capacity may be large."""
 
     def __init__(self, name: str, capacity: int, *, source: bool) -> None:
-        """`source`: written here and read by the worker; else the other way round. Raises OSError."""
+        """A `source` is written here and read by the worker; an output the reverse. Raises OSError."""
         self.fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(self.fd, capacity)
         access = mmap.PROT_READ | mmap.PROT_WRITE if source else mmap.PROT_READ
@@ -37,14 +38,14 @@ class Blob:
         self.view = memoryview(self._map)
 
     def close(self) -> None:
-        """Unmap and close; the memory is free when the worker has let go too. BufferError while the view is used."""
+        """Unmap, close; the memory is free once the worker unmaps it too. Raises BufferError if the view is used."""
         self.view.release()
         self._map.close()
         os.close(self.fd)
 
 
 class Lane:
-    """A blob's place in a slot: `number` is what messages call it, `fresh` that the worker has no mapping of it yet."""
+    """A blob's place in a slot: `number` is its name in messages; it is `fresh` until the worker has been sent it."""
 
     def __init__(self, number: int, blob: Blob) -> None:
         self.number = number
@@ -53,7 +54,7 @@ class Lane:
 
 
 class SlotLanes:
-    """The lanes of one worker slot: one for the output, and sources as they are needed, recycled."""
+    """The lanes of one worker slot: one for the output, and as many recycled ones for sources as are needed."""
 
     def __init__(self, slot: int, *, source_bytes: int, output_bytes: int) -> None:
         """Capacities in bytes, for each blob."""
@@ -64,7 +65,7 @@ class SlotLanes:
         self._lent: list[Lane] = []
 
     def lend(self) -> Lane:
-        """Return a free source lane, the one used last: its pages are warm. Raises OSError."""
+        """Return a free source lane, the most recently used one: its pages are warm. Raises OSError."""
         lane = self._free.pop() if self._free else Lane(len(self._lent) + 1, self._source_blob())
         self._lent.append(lane)
         return lane
@@ -75,7 +76,7 @@ class SlotLanes:
         return len(self._lent)
 
     def take_back(self, lane: Lane, used_bytes: int) -> None:
-        """Recycle the lane; one that held a giant gets a new blob."""
+        """Recycle the lane; one that held a giant gets a new blob. Raises OSError."""
         self._lent.remove(lane)
         if used_bytes > RECYCLE_BYTES:
             lane.blob.close()
@@ -83,20 +84,20 @@ class SlotLanes:
         self._free.append(lane)
 
     def renew_output(self, used_bytes: int) -> None:
-        """Replace the output blob where it held a giant."""
+        """Replace the output blob if it held a giant. Raises OSError."""
         if used_bytes > RECYCLE_BYTES:
             self.output.blob.close()
             self.output.blob, self.output.fresh = self._output_blob(), True
 
     def deliver(self, lane: Lane) -> list[Lane]:
-        """Return the lanes whose descriptors must go with a task in `lane`, and count them as known from now on."""
+        """Return the lanes whose descriptors must be sent with a task in `lane`, and mark them as not fresh."""
         fresh = [each for each in (self.output, lane) if each.fresh]
         for each in fresh:
             each.fresh = False
         return fresh
 
     def forget_worker(self) -> None:
-        """A new process has no mappings: everything is fresh to it."""
+        """Mark every lane as fresh: a new process has no mappings."""
         for lane in (self.output, *self._free, *self._lent):
             lane.fresh = True
 
@@ -120,13 +121,13 @@ class Lanes:
         self._maps: dict[int, mmap.mmap] = {}
 
     def accept(self, fresh: Sequence[int], fds: Sequence[int]) -> None:
-        """Map descriptors under their lane numbers and close them. OSError, or ValueError if they do not match."""
+        """Map descriptors by lane number and close them. Raises OSError; ValueError if their numbers differ."""
         try:
             if len(fresh) != len(fds):
                 raise ValueError(f"{len(fds)} descriptors for {len(fresh)} lanes")
             for number, fd in zip(fresh, fds, strict=True):
                 access = mmap.PROT_READ | (mmap.PROT_WRITE if number == OUTPUT_LANE else 0)
-                # Not fstat: C libraries make it a call with a path, which is closed to a worker.
+                # Not fstat: C libraries make it a call with a path, which the jail refuses.
                 self._maps[number] = mmap.mmap(fd, os.lseek(fd, 0, os.SEEK_END), mmap.MAP_SHARED, access)
         finally:
             for fd in fds:

@@ -1,8 +1,8 @@
-"""One packet in, one packet out, descriptors, end: the two faces of a worker's socket.
+"""Sends and receives one packet at a time, with descriptors: the two ends of a worker's socket.
 
-Rule 1: AF_UNIX SOCK_SEQPACKET: the kernel keeps packets whole and shows the other side's death as the end.
-Rule 2: the worker's face blocks and uses recvmsg and sendmsg alone, which is all that its jail leaves.
-Rule 3: the supervisor's face trusts nothing: a packet too long, not decodable, or with descriptors is a ProtocolError.
+Rule 1: AF_UNIX SOCK_SEQPACKET: the kernel keeps packets whole and reports the other side's death as end of file.
+Rule 2: the worker's end blocks and uses only recvmsg and sendmsg, which are all that its jail allows.
+Rule 3: the supervisor's end trusts nothing: a packet too long, not decodable, or with descriptors is a ProtocolError.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from fastproc.ipc.messages import (
     encode,
 )
 
-#: Descriptors in one packet at most: an output lane and a few source lanes. Linux itself allows 253.
+#: Most descriptors in one packet: an output lane and a few source lanes. Linux itself allows 253.
 MAX_DESCRIPTORS = 8
 
 
 class ProtocolError(Exception):
-    """The other side sent something that no sound worker sends."""
+    """The other side sent something that no healthy worker sends."""
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """Return the two ends, supervisor's first. Neither is inherited unless asked for."""
+    """Return the two ends, supervisor's first. Neither is inherited by a child process by default."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     # A message must fit into the buffers whole; the system's default is 208 KiB, but it can be set lower.
     for end in (ours, theirs):
@@ -62,7 +62,7 @@ class WorkerChannel:
 
 
 class SupervisorChannel:
-    """The supervisor's end of one worker: calls back from the running event loop."""
+    """The supervisor's end of one worker: calls callbacks from the running event loop."""
 
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)
@@ -70,7 +70,7 @@ class SupervisorChannel:
         self._closed = False
 
     def listen(self, on_message: Callable[[FromWorker], None], on_end: Callable[[str], None]) -> None:
-        """Call `on_message` for each message, then `on_end` once: with "" at the end, or with what was wrong."""
+        """Call `on_message` for each message, then `on_end` once: with "" at end of file, or with what was wrong."""
         self._on_message, self._on_end = on_message, on_end
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._readable)
 
@@ -80,12 +80,12 @@ class SupervisorChannel:
         self._socket.sendmsg([encode(task)], rights)
 
     def drain(self) -> None:
-        """Read what a dead worker has left behind. Call it before `close`, so that its last word counts."""
+        """Read what a dead worker sent before it died. Call it before `close`, so that no last message is lost."""
         while not self._closed and self._readable():
             pass
 
     def close(self) -> None:
-        """Close without a further call back: a living worker sees the end. Idempotent."""
+        """Close without further callbacks: a live worker sees end of file. Idempotent."""
         if not self._closed:
             self._closed = True
             asyncio.get_running_loop().remove_reader(self._socket.fileno())
@@ -109,10 +109,10 @@ class SupervisorChannel:
         try:
             packet, _, flags, _ = self._socket.recvmsg(MAX_MESSAGE_BYTES)
         except ConnectionResetError:
-            # It died before it had read its task: an end like any other, and how the process ended says more.
+            # It died before it read its task: an end like any other; the process's exit status says more.
             return None
         if flags & socket.MSG_CTRUNC:
-            # No room was given for descriptors, so the kernel has closed what came.
+            # There was no buffer for descriptors, so the kernel has closed them.
             raise ProtocolError("it sent descriptors")
         if flags & socket.MSG_TRUNC:
             raise ProtocolError(f"it sent a message over {MAX_MESSAGE_BYTES} bytes")

@@ -9,18 +9,18 @@ import msgspec
 
 from fastproc.ipc.messages import Settings
 
-#: All that a worker's environment holds: nothing of ours, only what must be said before the process begins.
+#: A worker's whole environment: none of our settings, only what must be set before the process starts.
 ENVIRONMENT: Final = {
-    # One process a core: libvips must not start threads of its own (tuning.md, "libvips threads").
+    # One process a core: libvips must compute in one thread (tuning.md, "libvips threads").
     "VIPS_CONCURRENCY": "1",
-    # glibc gives each thread an arena of its own, which for a worker is memory never used again.
+    # glibc gives each thread an arena of its own, which in a worker is memory that is never used again.
     "MALLOC_ARENA_MAX": "2",
     "LC_ALL": "C.UTF-8",
 }
 
 
 def command(fd: int, settings: Settings) -> list[str]:
-    """Return the argv of a worker that talks on descriptor `fd`.
+    """Return the argv of a worker whose channel is descriptor `fd`.
 
     -I: no user site, no current directory on the path, no PYTHON* variables: a worker imports what is installed.
     """

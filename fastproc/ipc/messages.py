@@ -1,8 +1,8 @@
 """The five messages between supervisor and worker, and their coders.
 
-Rule 1: a message is data; photo bytes never ride in it, exceptions never cross.
+Rule 1: a message is data; it never contains photo bytes or exceptions.
 Rule 2: there is no Stop (close the channel), no Ping (death is EOF), no Cancel (kill the worker).
-Rule 3: a channel never outlives its worker, so a late answer is never taken for the next one.
+Rule 3: a channel never outlives its worker, so a late answer is never taken for the answer of the next worker.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from msgspec import Struct
 
 from fastproc.core.model import Options, Report, Sandbox
 
-#: The largest message, in bytes. Linux' default socket buffer takes 208 KiB; a report is bounded far below.
+#: The largest message, in bytes. Linux's default socket buffer takes 208 KiB; a worker drops facts from a report that
+#: would be larger (`pipeline.bounded`).
 MAX_MESSAGE_BYTES: Final = 160 << 10
 
 #: The lane of the worker's output blob; sources are lanes 1, 2, ...
 OUTPUT_LANE: Final = 0
 
-#: What progress and failures call the step that comes before all stages: the judgement of the header.
+#: The name in progress and failures of the step before all stages: the check of the header.
 GATE: Final = "gate"
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What a worker is told once, on its command line (JSON): it has no environment to read.
+    """What a worker gets once, on its command line (JSON): its environment has nothing but constants.
 
-    `memory_bytes` is what it may allocate, the interpreter and all buffers of a photo together.
+    `memory_bytes` is the most that it may allocate, for the interpreter and all buffers of a photo.
     """
 
     options: Options
@@ -36,10 +37,10 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class Task(Struct, frozen=True, kw_only=True, tag="task"):
-    """Process the photo that lies in `lane`, `size` bytes from its start.
+    """Process the photo in the first `size` bytes of `lane`.
 
-    `fresh` names the lanes whose descriptors ride along, in their order; a fresh lane replaces the mapping that
-    the worker had under that number. Receiving a task is the permission to overwrite the output lane.
+    `fresh` names the lanes whose descriptors come with the message, in the same order; a fresh lane replaces the
+    worker's mapping of that number. A worker that receives a task may overwrite the output lane.
     """
 
     lane: int
@@ -49,9 +50,9 @@ class Task(Struct, frozen=True, kw_only=True, tag="task"):
 
 
 class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
-    """The worker has warmed up and waits for its first task. `encoders`: purpose to encoder, for people.
+    """The worker has warmed up and waits for its first task. `encoders`: purpose to encoder, for the log.
 
-    `sandbox` says which parts of the jail are in force, `unprotected` which are not and why.
+    `sandbox` names the parts of the jail that are in force, `unprotected` those that are not, and why.
     """
 
     encoders: dict[str, str]
@@ -61,20 +62,20 @@ class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
 
 
 class Progress(Struct, frozen=True, kw_only=True, tag="progress"):
-    """The named stage is done; `gate`, which comes before all stages, tells how many pixels the header promises."""
+    """The named stage is done; for `gate`, before all stages, `pixels` is the count that the header gives."""
 
     stage: str
     pixels: int = 0
 
 
 class Done(Struct, frozen=True, kw_only=True, tag="done"):
-    """The task is done; renditions lie in the output lane until the next task."""
+    """The task is done; its renditions stay in the output lane until the next task."""
 
     report: Report
 
 
 class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
-    """The task failed with a code of `core.errors`; the worker is well and takes the next one."""
+    """The task failed with a code of `core.errors`; the worker is healthy and can take the next task."""
 
     code: str
     message: str

@@ -1,12 +1,15 @@
-"""What the outside hears while a job runs: its progress in the queue, and its events."""
+"""What the outside hears of a job: its progress in the queue, its events, and one log line at its end."""
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 
 from fastproc.core import naming, record
-from fastproc.core.model import Event, Job, Json
+from fastproc.core.model import Completed, Ended, Event, Job, Json, Retry
 from fastproc.supervisor.ports import EventSink, Queue
+
+log = logging.getLogger(__name__)
 
 
 class Announcer:
@@ -37,6 +40,21 @@ class Announcer:
     async def failed(self, job: Job, data: dict[str, Json]) -> None:
         """The attempt has failed; likewise."""
         await self._events.publish(_event(job, naming.FAILED, data))
+
+
+def log_end(job: Job, end: Completed | Ended, seconds: float) -> None:
+    """Log the attempt's end, `seconds` after it was taken: one line."""
+    about = (
+        f"job={job.id} photo={job.photo_id or '?'} attempt={job.attempt}/{job.attempts} seconds={seconds:.3f}"
+    )
+    if isinstance(end, Completed):
+        log.info("completed %s", about)
+        return
+    words = end.reason.removeprefix(f"{end.code}: ")
+    if isinstance(end.decision, Retry):
+        log.warning("retrying %s delay_ms=%d code=%s: %s", about, end.decision.delay_ms, end.code, words)
+    else:
+        log.warning("failed %s why=%r code=%s: %s", about, end.decision.why, end.code, words)
 
 
 def utc() -> str:

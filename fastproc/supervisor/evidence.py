@@ -79,7 +79,7 @@ class Quarantine:
 
 
 def _evidence(job: Job, error: TaskError, death: Death, photo: bytes) -> Evidence:
-    end = retry.verdict(job, error)
+    end = retry.final_error(job, error)
     sha256 = hashlib.sha256(photo).hexdigest()
     return Evidence(
         id=sha256[:ID_CHARS],

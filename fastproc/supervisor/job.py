@@ -33,7 +33,7 @@ from fastproc.core.errors import (
     TaskError,
 )
 from fastproc.core.model import Completed, Ended, GiveUp, Job, Json, Report, Retry, Stored
-from fastproc.supervisor.announcer import Announcer, utc
+from fastproc.supervisor.announcer import Announcer, log_end, utc
 from fastproc.supervisor.budget import ByteBudget, Share
 from fastproc.supervisor.evidence import Quarantine
 from fastproc.supervisor.locks import LockKeeper
@@ -112,7 +112,9 @@ class JobLine:
         except (asyncio.CancelledError, FleetHalted):
             await self._give_back(job, "interrupted")
             raise
-        self._say(job, end, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        self._metrics.ended(job, end, seconds)
+        log_end(job, end, seconds)
         return following
 
     async def _attempt(self, job: Job) -> Completed | Ended:
@@ -193,7 +195,7 @@ class JobLine:
         return Completed(_json(record.return_value(job, report, stored, duration_ms)))
 
     async def _failed(self, job: Job, error: TaskError) -> Ended:
-        error = retry.verdict(job, error)
+        error = retry.final_error(job, error)
         decision = retry.decide(job, error, random.random())
         return await self._ended(job, error.code, error.reason, decision)
 
@@ -225,19 +227,6 @@ class JobLine:
             delay_ms = end.decision.delay_ms
             return await queue.retry(job, delay_ms, end.reason, end.stack, fetch_next=fetch_next)
         return await queue.fail(job, end.reason, end.stack, fetch_next=fetch_next)
-
-    def _say(self, job: Job, end: Completed | Ended, seconds: float) -> None:
-        """Count the attempt's end, and log it: one line a job."""
-        self._metrics.ended(job, end, seconds)
-        about = f"job={job.id} photo={job.photo_id or '?'} attempt={job.attempt}/{job.attempts} seconds={seconds:.3f}"
-        if isinstance(end, Completed):
-            log.info("completed %s", about)
-            return
-        words = end.reason.removeprefix(f"{end.code}: ")
-        if isinstance(end.decision, Retry):
-            log.warning("retrying %s delay_ms=%d code=%s: %s", about, end.decision.delay_ms, end.code, words)
-        else:
-            log.warning("failed %s why=%r code=%s: %s", about, end.decision.why, end.code, words)
 
     async def _give_back(self, job: Job, why: str) -> None:
         try:

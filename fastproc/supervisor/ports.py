@@ -83,14 +83,18 @@ class ObjectStore(Protocol):
     """Bytes in and out of one kind of store."""
 
     async def get_into(self, bucket: str, key: str, target: memoryview, admit: Admit) -> Download:
-        """Read an object into `target` (writable bytes; its length is the limit).
+        """Read an object into `target` (writable bytes; its length is the limit). One request, no retry.
 
-        Raises: ObjectNotFound, SourceTooLarge (announced or real length over the limit), StorageUnavailable
-        (refused, cut short, timed out: everything that may pass).
+        Nothing is read ahead of `admit`, and nothing writes into `target` once this has ended or was cancelled.
+        Raises: ObjectNotFound (the store itself says so), SourceTooLarge (announced or real length over the limit),
+        StorageUnavailable (refused, cut short, too slow, changed on the way: everything that may pass).
         """
 
     async def put_all(self, bucket: str, uploads: Sequence[Upload]) -> None:
-        """Write the objects; return when every one is confirmed. Raises StorageUnavailable."""
+        """Write the objects, each with one request; return when every one is confirmed. Raises StorageUnavailable.
+
+        The first failure cancels the others. What was cancelled does not arrive later but for what the kernel took.
+        """
 
     def url(self, bucket: str, key: str) -> str:
         """The object's address for people and pages (not signed)."""

@@ -1,8 +1,8 @@
-"""Colour by numbers, without pixels' libraries: is a profile sRGB, which colour dominates, how bright is a picture.
+"""Computes facts about colour without an imaging library: is a profile sRGB, the dominant colour, the brightness.
 
-Rule 1: most photos carry an sRGB profile and converting costs time, so it is recognised. Names prove nothing ("c2" and
-        "GIMP built-in" are sRGB, "sRGB v4 appearance" is not); primaries and curve do.
-Rule 2: whatever profile cannot be read is not sRGB: the colour engine then judges it.
+Rule 1: most photos have an sRGB profile and converting takes time, so it is recognised. Names prove nothing ("c2" and
+        "GIMP built-in" are sRGB, "sRGB v4 appearance" is not); primaries and curve decide.
+Rule 2: a profile that cannot be read is not sRGB: it is left to the colour engine.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ PRIMARIES: Final = {
 }
 #: Makers round differently; the nearest other space, Rec. 709 with its own curve, differs in the curve.
 TOLERANCE: Final = 0.003
-#: The curve at half its range is 0.2140; a plain gamma of 2.2 gives 0.2176, too near to be seen in 8 bits.
+#: The curve at half its range is 0.2140; a plain gamma of 2.2 gives 0.2176, too close to be visible in 8 bits.
 CURVE_AT_HALF: Final = (0.208, 0.219)
 MAX_TAGS: Final = 100
-#: 16 steps a channel tell two colours apart (sharp's stats has as many).
+#: 16 steps a channel distinguish two colours (sharp's stats has as many).
 _STEP: Final = bytes(value >> 4 for value in range(256))
 #: Weights of Rec. 709, for the signal.
 _LUMA: Final = (0.2126, 0.7152, 0.0722)

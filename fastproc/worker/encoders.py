@@ -1,10 +1,10 @@
 """Choose how each format is written: the first of its encoders that is installed and passes a self-test here.
 
-Rule 1: a quality is one of mozjpeg's scale whatever the format, so that the same number looks the same; the tables
-        below translate it.
-Rule 2: a picture is sRGB of 8 bits, or grey, in memory or a stream; what it has of alpha is kept where the format can
-        and becomes white where not. Files carry no metadata and no profile; JPEGs are progressive, up to a size.
-Rule 3: what was chosen, and why not what stands before it, is said once, at start (`Encoders.words`).
+Rule 1: a quality is on mozjpeg's scale, whatever the format, so that the same number looks the same; the tables below
+        translate it.
+Rule 2: a picture is sRGB of 8 bits, or grey, in memory or a stream; its alpha is kept if the format has alpha, else
+        it is laid on white. Files have no metadata and no profile; JPEGs are progressive, up to a size.
+Rule 3: which encoder was chosen, and why not an earlier one, is reported once, at start (`Encoders.description`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from fastproc.worker.vips.colours import opaque
 from fastproc.worker.vips.library import Image
 from fastproc.worker.vips.strips import strips
 
-#: Up to this many pixels on the longer side jpegli must not save where the eye is distracted: so small, every pixel is
-#: looked at. At mozjpeg's bytes that is worth 4 points of SSIMULACRA2 at 150 pixels, 1 at 300, nothing at 600.
+#: Up to this many pixels on the longer side jpegli's adaptive quantisation is off: in a small picture every pixel is
+#: seen. At mozjpeg's bytes that is worth 4 points of SSIMULACRA2 at 150 pixels, 1 at 300, nothing at 600.
 SMALL_PX: Final = 400
 #: mozjpeg's quality -> jpegli's with no more bytes and no lower score, mean of the mix, by the longer side: up to
 #: SMALL_PX, up to 1000 pixels, above (bench/kernels.py; tuning.md, "jpegli quality").
@@ -33,13 +33,13 @@ _MIDDLE_PX: Final = 1000
 #: mozjpeg's quality -> the other's with the same SSIMULACRA2, mean of thumbnails of the mix (tuning.md, "equal looks").
 _WEBP: Final = ((1, 1), (40, 36), (60, 61), (75, 80), (80, 84), (85, 87), (92, 92), (100, 100))
 _AVIF: Final = ((1, 1), (40, 42), (60, 50), (75, 60), (80, 65), (85, 71), (92, 81), (100, 100))
-#: The same for grey by jpegli, which spends more on luma alone; 6 % fewer bytes than mozjpeg's at each point.
+#: The same for grey by jpegli, which spends more bytes on luma alone; 6 % fewer bytes than mozjpeg's at each point.
 _GREY: Final = ((1, 1), (60, 42), (75, 62), (80, 70), (85, 77), (92, 86), (100, 100))
-#: The largest picture that jpegli writes progressive. All its coefficients are held for that: 200 MB for one of this
-#: size, the largest that cameras make by the thousand; one of 100 megapixels would take 450 (tuning.md, "progressive up
-#: to"). mozjpeg writes all progressive.
+#: The largest picture that jpegli writes progressive. All its coefficients are held for that: 200 MB for this size, the
+#: largest of common cameras; a picture of 100 megapixels would take 450 (tuning.md, "progressive up
+#: to"). mozjpeg writes every size progressive.
 PROGRESSIVE_PIXELS: Final = 48_000_000
-#: Encoders that read a picture once from top to bottom, and take `Slices` as well.
+#: Encoders that read a picture once from top to bottom, and accept `Slices` too.
 _BY_STRIPS: Final = ("jpegli",)
 #: A self-test's mean square error at quality 90: 40 is 32 dB, a broken layout gives thousands.
 _MAX_ERROR: Final = 40.0
@@ -50,11 +50,11 @@ Encode = Callable[[Image, int], bytes]
 
 
 class Encoder(Struct, frozen=True):
-    """How one format is written here, and the words about it. `by_strips`: it takes `strips.Slices` as well."""
+    """How one format is written here, and why so (`description`). `by_strips`: it accepts `strips.Slices` too."""
 
     format: Format
     encode: Encode
-    words: str
+    description: str
     by_strips: bool = False
 
 
@@ -65,23 +65,23 @@ class Encoders:
         self._chosen: dict[Format, Encoder] = {}
 
     def encode(self, picture: Image, format: Format, quality: int) -> bytes:
-        """Return the picture as a file. Raises FileCorrupted if it is a stream that breaks."""
+        """Return the picture as a file. Raises FileCorrupted if it is a stream that fails."""
         return self.of(format).encode(picture, quality)
 
     def of(self, format: Format) -> Encoder:
-        """Raises RuntimeError where nothing here writes the format."""
+        """Raises RuntimeError if no encoder for the format works here."""
         if format not in self._chosen:
             self._chosen[format] = choose(format)
         return self._chosen[format]
 
-    def words(self, options: Options) -> dict[str, str]:
-        """Return what each purpose's pictures are written by, and why; raises RuntimeError for what cannot be."""
+    def description(self, options: Options) -> dict[str, str]:
+        """Return which encoders each purpose uses, and why. Raises RuntimeError if a format cannot be written."""
         formats = {
             "thumbnails": [options.format_of(spec) for spec in options.thumbnails],
             "optimization": [options.optimize_format],
         }
         return {
-            purpose: ", ".join(self.of(format).words for format in dict.fromkeys(wanted))
+            purpose: ", ".join(self.of(format).description for format in dict.fromkeys(wanted))
             for purpose, wanted in formats.items()
             if wanted and purpose in options.stages
         }
@@ -94,12 +94,14 @@ def choose(format: Format) -> Encoder:
         try:
             encode = make()
             _self_test(format, encode)
-        except Exception as error:  # whatever an encoder's loading or first use raises, the next one may work
+        except (
+            Exception
+        ) as error:  # whatever loading or first use of an encoder raises, the next one may work
             refused.append(f"{name}: {error}")
             continue
-        words = f"{format} by {name}" + (f" (not {'; '.join(refused)})" if refused else "")
-        return Encoder(format, encode, words, name in _BY_STRIPS)
-    raise RuntimeError(f"nothing here writes {format}: {'; '.join(refused)}")
+        description = f"{format} by {name}" + (f" (not {'; '.join(refused)})" if refused else "")
+        return Encoder(format, encode, description, name in _BY_STRIPS)
+    raise RuntimeError(f"no encoder for {format} works here: {'; '.join(refused)}")
 
 
 def jpegli_quality(quality: int, longer_px: int) -> int:
@@ -109,7 +111,7 @@ def jpegli_quality(quality: int, longer_px: int) -> int:
 
 
 def translated(quality: int, table: Sequence[tuple[int, int]]) -> int:
-    """Return the quality of another scale, between the table's points on a straight line."""
+    """Return the quality on another scale: linear between the table's points."""
     for (low, from_), (high, to) in pairwise(table):
         if quality <= high:
             return round(from_ + (to - from_) * (quality - low) / (high - low))
@@ -117,7 +119,7 @@ def translated(quality: int, table: Sequence[tuple[int, int]]) -> int:
 
 
 def _jpegli() -> Encode:
-    # Not with the imports above: an installation without it still has mozjpeg.
+    # Imported here: an installation without it still has mozjpeg.
     from fastproc.worker import jpegli
 
     encoder = jpegli.Jpegli()
@@ -127,7 +129,7 @@ def _jpegli() -> Encode:
         sides, bands = (solid.width, solid.height), solid.bands
         own = translated(quality, _GREY) if bands == 1 else jpegli_quality(quality, max(sides))
         progressive = sides[0] * sides[1] <= PROGRESSIVE_PIXELS
-        # Grey has a table of its own, made with it.
+        # The table for grey was made with it on.
         adaptive = bands == 1 or max(sides) > SMALL_PX
         return encoder.encode(sides, bands, strips(solid), own, progressive=progressive, adaptive=adaptive)
 
@@ -147,7 +149,7 @@ def _libaom() -> Encode:
 
 
 def _self_test(format: Format, encode: Encode) -> None:
-    """Raises ValueError unless small pictures, in colour and in grey, come back of their size and looking the same."""
+    """Raises ValueError unless small pictures, in colour and grey, are decoded to the same size and look."""
     for picture in (samples.ramp(), samples.ramp().extract_band(0).copy(interpretation="b-w")):
         error, progressive = samples.difference(picture, encode(picture, 90), format)
         if format == "jpeg" and not progressive:

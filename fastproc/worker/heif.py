@@ -1,7 +1,7 @@
-"""Decode HEIC (HEVC), which libvips' wheel lacks, through pi_heif. Nothing else imports pi_heif.
+"""Decodes HEIC (HEVC), which libvips' wheel cannot, with pi_heif. Nothing else imports pi_heif.
 
-Rule 1: the container's rotation and mirroring are applied by libheif; the EXIF orientation is not applied again.
-Rule 2: one decode serves every stage: HEVC is the slowest of all decoders here.
+Rule 1: libheif applies the container's rotation and mirroring; the EXIF orientation is not applied again.
+Rule 2: one decode serves every stage: HEVC is the slowest decoder here.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from fastproc.core.errors import FileCorrupted, UnsupportedFormat, WorkerOutOfMe
 from fastproc.worker.vips.library import Image
 from fastproc.worker.vips.opening import Traits, from_memory
 
-# One process a core; and of all that a container may hold only the picture is wanted.
+# One process a core; of a container's contents only the picture is needed.
 options.DECODE_THREADS = 1
 options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
 
-#: libheif says "unsupported" or "memory" of what only a damaged file asks for: box versions that nobody has defined,
-#: properties that break off, sizes beyond its own limits.
+#: libheif also says "unsupported" or "memory" about things that only a damaged file has: undefined box versions,
+#: properties that are cut short, sizes beyond its own limits.
 _DAMAGE: Final = ("data version", "could not parse", "Security limit")
-#: (colour, more than 8 bits) -> what libvips calls it.
+#: (colour, more than 8 bits) -> libvips' name.
 _SPACES: Final = {
     (True, False): "srgb",
     (True, True): "rgb16",
@@ -37,10 +37,10 @@ def version() -> str:
 
 
 class File:
-    """An encoded photo as libheif opens it. The same protocol as `vips.opening.File`: `source.EncodedPhoto`."""
+    """An encoded photo, opened by libheif. It has the Protocol `source.EncodedPhoto`, as `vips.opening.File` has."""
 
     def __init__(self, data: memoryview) -> None:
-        """Raises FileCorrupted, UnsupportedFormat."""
+        """Raises FileCorrupted, UnsupportedFormat, WorkerOutOfMemory."""
         try:
             opened = pi_heif.open_heif(bytes(data), convert_hdr_to_8bit=True)
             self._picture = opened[opened.primary_index]
@@ -61,7 +61,7 @@ class File:
         )
 
     def pixels(self, reduction: int) -> Image:
-        """Return the picture in memory, at full size: HEVC decoders cannot reduce."""
+        """Return the picture in memory, at full size: HEVC decoders cannot reduce. Raises as the constructor."""
         if self._pixels is None:
             try:
                 data = self._picture.data

@@ -1,8 +1,8 @@
 """Encode JPEG, progressive or not, with jpegli: a ctypes binding to the libjpeg-style API in pyjpegli's shared object.
 
-pyjpegli's own `encode` writes baseline files only. Its extension module exports all of jpegli, so the few calls that
-a progressive file takes are made directly. The layout of `jpeg_compress_struct` is that of jpeglib.h with
-JPEG_LIB_VERSION 62 on 64-bit Linux; the self-test of `encoders` shows that what comes out is a picture.
+pyjpegli's own `encode` writes only baseline files. Its extension module exports all of jpegli, so the few calls that
+a progressive file needs are made directly. The layout of `jpeg_compress_struct` is that of jpeglib.h with
+JPEG_LIB_VERSION 62 on 64-bit Linux; the self-test of `encoders` shows that the result is a picture.
 
 Rule 1: eight bits; RGB in, YCbCr 4:2:0 out; grey in, grey out; no profile: what is passed in is sRGB already.
 Rule 2: jpegli's error handler must not return, and Python cannot jump over C: an error of jpegli's ends the process,
@@ -79,8 +79,8 @@ def _scan(components: tuple[int, ...], first: int, last: int) -> _Scan:
     return _Scan(len(components), (ctypes.c_int * 4)(*components), first, last, 0, 0)
 
 
-#: Coarse first: DC, low frequencies of luma, colours, the rest of luma. Spectral selection alone: jpegli's own scripts
-#: refine bits as well, which takes a third more time for 0.3 to 1 % fewer bytes (tuning.md, "scan script").
+#: Coarse first: DC, low frequencies of luma, colours, the rest of luma. Only spectral selection: jpegli's own scripts
+#: refine bits too, which takes a third more time for 0.3 to 1 % fewer bytes (tuning.md, "scan script").
 SCRIPT: Final = (_Scan * 7)(
     *(_scan((component,), 0, 0) for component in (0, 1, 2)),
     _scan((0,), 1, 8),
@@ -93,14 +93,14 @@ SCRIPT: Final = (_Scan * 7)(
 GREY_SCRIPT: Final = (_Scan * 3)(_scan((0,), 0, 0), _scan((0,), 1, 8), _scan((0,), 9, 63))
 
 
-#: All in one scan: nothing but the tokens is held until the end, 1.3 bytes a pixel, where a progressive file takes 4.5;
-#: for 2 % more bytes (tuning.md, "progressive up to").
+#: All in one scan: only the tokens are held until the end, 1.3 bytes a pixel, where a progressive file takes 4.5;
+#: the file has 2 % more bytes (tuning.md, "progressive up to").
 SEQUENTIAL: Final = {3: (_Scan * 1)(_scan((0, 1, 2), 0, 63)), 1: (_Scan * 1)(_scan((0,), 0, 63))}
 PROGRESSIVE: Final[dict[int, Any]] = {3: SCRIPT, 1: GREY_SCRIPT}
 
 
 class JpegliError(Exception):
-    """The library, the arguments or the rows are not what jpegli can be given."""
+    """The library, the arguments or the rows cannot be used."""
 
 
 _POINTER = ctypes.POINTER(_Compress)
@@ -119,10 +119,10 @@ _SIGNATURES: Final = (
 
 
 class Jpegli:
-    """The encoder. One a process: it keeps the loaded library."""
+    """The encoder, one for each process: it keeps the loaded library."""
 
     def __init__(self) -> None:
-        """Raises JpegliError, OSError or AttributeError where the library is not what we know."""
+        """Raises JpegliError, OSError or AttributeError if the library is not one that was tested."""
         self.version = metadata.version("pyjpegli")
         if not TRIED_VERSIONS.fullmatch(self.version) or ctypes.sizeof(_Compress) != _STATE_BYTES:
             raise JpegliError(f"version {self.version} was never tried on this kind of machine")
@@ -144,7 +144,7 @@ class Jpegli:
         progressive: bool = True,
         adaptive: bool = True,
     ) -> bytes:
-        """Return a JPEG of `sides` (width and height) pixels; `adaptive` saves where the eye is distracted.
+        """Return a JPEG of `sides` (width and height) pixels; `adaptive` saves bytes where the eye sees less.
 
         Shapes: strips of whole rows, top to bottom, each a writable buffer of rows x width x bands bytes: sRGB or grey.
         Raises: JpegliError, and whatever the strips raise.

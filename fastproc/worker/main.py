@@ -1,14 +1,16 @@
-"""The worker process: set up, warm up, then one task after another from the socket until it closes.
+"""Runs the worker process: set up, warm up, then one task after another from the socket until it closes.
 
 Started by `fastproc.ipc.launch`: `python -I -m fastproc.worker.main FD SETTINGS_JSON`, in an environment of constants.
 -I leaves out the current directory, the user's site and PYTHON* variables, so a worker imports what is installed,
-which an editable install is too.
+and an editable install counts as installed.
 
-Rule 1: the socket is all it has: no file, no server, no credentials, no terminal.
-Rule 2: whatever a task may need is imported, opened and tried before the jail is shut, and tried once more after it:
-        a jail that is too tight for this machine is found before the first photo, not by it.
-Rule 3: the end of the channel is the end of the process (exit code 0); SIGTERM ends it; other signals that stop a
-        service are the supervisor's to judge, because a terminal sends them to both; it never outlives its supervisor.
+Rule 1: it has the socket, the shared memory that comes through it, and stderr for its last words; no file, no server,
+        no credentials, no terminal.
+Rule 2: everything that a task may need is imported, opened and tried before the jail is shut, and tried again in it:
+        a jail that is too tight for this machine is found before the first photo.
+Rule 3: the process ends when its channel does (exit code 0), and on SIGTERM; it ignores the other signals that stop a
+        service, which the supervisor handles because a terminal sends them to both; the kernel kills it when its
+        supervisor ends.
 """
 
 from __future__ import annotations
@@ -32,20 +34,20 @@ from fastproc.worker.jail.jail import Jail, JailError
 from fastproc.worker.pipeline import Pipeline, bounded
 from fastproc.worker.vips import library, samples
 
-#: malloc.h: what malloc keeps at the top of its heap, and from which size on it maps and unmaps instead. One photo of
-#: 12 megapixels after another is encoded in the same memory, for 20 ms less each than in fresh pages; the memory of a
-#: giant goes back (tuning.md, "kept memory").
+#: malloc.h: how much malloc keeps at the top of its heap, and from which size on it maps and unmaps instead. Photos of
+#: 12 megapixels are encoded in the same memory one after another, 20 ms faster each than in fresh pages; the memory of
+#: a giant is given back (tuning.md, "kept memory").
 _M_TRIM_THRESHOLD: Final = (-1, 128 << 20)
 _M_MMAP_THRESHOLD: Final = (-3, 32 << 20)
-#: The supervisor is gone, so nobody reads this; for people who look.
+#: The supervisor has ended: no program reads this, it is for people.
 EXIT_ORPHANED: Final = 3
-#: The jail is not to be had, or nothing works in it; stderr says what.
+#: A required part of the jail is not available, or a picture fails in it; stderr says which.
 EXIT_NO_JAIL: Final = 4
-#: Where the channel is, whatever number it came with: the jail's filter and its list of open files are then constant.
+#: The channel's descriptor, whatever its number at start: the jail's filter and list of open files are then constant.
 _CHANNEL_FD: Final = 3
-#: Lanes that a slot may come to have, for the limit on addresses. A few are usual (`supervisor.pool`).
+#: Most lanes that a slot is expected to have, for the limit on addresses; a few are usual (`supervisor.workers.loans`).
 _LANES: Final = 24
-#: What a library sets for itself: libvips' limit for temporary files (`vips.library`), Python's locale.
+#: Variables that libraries set themselves: libvips' limit for temporary files (`vips.library`), Python's locale.
 _SET_BY_LIBRARIES: Final = ("VIPS_DISC_THRESHOLD", "LC_CTYPE")
 _WARM_UP_OUTPUT_BYTES: Final = 1 << 20
 
@@ -72,15 +74,17 @@ def main(argv: list[str]) -> int:
 
 
 def _get_ready(settings: Settings, jail: Jail) -> tuple[Ready, Pipeline]:
-    """Load and try everything, with the jail shut step by step. Raises JailError, ConfigError, ProcessLookupError."""
+    """Load and try everything, and shut the jail step by step.
+
+    Raises: JailError, ConfigError (unknown stage), ProcessLookupError (no supervisor), RuntimeError (no encoder)."""
     lane_bytes = _LANES * settings.options.limits.max_source_bytes
     jail.begin(settings.memory_bytes, lane_bytes, {*launch.ENVIRONMENT, *_SET_BY_LIBRARIES})
-    _keep_memory()
+    keep_memory()
     stages = stage.load(settings.options.stages)
     jail.before_threads([*sys.path, str(Path(__file__).parents[1])])
     tools = encoders.Encoders()
-    words = tools.words(settings.options)
-    outside = warm_up(settings.options, stages, tools)
+    chosen = tools.description(settings.options)
+    before = warm_up(settings.options, stages, tools)
     versions = {
         "libvips": library.version(),
         "libheif": heif.version(),
@@ -88,12 +92,14 @@ def _get_ready(settings: Settings, jail: Jail) -> tuple[Ready, Pipeline]:
     }
     jail.shut(_CHANNEL_FD)
     for name, answer in warm_up(settings.options, stages, tools).items():
-        if type(answer) is not type(outside[name]):
-            raise JailError(f"WORKER_SANDBOX: a {name} that was well fails in the jail: {answer}")
+        if type(answer) is not type(before[name]):
+            raise JailError(
+                f"WORKER_SANDBOX: a {name} picture that worked before fails in the jail: {answer}"
+            )
     ready = Ready(
-        encoders=words,
+        encoders=chosen,
         versions=versions,
-        sandbox=jail.words,
+        sandbox=jail.description,
         unprotected=tuple(jail.missing),
     )
     return ready, Pipeline(settings.options, stages, tools)
@@ -107,7 +113,7 @@ def _moved(fd: int) -> int:
 
 
 def serve(channel: WorkerChannel, pipeline: Pipeline) -> None:
-    """Take tasks and answer them, until the channel closes. Raises OSError when the supervisor is gone."""
+    """Take tasks and answer them until the channel closes. Raises OSError when the supervisor is gone."""
     lanes = Lanes()
     while (received := channel.receive()) is not None:
         task, fds = received
@@ -130,9 +136,9 @@ def _answer(channel: WorkerChannel, lanes: Lanes, pipeline: Pipeline, task: Task
 def warm_up(
     options: Options, stages: tuple[stage.Stage, ...], tools: encoders.Encoders
 ) -> dict[str, Done | Failed]:
-    """Run every stage over a small picture of every format: lazy imports, codec tables, type registries are then done.
+    """Run every stage over a small picture of every format, so that lazy imports, codec tables and types are loaded.
 
-    HEVC cannot be written here: HEIC is tried with a file that libheif opens and then refuses.
+    There is no HEVC encoder here: HEIC is tried with a file that libheif opens and then refuses.
     """
     limits = Limits(formats=("jpeg", "png", "webp", "gif", "avif", "heic"), min_side_px=1)
     everything = msgspec.structs.replace(options, limits=limits, optimize_threshold_bytes=0)
@@ -146,16 +152,17 @@ def warm_up(
     }
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
+    """Let malloc keep the memory of usual photos between tasks."""
     libc = ctypes.CDLL(None)
     for parameter, value in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
-        # Other C libraries have no such knob, and none is needed for being right.
+        # Other C libraries lack it; it changes speed, not results.
         if hasattr(libc, "mallopt"):
             libc.mallopt(parameter, value)
 
 
 if __name__ == "__main__":
-    # Not sys.exit: in the jail there is nothing to tidy up, and the interpreter would ask for more than it may have.
+    # Not sys.exit: there is nothing to clean up, and the interpreter's shutdown makes calls that the jail forbids.
     code = main(sys.argv)
     sys.stderr.flush()
     os._exit(code)

@@ -1,9 +1,9 @@
-"""Run the stages over one photo, in order; time them; pack what they made into the output blob.
+"""Runs the stages over one photo in order, times them, and packs their renditions into the output blob.
 
-Rule 1: nothing leaves as an exception: a photo ends as Done or as Failed with a code.
+Rule 1: a photo ends as Done or as Failed with a code, never as an exception.
 Rule 2: nothing is decoded before the gate has judged the header.
-Rule 3: any exception is caught at this boundary, since libraries raise more than they say (a Latin-1 keyword in a PNG
-        is a UnicodeDecodeError); only what ends a process ends this one.
+Rule 3: any exception is caught at this boundary, since libraries raise undocumented ones (a Latin-1 keyword in a PNG
+        is a UnicodeDecodeError); except SystemExit and KeyboardInterrupt, which end the process.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from fastproc.worker.source import Source
 from fastproc.worker.stage import Encoded, Stage, Work
 
 MAX_MESSAGE_CHARS = 500
-#: Room that is kept in a packet for the warnings about what was dropped from it.
+#: Bytes that are kept free in a packet for the warnings about facts that were dropped from it.
 WARNING_BYTES = 4096
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 class Outlet:
-    """Packs renditions into the output blob, one behind the other."""
+    """Packs renditions into the output blob, one after the other."""
 
     def __init__(self, output: memoryview) -> None:
         self._output, self._end = output, 0
         self.renditions: list[Rendition] = []
 
     def put(self, stage: str, encoded: Encoded) -> None:
-        """Raises ProcessingError where the blob is full."""
+        """Raises ProcessingError if the blob is full."""
         offset, end = self._end, self._end + len(encoded.data)
         if end > len(self._output):
             raise ProcessingError(
@@ -61,7 +61,7 @@ class Outlet:
 
 
 class Pipeline:
-    """The stages of a service with their tools, ready to run over one photo after another."""
+    """A service's stages and their tools, ready to run over one photo after another."""
 
     def __init__(self, options: Options, stages: Sequence[Stage], encoders: Encoders) -> None:
         self._options, self._stages, self._encoders = options, stages, encoders
@@ -72,17 +72,17 @@ class Pipeline:
         content_type: str | None,
         output: memoryview,
         progress: Callable[[str], None],
-        judged: Callable[[int], None] = lambda pixels: None,
+        on_header: Callable[[int], None] = lambda pixels: None,
     ) -> Done | Failed:
         """Return how it ended; call `progress` with a stage's name when that stage is done.
 
-        `judged` is called once, before anything is decoded, with the pixels that the header promises.
+        `on_header` is called once, before anything is decoded, with the number of pixels that the header gives.
         """
         started, name, outlet = time.process_time(), GATE, Outlet(output)
         facts: dict[str, dict[str, Any]] = {}
         timings_ms: dict[str, float] = {}
         try:
-            work = self._open(data, content_type, judged)
+            work = self._open(data, content_type, on_header)
             for stage in self._stages:
                 name, began = stage.NAME, time.perf_counter()
                 result = stage.run(work)
@@ -111,28 +111,28 @@ class Pipeline:
             failure = _failure(error)
             return Failed(code=failure.code, message=one_line(failure.message), stage=name)
 
-    def _open(self, data: memoryview, content_type: str | None, judged: Callable[[int], None]) -> Work:
+    def _open(self, data: memoryview, content_type: str | None, on_header: Callable[[int], None]) -> Work:
         options = self._options
         header = judge(data, options.limits, may_be_cut=options.integrity != "strict")
-        judged(header.width * header.height)
+        on_header(header.width * header.height)
         source = Source(data, header, options)
-        _judge_again(source, options)
+        _check_as_opened(source, options)
         plan = make_plan(options, *source.sides, len(data))
         return Work(
             source=source, options=options, plan=plan, content_type=content_type, encoders=self._encoders
         )
 
 
-def _judge_again(source: Source, options: Options) -> None:
-    """Hold the decoder's view against the limits: containers crop, turn and grow what the gate saw, hide profiles."""
-    seen, judged = source.traits, source.header
+def _check_as_opened(source: Source, options: Options) -> None:
+    """Check the decoder's view against the limits: containers crop, turn or enlarge the picture, and hide profiles."""
+    seen, header = source.traits, source.header
     if seen.profile and len(seen.profile) > options.limits.max_icc_bytes:
         raise ImageTooComplex(f"a colour profile of {len(seen.profile)} bytes")
-    share = seen.width * seen.height / (judged.width * judged.height)
-    again = msgspec.structs.replace(
-        judged, width=seen.width, height=seen.height, decoded_bytes=round(judged.decoded_bytes * share)
+    share = seen.width * seen.height / (header.width * header.height)
+    as_opened = msgspec.structs.replace(
+        header, width=seen.width, height=seen.height, decoded_bytes=round(header.decoded_bytes * share)
     )
-    check_size(again, options.limits)
+    check_size(as_opened, options.limits)
 
 
 def _failure(error: BaseException) -> TaskError:
@@ -149,7 +149,7 @@ def one_line(text: str) -> str:
 
 
 def bounded(done: Done) -> Done:
-    """Return the message, without its largest facts if it would not go into a packet; a warning names them."""
+    """Return the message, without its largest facts if it would not fit into a packet; warnings name them."""
     report, dropped = done.report, []
     facts = {stage: dict(found) for stage, found in report.facts.items()}
     sizes = sorted(
@@ -159,10 +159,10 @@ def bounded(done: Done) -> Done:
             for key, value in facts[stage].items()
         ),
     )
-    excess = len(msgspec.msgpack.encode(done)) - MAX_MESSAGE_BYTES + WARNING_BYTES
-    while excess > 0 and sizes:
+    too_many_bytes = len(msgspec.msgpack.encode(done)) - MAX_MESSAGE_BYTES + WARNING_BYTES
+    while too_many_bytes > 0 and sizes:
         size, stage, key = sizes.pop()
-        excess -= size
+        too_many_bytes -= size
         facts[stage][key] = None
         dropped.append(f"{stage}.{key} of {size} bytes did not fit into the report")
     if not dropped:

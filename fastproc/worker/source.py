@@ -1,9 +1,10 @@
-"""The photo that all stages share: opened once, decoded as seldom as its outputs allow, everything memoised.
+"""The photo that all stages share: opened once, decoded as rarely as its outputs allow, every result kept.
 
-Rule 1: `base` is the one reduced decode that thumbnails, statistics and the integrity check share; reading it covers
-        the whole file. `stream` is one more decode, at full size, for stages that need every pixel.
-Rule 2: every picture given out is upright, of 8 bits, sRGB or (grey photos) of one band. It has an alpha band only
-        where the photo has one and the service's renditions of that kind keep it. `stream` is lazy, to be read once.
+Rule 1: `base` is the one reduced decode that thumbnails, statistics and the integrity check share; it reads the whole
+        file. `stream` decodes once more, at full size, for stages that need every pixel: never for HEIC, once for
+        each slice of a large turned picture.
+Rule 2: every picture returned is upright, of 8 bits, sRGB or (grey photos) of one band. It has an alpha band only if
+        the photo has one and the service's renditions of that kind keep it. `stream` is to be read once.
 """
 
 from __future__ import annotations
@@ -24,45 +25,45 @@ from fastproc.worker.vips.opening import Traits
 from fastproc.worker.vips.resampling import in_memory, resized, stored_window, upright
 from fastproc.worker.vips.strips import Picture, Slices
 
-#: The base where no thumbnail is wanted: enough for statistics.
+#: Least side of the base, where thumbnails are smaller or none are wanted: enough for statistics.
 SMALLEST_BASE_PX = 128
-#: What is held of a large picture that must be turned: one of 33 megapixels whole.
+#: Most bytes of a picture that must be turned that are held at once: 33 megapixels are still held whole.
 MAX_SLICE_BYTES = 100 << 20
-_EARLY = "the file ends early"
-#: Enough to rank colours; to count ten times as many takes ten times as long and ranks the same.
+_ENDS_EARLY = "the file ends early"
+#: Enough to rank colours: ten times as many take ten times as long and give the same order.
 SAMPLE_PIXELS = 2048
 
 
 class EncodedPhoto(Protocol):
-    """A photo as a decoder opened it: `vips.opening.File`, or `heif.File` for what libvips cannot read."""
+    """A photo that a decoder has opened: `vips.opening.File`, or `heif.File` for what libvips cannot read."""
 
     @property
     def traits(self) -> Traits:
-        """What the header says of the pixels."""
+        """What the header says about the pixels."""
 
     def pixels(self, reduction: int) -> Image:
         """Return the picture as stored, divided by `reduction` where the decoder can. Raises FileCorrupted."""
 
 
 class Source:
-    """One photo. `decodes` counts how often its pixels were decoded; `warnings` are findings that fail nothing."""
+    """One photo. `decodes` counts how often its pixels were decoded; `warnings` are findings that do not fail it."""
 
     def __init__(self, data: memoryview, header: Header, options: Options) -> None:
-        """Raises FileCorrupted, UnsupportedFormat."""
+        """Raises FileCorrupted, UnsupportedFormat, WorkerOutOfMemory."""
         self.header, self.size, self._data = header, len(data), data
         self.decodes = 0
-        # The gate has let it pass, so the policy does.
-        self.warnings: list[str] = [] if header.whole else [_EARLY]
+        # The gate passed it, so the policy allows it.
+        self.warnings: list[str] = [] if header.whole else [_ENDS_EARLY]
         self._options = options
         self._side_px = max([SMALLEST_BASE_PX, *(spec.side_px for spec in options.thumbnails)])
         self._reduction = reduction(header, self._side_px)
         try:
             self._file: EncodedPhoto = self._open()
         except FileCorrupted as error:
-            self._file = self._forgiven(error)
+            self._file = self._reopened(error)
         formats = {options.format_of(spec) for spec in options.thumbnails}
         self._base_opaque, self._stream_opaque = formats <= {"jpeg"}, options.optimize_format == "jpeg"
-        self._rungs: dict[tuple[int, int], Image] = {}
+        self._sizes_made: dict[tuple[int, int], Image] = {}
 
     @property
     def traits(self) -> Traits:
@@ -79,13 +80,13 @@ class Source:
     def base(self) -> Image:
         """The whole picture in memory, reduced to fit the largest thumbnail's square.
 
-        Raises: FileCorrupted if any of the file's pixels is missing or damaged, unless INTEGRITY forgives it.
+        Raises: FileCorrupted if any pixel of the file is missing or damaged, unless INTEGRITY tolerates it.
         Cost:   tuning.md "shrink-on-load".
         """
         try:
             return self._reduced()
         except FileCorrupted as error:
-            self._file = self._forgiven(error)
+            self._file = self._reopened(error)
             return self._reduced()
 
     def _reduced(self) -> Image:
@@ -106,32 +107,32 @@ class Source:
             return heif.File(self._data)
         return opening.File(self._data, self.header, self._reduction, tolerant=tolerant)
 
-    def _forgiven(self, error: FileCorrupted) -> EncodedPhoto:
-        """Return the file opened so that damage is tolerated, and warn of it. Raises the error in a stricter policy."""
+    def _reopened(self, error: FileCorrupted) -> EncodedPhoto:
+        """Return the file, opened to tolerate damage, and add a warning. Raises `error` if INTEGRITY forbids it."""
         policy = self._options.integrity
         early = policy != "strict" and truncation.ends_early(self._data, self.header)
         if not (early or policy == "lenient"):
             raise error
-        if early and _EARLY not in self.warnings:
-            self.warnings.append(_EARLY)
+        if early and _ENDS_EARLY not in self.warnings:
+            self.warnings.append(_ENDS_EARLY)
         self.warnings.append(f"parts of the picture are missing: {error.message}")
         return self._open(tolerant=True)
 
     def fitted(self, width: int, height: int) -> Image:
-        """Return the picture in memory at a size of the plan, from the next larger one that was asked for."""
+        """Return the picture in memory at a size of the plan, made from the next larger one that was made before."""
         fitted = in_memory(resized(self._nearest(width, height), width, height))
-        self._rungs[width, height] = fitted
+        self._sizes_made[width, height] = fitted
         return fitted
 
     def _nearest(self, width: int, height: int) -> Image:
-        larger = [sides for sides in self._rungs if sides[0] >= width and sides[1] >= height]
-        return self._rungs[min(larger)] if larger else self.base
+        larger = [sides for sides in self._sizes_made if sides[0] >= width and sides[1] >= height]
+        return self._sizes_made[min(larger)] if larger else self.base
 
     def stream(self, *, by_strips: bool = False) -> Picture:
         """Return the picture at full size, lazily; a turned one in memory, because it cannot be read in order.
 
         A large turned one, read `by_strips`, is decoded several times; each time one slice of it is kept.
-        Units: memory is 3 bytes a pixel where turned, at most MAX_SLICE_BYTES by strips, some rows where not turned.
+        Units: memory is 3 bytes a pixel if turned, at most MAX_SLICE_BYTES by strips; a few rows if not turned.
         Raises: as `base`, while it is read.
         """
         traits, (width, height) = self.traits, self.sides
@@ -158,7 +159,7 @@ class Source:
 
     @cached_property
     def exif(self) -> dict[str, Any]:
-        """The EXIF fields that may be told, {} where there are none or they cannot be read."""
+        """The EXIF fields that may be published, {} if there are none or they cannot be read."""
         block = self.traits.exif
         if block and len(block) > self._options.limits.max_exif_bytes:
             self.warnings.append(f"EXIF of {len(block)} bytes was not read (MAX_EXIF_BYTES)")
@@ -170,10 +171,10 @@ class Source:
         return in_memory(resized(self._nearest(width, height), width, height))
 
     def sha256(self) -> str:
-        """Return the digest of the file as it came, in hexadecimal digits."""
+        """Return the digest of the original file, in hexadecimal digits."""
         return hashlib.sha256(self._data).hexdigest()
 
     @cached_property
     def sample(self) -> bytes:
-        """Some thousand pixels from all over the picture, R G B R G B ..., for statistics."""
+        """A few thousand pixels from all over the picture, R G B R G B ..., for statistics."""
         return colours.sampled(self.base, SAMPLE_PIXELS)

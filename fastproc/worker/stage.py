@@ -1,4 +1,4 @@
-"""What a stage is: a question asked of one photo, answered with facts and renditions. Built in or by entry point.
+"""Defines a stage: a question about one photo, answered with facts and renditions. Built in or found by entry point.
 
 Rule 1: a stage is a module (or any object) with a `NAME` and a `run`; it keeps no state, does no I/O, and knows no
         other stage.
@@ -27,7 +27,7 @@ GROUP: Final = "fastproc.stages"
 
 
 class Encoded(Struct, frozen=True, kw_only=True):
-    """A picture that a stage made, as bytes of a file. `name` is unique within the stage."""
+    """A picture that a stage made, as the bytes of a file. `name` is unique within the stage."""
 
     name: str
     width: int
@@ -44,9 +44,9 @@ class StageResult(Struct, frozen=True):
 
 
 class Work(Struct, frozen=True, kw_only=True):
-    """What a stage gets: the photo, what the service wants of it, and the tools.
+    """What a stage gets: the photo, the service's options, this photo's plan, and the tools.
 
-    `content_type` is what the object store was told.
+    `content_type` is the one that the object store has recorded; it comes from the client and may be wrong.
     """
 
     source: Source
@@ -68,7 +68,7 @@ class Stage(Protocol):
 
 
 def load(names: Iterable[str]) -> tuple[Stage, ...]:
-    """Return the named stages, imported. Raises ConfigError with every name that there is no stage for."""
+    """Return the named stages, imported. Raises ConfigError with every name that has no stage."""
     outside = {point.name: point for point in metadata.entry_points(group=GROUP)}
     stages: list[Any] = []
     problems = []

@@ -1,7 +1,7 @@
 """Fuzzes one target, guided by coverage: `pip install atheris`, then `python tests/fuzz/run.py TARGET --seconds N`.
 
-Starts from the target's seeds (and `--corpus FOLDER`, which it fills). Ends with 0 when the time is over; what it finds
-is printed, written beside it as `crash-...`, and ends it at once. Give a file's path after `--again` to run that alone.
+It starts from the target's seeds (and `--corpus FOLDER`, which it fills). It ends with 0 when the time is over; a
+finding is printed, written to the current folder as `crash-...`, and ends the run. `--again FILE` runs one input.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 with atheris.instrument_imports(include=["fastproc"]):
     from tests.fuzz.targets import TARGETS
 
-#: Longer inputs only make it slower: what is read of them is their header.
+#: Longer inputs only make it slower: only their header is read.
 MAX_BYTES = 16 << 10
-#: For one input. Everything here takes less than a millisecond; the rest is for a machine that is busy.
+#: For one input. Everything here takes less than a millisecond; the margin is for a busy machine.
 TIMEOUT_S = 5
 
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("target", choices=sorted(TARGETS))
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--corpus", type=Path, help="default: a temporary one")
-    parser.add_argument("--again", type=Path, help="a finding to run alone")
+    parser.add_argument("--again", type=Path, help="run this one input")
     args = parser.parse_args()
     function, seeds = TARGETS[args.target]
     if args.again:

@@ -1,7 +1,7 @@
-"""What reads bytes that strangers wrote, as plain functions of bytes: each returns, or the fuzzer has found something.
+"""Every reader of untrusted bytes, as a plain function of bytes: it returns, or the fuzzer has found something.
 
-`TARGETS` has a function and its seeds for each; `test_targets.py` bends the seeds a little in every run of the suite,
-`run.py` for as long as is wanted, guided by coverage. The corpus is made, not kept; a finding becomes a seed.
+`TARGETS` has a function and its seeds for each; `test_targets.py` mutates the seeds a little in every run of the suite,
+`run.py` for as long as you want, guided by coverage. The corpus is generated, not stored; a finding becomes a seed.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ STAGES = ("validation", "metadata", "thumbnails", "optimization")
 OUTPUT = memoryview(bytes(range(256)) * 16)
 JOB = Job(id="1", name="n", token="t", photo_id="p", s3_key="k", bucket="b", timestamp_ms=1)
 DEFAULTS = decode.Defaults(bucket="b", buckets=("b", "c"), attempts=3)
-#: EXIF of a few kilobytes whatever the block, says its module.
+#: `exif.fields` rule 2: a few kilobytes, whatever the block.
 MAX_EXIF_JSON_BYTES = 16 << 10
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def header(data: bytes) -> None:
-    """The judgement of a header: a Header within the limits, or an error of the picture's; whatever the buffer."""
+    """The gate: a Header within the limits or an ImageError, the same for every kind of buffer."""
     found = []
     for buffer in (data, memoryview(data)):
         try:
-            judged = judge(buffer, LIMITS)
+            read = judge(buffer, LIMITS)
         except ImageError as error:
             found.append(error.reason)
             continue
-        assert judged.format in ALL
-        assert 1 <= judged.width <= LIMITS.max_side_px
-        assert 1 <= judged.height <= LIMITS.max_side_px
-        assert judged.width * judged.height <= LIMITS.max_pixels
-        assert 0 <= judged.decoded_bytes <= LIMITS.max_decoded_bytes
-        assert judged.frames >= 1
-        assert judged.scans >= 1
-        found.append(repr(judged))
+        assert read.format in ALL
+        assert 1 <= read.width <= LIMITS.max_side_px
+        assert 1 <= read.height <= LIMITS.max_side_px
+        assert read.width * read.height <= LIMITS.max_pixels
+        assert 0 <= read.decoded_bytes <= LIMITS.max_decoded_bytes
+        assert read.frames >= 1
+        assert read.scans >= 1
+        found.append(repr(read))
     assert found[0] == found[1]
 
 
 def exif_block(data: bytes) -> None:
-    """EXIF: JSON of a few kilobytes on which every reader agrees, without control characters."""
+    """EXIF: a few kilobytes of JSON that every parser accepts, without control characters."""
     fields = exif.parse(data)
     text = json.dumps(fields, allow_nan=False, ensure_ascii=False)
     assert len(text.encode()) <= MAX_EXIF_JSON_BYTES
@@ -65,33 +65,32 @@ def exif_block(data: bytes) -> None:
 
 
 def message(data: bytes) -> None:
-    """A worker's packet: no message, or one that is not believed, or one from which safe things are said."""
+    """A worker's packet: not a message, or a distrusted one, or one that gives only safe values."""
     try:
-        said = decode_from_worker(data)
+        received = decode_from_worker(data)
     except (ValueError, RecursionError):
-        return  # What the channel takes for a broken protocol.
+        return  # For the channel this is a ProtocolError.
     try:
-        if isinstance(said, Failed):
-            reason = failure_of(said, STAGES).reason
+        if isinstance(received, Failed):
+            reason = failure_of(received, STAGES).reason
             assert not _CONTROL.search(reason)
-        elif isinstance(said, Done):
-            _believed(said.report, renditions_of(said.report, OUTPUT, STAGES))
+        elif isinstance(received, Done):
+            _check_trusted(received.report, renditions_of(received.report, OUTPUT, STAGES))
     except Distrust:
         return
 
 
 def report(data: bytes) -> None:
-    """The same from JSON, which survives bending better than MessagePack, so that more comes past the decoder."""
+    """The same from JSON, which survives mutation better than MessagePack, so that more passes the decoder."""
     try:
-        said = msgspec.json.decode(data, type=FromWorker)
-        packet = encode(said)
+        packet = encode(msgspec.json.decode(data, type=FromWorker))
     except (ValueError, RecursionError, OverflowError):
-        return  # No message, or one that no packet holds.
+        return  # Not a message, or too large for a packet.
     message(packet)
 
 
-def _believed(report: Report, bodies: tuple[bytes, ...]) -> None:
-    """What the line does with a report that was believed."""
+def _check_trusted(report: Report, bodies: tuple[bytes, ...]) -> None:
+    """What the supervisor makes from a report that it trusts."""
     assert all(len(body) == r.size for body, r in zip(bodies, report.renditions, strict=True))
     assert sum(map(len, bodies)) <= len(OUTPUT)
     assert all(re.fullmatch(r"image/(jpeg|webp|avif|png|gif|jxl)", r.content_type) for r in report.renditions)
@@ -109,11 +108,11 @@ def _believed(report: Report, bodies: tuple[bytes, ...]) -> None:
         [record.upload_metadata(JOB, report, r) for r in report.renditions],
     ):
         json.loads(text := msgspec.json.encode(value))
-        assert b"\\u0000" not in text  # What PostgreSQL's JSON does not take.
+        assert b"\\u0000" not in text  # PostgreSQL's JSON refuses it.
 
 
 def job(data: bytes) -> None:
-    """A job's hash: one line of fields a field. Nothing raises, and what may run names only what is allowed."""
+    """A job's hash, one line for each field: nothing raises, and a job that may run has only allowed names."""
     names = (b"data", b"opts", b"timestamp", b"stacktrace", b"failedReason", b"atm", b"delay", b"defa")
     fields = dict(zip((name.decode() for name in names), data.split(b"\n"), strict=False))
     found = decode.job("1", "t", {"timestamp": b"1", **fields}, DEFAULTS)
@@ -163,7 +162,7 @@ def _messages() -> Iterable[bytes]:
     yield encode(
         Done(report=msgspec.structs.replace(report, timings_ms={"metadata": 1.5}, warnings=("early",)))
     )
-    # What no sound worker says, one thing each.
+    # What no healthy worker sends, one fault each.
     for lie in (
         {"offset": len(OUTPUT) - 8},
         {"offset": -1},

@@ -1,4 +1,4 @@
-"""A short run of every fuzzing target: seeds cut, bent and spliced. `run.py` does it for longer, guided by coverage."""
+"""A short run of every fuzzing target: seeds cut, mutated and spliced. `run.py` runs longer, guided by coverage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.fuzz.targets import TARGETS
 
 SEEDS = {name: list(seeds()) for name, (_, seeds) in TARGETS.items()}
-#: Values at which arithmetic on sizes and counts goes wrong.
+#: Values at which arithmetic on sizes and counts fails.
 ODD = (0, 1, 0x7F, 0x80, 0xFE, 0xFF)
 
 
@@ -54,7 +54,7 @@ def test_every_beginning_of_a_seed_passes(name: str) -> None:
 @pytest.mark.parametrize("name", TARGETS)
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(dice=st.randoms(use_true_random=False))
-def test_bent_seeds_pass(name: str, dice: random.Random) -> None:
+def test_mutated_seeds_pass(name: str, dice: random.Random) -> None:
     TARGETS[name][0](mutated(SEEDS[name], dice))
 
 

@@ -1,4 +1,4 @@
-"""One worker and one sharp for the session; what they make of a picture is made once and looked at by every test."""
+"""One worker and one sharp for the session: each picture's outputs are made once and checked by every test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.golden.measures import Pixels
 from tests.golden.references import Sharp, array, pillow, require_sharp
 from tests.integration.test_worker import FORMATS, Worker
 
-#: As shipped, but that everything is processed and everything optimised.
+#: The defaults, except that every size is processed and every picture optimised.
 OPTIONS = Options(
     limits=Limits(formats=FORMATS, min_side_px=1),
     optimize_threshold_bytes=0,
@@ -27,18 +27,18 @@ OPTIONS = Options(
 
 
 QUALITIES = {spec.name: spec.quality for spec in OPTIONS.thumbnails} | {"optimized": OPTIONS.optimize_quality}
-#: Of larger pictures the middle is compared, this many pixels wide and high: a full size of 12 megapixels takes 10 s.
+#: Of larger pictures only the middle is compared, this many pixels wide and high: 12 whole megapixels take 10 s.
 WINDOW_PX = 640
 
 
-#: What is compared by pixels. thumb_md is made between its neighbours by the same steps; its file is looked at.
+#: Outputs that are compared by pixels. thumb_md is made by the same steps between these; only its file is checked.
 COMPARED = ("thumb_sm", "thumb_lg", "optimized")
 
 
 class Output(Struct, frozen=True, kw_only=True):
     """A file's pixels as Pillow reads them, beside those of the references.
 
-    `coded` are Pillow's after mozjpeg at the same quality: how far from the truth a perfect worker's file would be.
+    `coded` are Pillow's pixels after mozjpeg at the same quality: the loss that a perfect worker's file would have.
     """
 
     pixels: Pixels
@@ -48,7 +48,7 @@ class Output(Struct, frozen=True, kw_only=True):
 
 
 class Made(Struct, frozen=True, kw_only=True):
-    """What the worker made of one picture."""
+    """What the worker made from one picture."""
 
     report: Report
     files: dict[str, bytes]
@@ -56,7 +56,7 @@ class Made(Struct, frozen=True, kw_only=True):
 
 
 class Studio:
-    """Makes each picture's outputs, by all three, when they are first asked for."""
+    """Makes each picture's outputs with worker, Pillow and sharp, on first use."""
 
     def __init__(self) -> None:
         self.sharp = Sharp()
@@ -81,7 +81,7 @@ class Studio:
         return done.report, found
 
     def made(self, name: str) -> Made:
-        """Return what all three made of a picture of the matrix."""
+        """Return what all three made from a picture of the matrix."""
         if name not in self._made:
             self._made.clear()  # Tests go picture by picture; a session's pixels would be gigabytes.
             data = matrix.REAL[name].read_bytes() if name in matrix.REAL else matrix.MADE[name]()

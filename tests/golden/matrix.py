@@ -1,6 +1,6 @@
-"""The pictures of the golden suite, by name: made ones for each thing that can go wrong, and real ones where they are.
+"""The pictures of the golden suite, by name: generated ones for each possible fault, and real ones if they are present.
 
-Made ones are 640 pixels long or so: larger than the largest thumbnail, small enough to compare in all sizes.
+Generated ones are about 640 pixels long: larger than the largest thumbnail, small enough to compare in all sizes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _vips(picture: Image.Image | np.ndarray, space: str = "srgb") -> pyvips.Imag
 
 
 def _sixteen(picture: Image.Image) -> pyvips.Image:
-    """In 16 bits, with values between those of 8 bits."""
+    """In 16 bits, with values between those that 8 bits have."""
     wide = np.asarray(picture).astype(np.uint32) * 257
     fine = np.minimum(
         wide + np.arange(wide.shape[1])[(None, slice(None), *[None] * (wide.ndim - 2))] % 200, 65535
@@ -38,7 +38,7 @@ def _sixteen(picture: Image.Image) -> pyvips.Image:
 
 
 def _see_through(mode: str = "RGBA") -> Image.Image:
-    """All degrees of transparency; what cannot be seen at all is magenta underneath, which must not shine through."""
+    """All degrees of transparency; fully transparent pixels are magenta, which must not show."""
     picture = detailed()
     alpha = (
         Image.linear_gradient("L").resize(picture.size).point(lambda value: max(0, min(255, 2 * value - 128)))
@@ -55,7 +55,7 @@ def _palette() -> bytes:
 
 
 def _cmyk(profile: bytes | None, *, marked: bool = True) -> bytes:
-    """In inks, stored inverted, as all programs do and expect; most say so by an Adobe marker."""
+    """In CMYK, stored inverted, as all programs do and expect; most mark it with an Adobe marker."""
     source, press = (
         ImageCms.createProfile("sRGB"),
         ImageCms.ImageCmsProfile(io.BytesIO(pictures.profile("cmyk"))),
@@ -79,7 +79,7 @@ def _icc(mode: str, primaries: tuple, gamma: float) -> Make:
 
 
 def _with_everything() -> bytes:
-    """EXIF with a place, XMP, a comment, and a profile: nothing of it may go on."""
+    """EXIF with a position, XMP, a comment and a profile: none may reach the outputs."""
     picture = detailed()
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><secret/></x:xmpmeta>'
@@ -96,7 +96,7 @@ MADE: dict[str, Make] = {
 
 
 def _cut(width: int, height: int) -> Image.Image:
-    """A strip of a larger picture: across a thin one neighbours are alike, so that 4:2:0 does not make them one."""
+    """A strip of a larger picture: across a thin one neighbours are similar, so that 4:2:0 does not blur them."""
     whole = detailed(max(width, 600), max(height, 600))
     left, top = (whole.width - width) // 2, (whole.height - height) // 2
     return (
@@ -131,7 +131,7 @@ MADE |= {
     "prophoto": _icc("RGB", pictures.PROPHOTO, 1.8),
     "primaries swapped": _icc("RGB", pictures.SWAPPED, 2.2),
     "linear light": _icc("RGB", pictures.ADOBE_RGB, 1.0),
-    "srgb said": lambda: _jpeg(
+    "srgb profile": lambda: _jpeg(
         icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     ),
     "profile broken": lambda: _jpeg(icc_profile=b"\0" * 200),
@@ -171,7 +171,7 @@ MADE |= {
     "animated avif": lambda: _animated("AVIF"),
     "animated png": lambda: _animated("PNG"),
     "gain map": lambda: pictures.gain_map(detailed()),
-    "everything that may not go on": _with_everything,
+    "everything that must be removed": _with_everything,
 }
 
 
@@ -183,7 +183,7 @@ def _turned_p3() -> bytes:
 
 
 PHOTOS = pictures.SHARED / "photos"
-#: What cannot be processed, and why, at the default limits but for the smallest side.
+#: Files that cannot be processed, and their codes, at the default limits but for the smallest side.
 REFUSED = {
     "corrupt_header.jpg": "FILE_CORRUPTED",
     "truncated.jpg": "FILE_CORRUPTED",

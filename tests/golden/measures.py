@@ -1,6 +1,6 @@
-"""How far two pictures are apart: colour difference as people see it, and likeness of structure.
+"""Measures the difference of two pictures: colour difference as people see it, and structural similarity.
 
-Both are written out here, so that no measure shares a line with what it judges; `test_measures.py` holds them against
+Both are written out here, so that no measure shares code with what it measures; `test_measures.py` checks them against
 published values.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 #: Pixels as an array of rows x columns x 3, 8-bit sRGB.
 Pixels = np.ndarray
 
-#: Bytes of a picture that is large.
+#: Bytes from which on a picture is sampled.
 MANY = 200_000
 #: IEC 61966-2-1, linear light to XYZ, white D65.
 _TO_XYZ = np.array(
@@ -37,7 +37,7 @@ def lab(pixels: Pixels) -> np.ndarray:
 
 
 def ciede2000(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the difference of each pair of L*a*b* colours; 1 is just visible side by side.
+    """Return the difference of each pair of L*a*b* colours; side by side, 1 is just visible.
 
     Source: Sharma, Wu, Dalal, "The CIEDE2000 Color-Difference Formula", 2005, equations 2 to 22.
     """
@@ -69,9 +69,9 @@ def ciede2000(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def colour_difference(first: Pixels, second: Pixels) -> tuple[float, float]:
-    """Return the mean of the CIEDE2000 of the pixels, and the value that 95 in 100 stay under.
+    """Return the mean CIEDE2000 of the pixels and its 95th percentile.
 
-    Of large pictures every second pixel of every second row is looked at: as good a mean, for a quarter of the time.
+    In large pictures every second pixel of every second row is used: as good a mean in a quarter of the time.
     """
     step = 2 if first.size > MANY else 1
     found = ciede2000(lab(first[::step, ::step]), lab(second[::step, ::step]))
@@ -79,7 +79,7 @@ def colour_difference(first: Pixels, second: Pixels) -> tuple[float, float]:
 
 
 def ssim(first: Pixels, second: Pixels) -> float:
-    """Return the mean structural similarity of the luma of two pictures; 1 is the same. Tiny ones are padded."""
+    """Return the mean structural similarity of the luma of two pictures; 1 means equal. Tiny ones are padded."""
     one, two = (_luma(pixels) for pixels in (first, second))
     m1, m2 = _blur(one), _blur(two)
     v1, v2, both = _blur(one * one) - m1 * m1, _blur(two * two) - m2 * m2, _blur(one * two) - m1 * m2

@@ -1,8 +1,8 @@
-"""The same pictures made by others: Pillow with LittleCMS here, sharp in a Node process of its own.
+"""Makes the same pictures with other programs: Pillow with LittleCMS here, sharp in a Node process.
 
-Each gives a source upright, on white, in sRGB, at the sizes asked for. Neither shares code with the worker but libvips
-under sharp, whose decoders, profiles and resampling are the worker's too: so Pillow is the one that must agree on
-colour, turn and place, and sharp the one that people will compare with.
+Each returns a source upright, on white, in sRGB, at the requested sizes. sharp shares libvips with the worker: its
+decoders, profiles and resampling. So Pillow is the reference for colour, turn and position, and sharp the one that
+people will compare with.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from tests.golden.measures import Pixels
 
 HERE = Path(__file__).parent
 SRGB = ImageCms.createProfile("sRGB")
-#: None is the picture's own size.
+#: None: the picture's own size.
 Size = tuple[int, int] | None
 
 
 class SharpError(Exception):
-    """sharp threw; the message is its own."""
+    """sharp threw an error; the message is sharp's."""
 
 
 class Sharp:
-    """One Node process that answers one question after another."""
+    """One Node process that answers one request after another."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -48,12 +48,12 @@ class Sharp:
         return [_pixels(made) for made in self._ask("pixels", picture, sides=sizes)]
 
     def coded(self, pixels: Pixels, quality: int) -> Pixels:
-        """Return the pixels after mozjpeg at that quality, 4:2:0: what coding alone costs."""
+        """Return the pixels after mozjpeg at that quality, 4:2:0: the loss by coding alone."""
         size = (pixels.shape[1], pixels.shape[0])
         return _pixels(self._ask("coded", pixels.tobytes(), size=size, quality=quality))
 
     def facts(self, picture: bytes) -> dict[str, Any]:
-        """Return what sharp reads in a file. Raises SharpError for the least warning of a decoder."""
+        """Return what sharp reads from a file. Raises SharpError for any warning of a decoder."""
         return self._ask("facts", picture)
 
     def _ask(self, op: str, picture: bytes, **more: object) -> Any:
@@ -78,7 +78,7 @@ class Sharp:
 
 def _pixels(made: dict[str, Any]) -> Pixels:
     found = np.frombuffer(base64.b64decode(made["pixels"]), np.uint8)
-    # Grey stays one band in sharp.
+    # sharp keeps grey as one band.
     return np.broadcast_to(
         found.reshape(made["height"], made["width"], -1), (made["height"], made["width"], 3)
     )
@@ -104,8 +104,8 @@ def pillow(data: bytes, sizes: Sequence[Size]) -> list[Pixels]:
     profile = whole.info.get("icc_profile")
     whole = _eight_bits(ImageOps.exif_transpose(whole))
     if whole.mode == "CMYK" and not profile:
-        # There is no right answer without a profile. Pillow's own, 255 minus ink, is garish, so the press that sharp
-        # and libvips assume is assumed here too; the transform is LittleCMS' all the same.
+        # Without a profile there is no right answer. Pillow's own, 255 minus ink, is garish, so this assumes the same
+        # press as sharp and libvips; the transform is still by LittleCMS.
         profile = pictures.profile("cmyk")
     whole = _on_white(_in_srgb(whole, profile))
     return [array(whole.resize(size, Image.Resampling.LANCZOS) if size else whole) for size in sizes]
@@ -123,7 +123,7 @@ def _opened(data: bytes) -> Image.Image:
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
-    """Pillow reads 16-bit colour as 8 bits, but keeps 16 bits of grey; and palettes, which have no profile."""
+    """Pillow reads 16-bit colour as 8 bits but keeps 16-bit grey, and palettes, whose profile it cannot apply."""
     if picture.mode.startswith("I"):
         return Image.fromarray(((np.asarray(picture).astype(np.uint32) + 128) // 257).astype(np.uint8))
     if picture.mode in ("P", "PA"):
@@ -140,7 +140,7 @@ def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         made = ImageCms.profileToProfile(colours, source, SRGB, ImageCms.Intent.PERCEPTUAL, outputMode="RGB")
     except (OSError, ImageCms.PyCMSError):
-        # Broken, or of another space than the pixels': as if there were none.
+        # A broken profile, or one of another colour space than the pixels': as if there were none.
         return _in_srgb(picture, pictures.profile("cmyk")) if picture.mode == "CMYK" else picture
     assert made is not None
     if alpha:

@@ -1,18 +1,18 @@
-"""What the worker makes of a picture, against what Pillow with LittleCMS and sharp make of it: never against itself.
+"""Compares the worker's outputs with those of Pillow (with LittleCMS) and sharp: never with its own earlier ones.
 
 Tolerances. A thumbnail is a JPEG, and coding alone moves colours by up to 6 (mean CIEDE2000, a noisy photo at 150 px),
-so a fixed tolerance would see nothing in a quiet picture. What is held against a tolerance is therefore the distance
-to Pillow's pixels beyond the one that Pillow's own pixels have after mozjpeg at the same quality. Measured:
+so a fixed tolerance would find nothing in a smooth picture. So the tolerance applies to the distance to Pillow's
+pixels, minus the distance of Pillow's own pixels before and after mozjpeg at the same quality. Measured:
 
-                                                       mean        95 in 100   1 - SSIM
-    the worker beyond coding, all but as listed        <= 0.24     <= 1.1      <= 0.011
-    sharp from Pillow, no coding, all but as listed    <= 0.94     <= 2.7      <= 0.011
+                                                       mean        95th pct.   1 - SSIM
+    worker beyond coding, without the exceptions       <= 0.24     <= 1.1      <= 0.011
+    sharp to Pillow, uncoded, without the exceptions   <= 0.94     <= 2.7      <= 0.011
     broken on purpose, beyond coding:
     no conversion from Display-P3, at 150 / 600        1.8 / 2.1   0.7 / 3.1   0.001 / 0.006
     no press for CMYK without a profile, 150 / 600     1.4 / 2.0   1.6 / 4.5   0.002 / 0.008
     a grey profile dropped, at 150                     15          20          0.08
     one pixel to the side, at 150 / 600                8.7 / 3.0   27 / 9.7    0.85 / 0.09
-    turned wrongly, or a mirror                        > 33        > 56        > 0.7
+    turned wrongly, or mirrored                        > 33        > 56        > 0.7
 """
 
 from __future__ import annotations
@@ -31,26 +31,28 @@ from tests.golden.measures import Pixels, colour_difference, ssim
 from tests.golden.references import pillow
 
 NAMES = [*matrix.MADE, *matrix.REAL]
-#: Beyond coding, of the mean, of what 95 in 100 pixels stay under, and of the structure.
+#: Beyond coding: of the mean, of the 95th percentile, of 1 - SSIM.
 TOLERANCE = (0.35, 1.3, 0.012)
-#: Where a decode at a half leaves few pixels over: what the decoder drops of an odd side stays lost to the last column.
+#: Where a decode at 1/2 leaves few more pixels than needed: the last column of an odd side, which it drops, is missing.
 NEAR_A_HALF = (0.55, 1.8, 0.012)
-#: Black and white dots: how they turn grey is a matter of the filter, and the references differ by 1.9, 4.7 and 0.09.
+#: Black and white dots: the filter decides how they become grey, and the references differ by 1.9, 4.7 and 0.09.
 DOTS = (1.5, 3.0, 0.04)
 TOLERANCES = {"one bit": DOTS} | {name: NEAR_A_HALF for name in matrix.MADE if "1283x947" in name}
-#: sharp against Pillow, without coding, so that a reference that is wrong itself is noticed.
+#: sharp against Pillow, without coding, so that a wrong reference is noticed.
 AGREEMENT = (1.0, 2.8, 0.012)
 SHARP_DIFFERS = {
-    "display p3 16 bit": "sharp brings 16 bits to 8 before it converts, and takes them for sRGB's",
+    "display p3 16 bit": "sharp reduces 16 bits to 8 before it converts, and treats them as sRGB",
     "one bit": "see DOTS",
     **{
-        name: "a box filter drops the last columns that it cannot fill" for name in matrix.MADE if "x" in name
+        name: "its box filter drops the last columns that it cannot fill"
+        for name in matrix.MADE
+        if "x" in name
     },
 }
 
 
 def apart(first: Pixels, second: Pixels) -> np.ndarray:
-    """Return how far apart two pictures are: mean, 95 in 100, structure."""
+    """Return the differences of two pictures: mean, 95th percentile, 1 - SSIM."""
     assert first.shape == second.shape
     return np.array([*colour_difference(first, second), 1 - ssim(first, second)])
 
@@ -71,7 +73,7 @@ def test_the_worker_makes_what_the_references_make(studio: Studio, name: str) ->
 
 
 def _sizes(made: Made) -> None:
-    """Shown sizes, in the report as in the files: the longer side is the thumbnail's, the other within half a pixel."""
+    """Upright sizes, in the report and the files: the longer side is the thumbnail's, the other within half a pixel."""
     width, height = made.report.width, made.report.height
     facts = made.report.facts["metadata"]
     assert (facts["width"], facts["height"]) == (width, height)
@@ -86,7 +88,7 @@ def _sizes(made: Made) -> None:
 
 
 def _clean(studio: Studio, data: bytes) -> None:
-    """A progressive JPEG that says nothing but its picture, read without a warning by both."""
+    """A progressive JPEG with nothing but its picture, read without a warning by Pillow and sharp."""
     picture = Image.open(io.BytesIO(data))
     picture.load()
     assert picture.format == "JPEG"
@@ -115,7 +117,7 @@ def test_every_real_photo_but_the_refused_is_in_the_list() -> None:
 
 
 @pytest.mark.parametrize(("name", "code"), matrix.REFUSED.items())
-def test_a_real_file_that_cannot_be_right_is_refused(studio: Studio, name: str, code: str) -> None:
+def test_a_real_file_that_is_damaged_or_too_large_is_refused(studio: Studio, name: str, code: str) -> None:
     path = matrix.PHOTOS / "odd" / name
     if not path.is_file():
         pytest.skip("no ../shared/photos beside the checkout")
@@ -134,7 +136,7 @@ def _upright(path: Path) -> Image.Image:
 
 @pytest.mark.parametrize("quarters", range(4))
 def test_a_heic_is_turned_by_its_container(studio: Studio, quarters: int) -> None:
-    """The phone's own file with another rotation written into its `irot` box: nobody here can write HEVC."""
+    """A phone's file with another rotation written into its `irot` box: there is no HEVC encoder here."""
     path = matrix.PHOTOS / "odd" / "iphone.heic"
     if not path.is_file():
         pytest.skip("no ../shared/photos beside the checkout")

@@ -111,9 +111,9 @@ class ObjectStoreSuite:
             await store.get_into(bucket, "not/there", target, Admissions(target))
         assert bucket in caught.value.message
 
-    async def test_an_object_of_a_missing_bucket_is_not_found_by_name(self, store) -> None:
+    async def test_an_object_of_a_missing_bucket_is_not_the_photos_fault(self, store) -> None:
         target = room(10)
-        with pytest.raises(ObjectNotFound, match="no-such-bucket"):
+        with pytest.raises(StorageUnavailable, match="no-such-bucket"):
             await store.get_into("no-such-bucket", "k", target, Admissions(target))
 
     async def test_a_refused_admission_reaches_the_caller_and_harms_nothing(

@@ -98,7 +98,7 @@ async def test_without_seccomp_no_worker_gets_ready_and_the_operator_reads_why(
     without: Callable[..., None],
 ) -> None:
     without(SECCOMP)
-    assert "WORKER_SANDBOX: seccomp cannot be had: [Errno 38] Function not implemented" in await refusal()
+    assert "WORKER_SANDBOX: seccomp is not available: [Errno 38] Function not implemented" in await refusal()
 
 
 async def test_best_effort_goes_on_without_seccomp_and_says_so(without: Callable[..., None]) -> None:
@@ -131,7 +131,7 @@ async def test_off_is_off_and_it_is_said() -> None:
 async def test_a_worker_that_was_given_a_secret_does_not_get_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "ENVIRONMENT", {**launch.ENVIRONMENT, "MINIO_SECRET_KEY": "swordfish"})
     why = await refusal()
-    assert "an environment without secrets cannot be had: it has MINIO_SECRET_KEY" in why
+    assert "an environment without secrets is not available: it has MINIO_SECRET_KEY" in why
     assert "swordfish" not in why
 
 
@@ -149,7 +149,7 @@ os._exit(main.main(sys.argv))
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ('("getrusage",)', "that was well fails in the jail: Failed(code='PROCESSING_ERROR'"),
+        ('("getrusage",)', "that worked before fails in the jail: Failed(code='PROCESSING_ERROR'"),
         ("()", ": SIGSYS"),
     ],
     ids=["refused", "ended"],

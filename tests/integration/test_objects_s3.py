@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
+import yarl
 from msgspec.structs import replace
 
-from fastproc.backends.objects_s3 import S3ObjectStore, Timeouts
+from fastproc.backends.objects_s3 import S3ObjectStore
+from fastproc.backends.s3_http import Timeouts
 from fastproc.config.s3 import S3Config
 from fastproc.core.errors import ObjectNotFound, SourceTooLarge, StorageUnavailable, Unreachable
 from fastproc.embedded.child import free_ports
 from fastproc.supervisor.ports import Upload
 from tests.integration.suite_objects import Admissions, ObjectStoreSuite, room
+from tests.scripted_s3 import Scripted, error, says
 
 
 class Boto3:
@@ -72,9 +75,10 @@ class TestS3ObjectStore(ObjectStoreSuite):
 )
 async def test_an_upload_that_differs_from_what_was_signed_is_refused(store, s3, changed) -> None:
     signed = {"Content-Type": "image/jpeg", "x-amz-meta-size": "thumb_sm"}
-    url = store._signed("PUT", s3.bucket, "k", signed)
+    url = store._signer.signed("PUT", s3.bucket, "k", signed)
     sent = {name: value for name, value in (signed | changed).items() if value is not None}
-    async with aiohttp.ClientSession() as session, session.put(url, data=b"x", headers=sent) as response:
+    target = yarl.URL(url, encoded=True)
+    async with aiohttp.ClientSession() as session, session.put(target, data=b"x", headers=sent) as response:
         assert response.status == (403 if changed else 200)
 
 
@@ -161,63 +165,6 @@ def test_an_address_for_people_is_encoded_and_not_signed(changes, url) -> None:
     assert S3ObjectStore(config).url("photos", "a b/é+%.jpg") == url
 
 
-# A scripted server: each connection's request is answered by a function that writes what it likes.
-
-Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
-
-
-class Scripted:
-    """A server of one answer. `requests` holds what came."""
-
-    def __init__(self) -> None:
-        self.requests: list[bytes] = []
-        self.answer: Answer
-        self._server: asyncio.Server
-        self._open: set[asyncio.Task[None]] = set()
-
-    async def start(self) -> S3Config:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return S3Config(endpoint="127.0.0.1", port=self._server.sockets[0].getsockname()[1])
-
-    async def stop(self) -> None:
-        self._server.close()
-        for task in self._open:
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
-        try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                self.requests.append(head)
-                for line in head.lower().split(b"\r\n"):
-                    if line.startswith(b"content-length:"):
-                        await reader.readexactly(int(line[15:]))
-                await self.answer(head, writer)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            return
-        finally:
-            self._open.discard(task)
-            writer.close()
-
-
-def says(*parts: bytes, then_close: bool = False) -> Answer:
-    async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"".join(parts))
-        if then_close:
-            writer.close()
-
-    return answer
-
-
-def error(status: int, code: str, message: str = "so it is") -> Answer:
-    body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
-    return says(b"HTTP/1.1 %d Whatever\r\nContent-Length: %d\r\n\r\n" % (status, len(body)), body)
-
-
 @pytest_asyncio.fixture
 async def scripted() -> AsyncIterator[Scripted]:
     server = Scripted()
@@ -242,24 +189,26 @@ async def test_the_path_that_is_sent_is_the_path_that_was_signed(scripted, again
 
 
 async def test_a_body_that_is_cut_short_is_unavailable(scripted, against) -> None:
-    scripted.answer = says(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", b"x" * 99, then_close=True)
+    scripted.answer = says(
+        b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Length: 100\r\n\r\n", b"x" * 99, then_close=True
+    )
     with pytest.raises(StorageUnavailable, match="photos/k"):
         await against.get_into("photos", "k", room(200), nothing)
 
 
-async def test_a_body_of_unknown_length_is_read_to_its_end_and_admitted_as_the_limit(
-    scripted, against
-) -> None:
-    scripted.answer = says(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b"x" * 99, then_close=True)
+async def test_a_body_in_chunks_is_read_to_its_end_and_admitted_as_the_limit(scripted, against) -> None:
+    scripted.answer = says(
+        b"HTTP/1.1 200 OK\r\nETag: 1\r\nTransfer-Encoding: chunked\r\n\r\n63\r\n", b"x" * 99, b"\r\n0\r\n\r\n"
+    )
     target = room(200)
     admit = Admissions(target)
     assert (await against.get_into("photos", "k", target, admit)).size == 99
     assert admit.sizes == [200]
 
 
-async def test_a_body_of_unknown_length_is_refused_at_the_limit(scripted, against) -> None:
+async def test_a_body_in_chunks_is_refused_at_the_limit(scripted, against) -> None:
     async def for_ever(head: bytes, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nETag: 1\r\nTransfer-Encoding: chunked\r\n\r\n")
         while True:
             writer.write(b"400\r\n" + b"x" * 0x400 + b"\r\n")
             await writer.drain()
@@ -270,7 +219,7 @@ async def test_a_body_of_unknown_length_is_refused_at_the_limit(scripted, agains
 
 
 async def test_too_long_a_body_is_refused_by_its_announcement(scripted, against) -> None:
-    scripted.answer = says(b"HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n")
+    scripted.answer = says(b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Length: 101\r\n\r\n")
     started = time.monotonic()
     with pytest.raises(SourceTooLarge):
         await against.get_into("photos", "k", room(100), nothing)
@@ -279,7 +228,7 @@ async def test_too_long_a_body_is_refused_by_its_announcement(scripted, against)
 
 async def test_an_encoded_body_is_refused_not_decoded(scripted, against) -> None:
     scripted.answer = says(
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00"
+        b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00"
     )
     with pytest.raises(StorageUnavailable, match="encoded as 'gzip'"):
         await against.get_into("photos", "k", room(100), nothing)
@@ -287,9 +236,11 @@ async def test_an_encoded_body_is_refused_not_decoded(scripted, against) -> None
 
 
 async def test_the_type_is_reported_as_the_store_said_it(scripted, against) -> None:
-    scripted.answer = says(b"HTTP/1.1 200 OK\r\nContent-Type: text/html; x=1\r\nContent-Length: 1\r\n\r\nx")
+    scripted.answer = says(
+        b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Type: text/html; x=1\r\nContent-Length: 1\r\n\r\nx"
+    )
     assert (await against.get_into("photos", "k", room(9), nothing)).content_type == "text/html; x=1"
-    scripted.answer = says(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+    scripted.answer = says(b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Length: 1\r\n\r\nx")
     assert (await against.get_into("photos", "k", room(9), nothing)).content_type is None
 
 
@@ -340,7 +291,7 @@ async def test_what_a_server_says_stays_on_one_line(scripted, against) -> None:
 
 
 async def test_silence_is_unavailable_after_the_idle_time(scripted, against) -> None:
-    scripted.answer = says(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nxx")
+    scripted.answer = says(b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Length: 100\r\n\r\nxx")
     started = time.monotonic()
     with pytest.raises(StorageUnavailable) as caught:
         await against.get_into("photos", "k", room(100), nothing)
@@ -351,7 +302,7 @@ async def test_silence_is_unavailable_after_the_idle_time(scripted, against) -> 
 
 async def test_a_dripping_body_is_unavailable_after_the_total_time(scripted, against) -> None:
     async def drip(head: bytes, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Length: 100\r\n\r\n")
         for _ in range(100):
             writer.write(b"x")
             await asyncio.sleep(0.05)
@@ -365,7 +316,7 @@ async def test_a_dripping_body_is_unavailable_after_the_total_time(scripted, aga
 
 async def test_a_dripping_head_is_unavailable_after_the_total_time(scripted, against) -> None:
     async def drip(head: bytes, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        writer.write(b"HTTP/1.1 200 OK\r\nETag: 1\r\nX-Long: ")
         for _ in range(100):
             writer.write(b"x")
             await asyncio.sleep(0.05)
@@ -379,7 +330,7 @@ async def test_a_dripping_head_is_unavailable_after_the_total_time(scripted, aga
 
 async def test_waiting_for_admission_is_not_charged_to_the_server(scripted, against) -> None:
     body = b"x" * 3_000_000
-    scripted.answer = says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body)
+    scripted.answer = says(b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Length: %d\r\n\r\n" % len(body), body)
 
     async def late(size: int) -> None:
         await asyncio.sleep(0.9)
@@ -388,7 +339,7 @@ async def test_waiting_for_admission_is_not_charged_to_the_server(scripted, agai
 
 
 async def test_a_connection_that_was_closed_while_idle_is_replaced(scripted, against) -> None:
-    scripted.answer = says(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", then_close=True)
+    scripted.answer = says(b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Length: 1\r\n\r\nx", then_close=True)
     for _ in range(3):
         assert (await against.get_into("photos", "k", room(10), nothing)).size == 1
         await asyncio.sleep(0.02)

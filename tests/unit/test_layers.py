@@ -64,9 +64,10 @@ ONLY_IN: dict[str, set[str]] = {
     "croniter": {"bullmq/scheduler.py"},
     # The demo makes the bucket and fetches results as an application would.
     "boto3": {"embedded/seaweedfs.py"},
-    "botocore": {"backends/objects_s3.py", "embedded/seaweedfs.py"},
-    "aiohttp": {"backends/objects_s3.py", "supervisor/http.py"},
-    "yarl": {"backends/objects_s3.py"},
+    "botocore": {"backends/s3_signing.py", "embedded/seaweedfs.py"},
+    "aiohttp": {"backends/objects_s3.py", "backends/s3_http.py", "supervisor/http.py"},
+    "yarl": {"backends/s3_http.py"},
+    "awscrt": {"backends/s3_answers.py"},
     # The demo reads the rows back, as the API would.
     "sqlite3": {"backends/metadata_sqlite.py", "demo/results.py"},
     "psycopg": {"backends/metadata_postgresql.py"},

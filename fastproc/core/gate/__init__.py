@@ -1,1 +1,1 @@
-"""Judges a photo by its bytes alone, before any decoder sees it: one file a family of formats."""
+"""Judges a photo by its bytes alone, before any decoder sees it: one file for each family of formats."""

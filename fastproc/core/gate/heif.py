@@ -1,7 +1,7 @@
 """Reads the header of HEIF files (HEIC, AVIF), which are made of boxes.
 
-Rule 1: brands say the family, item types say the codec; both must be ours.
-Rule 2: the largest `ispe` (image extent) of the `meta` box is taken, so a grid counts whole, not by its tiles.
+Rule 1: the brands give the family, which must be ours; the item types give the codec, and none may be a foreign one.
+Rule 2: the largest `ispe` (image extent) of the `meta` box is taken, so a grid counts as a whole, not by its tiles.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from fastproc.core.errors import FileCorrupted, ImageTooComplex, UnsupportedForm
 from fastproc.core.gate.reading import Buffer
 from fastproc.core.model import Header
 
-#: Brands of still HEVC pictures; `mif1` leaves the codec open, the item types say it.
+#: Brands of still HEVC pictures; `mif1` leaves the codec to the item types.
 HEVC_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1"})
-#: Item types that no decoder here reads: uncompressed, masks, overlays, JPEG 2000, AVC, VVC.
+#: Item types that no decoder here can read: uncompressed, masks, overlays, JPEG 2000, AVC, VVC.
 FOREIGN_ITEMS: Final = (b"unci", b"mski", b"iovl", b"j2k1", b"avc1", b"vvc1")
 #: A phone's 12-megapixel picture is a grid of 48 tiles and a thumbnail; 200 megapixels take 800.
 MAX_ITEMS: Final = 1_000
 #: The box of a 200-megapixel grid takes 60 kB.
 MAX_META_BYTES: Final = 4 << 20
 MAX_TOP_BOXES: Final = 1_000
-#: Frames of an animation. A larger number is not believed; only the first frame is ever decoded.
+#: Frames of an animation. A larger number is ignored; only the first frame is decoded.
 MAX_FRAMES: Final = 1_000_000
-#: An item of ISO 21496-1, an auxiliary picture of Apple's.
+#: An item of ISO 21496-1, Apple's auxiliary picture.
 GAIN_MAP_SIGNS: Final = (b"tmap", b"aux:hdrgainmap")
-#: Bytes a pixel while decoding, measured: pi_heif 4.5, libvips (AVIF) 14.7.
+#: Memory per pixel of a decode, rounded up from what was measured: pi_heif 4.5, libvips (AVIF) 14.7.
 HEIC_BYTES_A_PIXEL: Final = 4.6
 AVIF_BYTES_A_PIXEL: Final = 15
 
@@ -66,7 +66,7 @@ def read(data: Buffer) -> Header:
 
 
 def _frames(data: Buffer) -> int:
-    """Return the samples of a sequence's first track; 1 for stills, and for impossible numbers."""
+    """Return the number of samples of a sequence's first track; 1 for stills and for impossible numbers."""
     film = _box(data, b"moov") or b""
     at = film.find(b"stsz")
     samples = struct.unpack_from(">I", film, at + 12)[0] if 0 <= at <= len(film) - 16 else 1
@@ -81,7 +81,7 @@ def _meta(data: Buffer) -> bytes:
 
 
 def _box(data: Buffer, wanted: bytes) -> bytes | None:
-    """Return the first such box on the top level. Raises ImageTooComplex if it is too large."""
+    """Return the first box of that type on the top level. Raises ImageTooComplex if it is too large."""
     at = 0
     for _ in range(MAX_TOP_BOXES):
         if at + 8 > len(data):

@@ -1,7 +1,7 @@
 """Reads the header of JPEG files: segments up to the first scan, then the number of scans.
 
-Rule 1: what libjpeg tolerates (fill, junk, stray markers between segments) is tolerated, within bounds.
-Rule 2: every step of a walk is counted, so no file makes it long.
+Rule 1: what libjpeg tolerates (fill, junk, stray markers between segments) is tolerated here, within bounds.
+Rule 2: every walk has a bound on its steps, so no file makes it long.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from fastproc.core.errors import FileCorrupted, ImageTooComplex, UnsupportedForm
 from fastproc.core.gate.reading import Buffer, Reading
 from fastproc.core.model import Header, Limits
 
-#: Most pixels a byte of entropy-coded JPEG can honestly stand for: an 8x8 block takes at least two bits a
-#: component, so 1024 leaves a factor of four. Lying dimensions pass libjpeg, where missing data is a warning.
+#: Most pixels for each byte of entropy-coded JPEG in a true header: an 8x8 block takes at least two bits a
+#: component, so 1024 leaves a factor of four. False dimensions pass libjpeg, where missing data is a warning.
 MAX_PIXELS_PER_BYTE: Final = 1024
-#: Small pictures are exempt from that rule: their header outweighs their data.
+#: Pixels that every file may have beyond that: the header of a small picture is larger than its data.
 FREE_PIXELS: Final = 4096
 #: Camera files have about 20 segments, at most 250 with a large profile or extended XMP.
 MAX_SEGMENTS: Final = 4_000
 #: Junk that libjpeg skips between two segments. Camera files have up to a few hundred bytes.
 MAX_JUNK_BYTES: Final = 4_096
 
-#: What a picture's own header says of its gain map: XMP of Google and Adobe, ISO 21496-1, Apple.
+#: Signs of a gain map in a picture's own header: XMP of Google and Adobe, ISO 21496-1, Apple.
 GAIN_MAP_SIGNS: Final = (b"hdrgm:Version", b"urn:iso:std:iso:ts:21496:-1", b"ns.apple.com/HDRGainMap")
 
 _WINDOW: Final = 1 << 20
@@ -33,7 +33,7 @@ _MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 
 
 def read(data: Buffer, limits: Limits) -> Reading:
-    """Return the header, and what about the picture is excessive, if anything.
+    """Return the header, and why the picture is too complex ("" if it is not).
 
     Raises: FileCorrupted, UnsupportedFormat, ImageTooComplex; IndexError or struct.error where the data ends.
     """
@@ -70,7 +70,7 @@ def _segments(data: Buffer) -> tuple[int, int, int]:
         if data[at] != 0xFF:
             junk = bytes(data[at : at + MAX_JUNK_BYTES]).find(b"\xff")
             if junk < 0:
-                raise FileCorrupted("no segment where one must be")
+                raise FileCorrupted("there is no segment where one is expected")
             at += junk
             continue
         code = data[at + 1]
@@ -113,7 +113,7 @@ def _check_frame(data: Buffer, marker: int, frame: int) -> None:
 
 
 def _coefficient_bytes(data: Buffer, frame: int) -> float:
-    """Return the bytes of coefficients (two a sample) that one pixel takes, from the sampling factors."""
+    """Return the bytes of coefficients (two a sample) that one pixel takes, by the sampling factors."""
     factors = [data[frame + 11 + 3 * n] for n in range(data[frame + 9])]
     sides = [(factor >> 4, factor & 15) for factor in factors]
     if not all(1 <= h <= 4 and 1 <= v <= 4 for h, v in sides):
@@ -125,8 +125,8 @@ def _coefficient_bytes(data: Buffer, frame: int) -> float:
 def _count_scans(data: Buffer, start: int, limit: int) -> int:
     """Count the scans that a decoder would read from `start` on, up to just over `limit`.
 
-    In entropy-coded data FF is stuffed, so a plain count of scan headers is never too low, and nearly always enough.
-    Only when it is over the limit are the markers walked, because what follows the picture's end may be anything:
+    FF is stuffed in entropy-coded data, so a plain count of scan headers is never too low, and nearly always enough.
+    The markers are walked only if that count is over the limit, because anything may follow the picture's end:
     a motion photo's film has the two bytes of a scan header every 64 KiB.
     """
     count = 0

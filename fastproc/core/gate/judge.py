@@ -1,11 +1,11 @@
 """Judges a photo from its header alone, before any decoder sees it: format, dimensions, and the cost of decoding.
 
 Rule 1: pure bytes in, a Header or an ImageError out; no codec, nothing is inflated, no whole file is copied.
-Rule 2: the format is what the content says; names and content types are not looked at.
-Rule 3: judged in this order, so that one file always gets one code: format, corruption, too small, too large,
-        too complex.
+Rule 2: the content decides the format; file names and content types are ignored.
+Rule 3: checks run in this order, so that one file always gets one code: format, corruption, too small, too large,
+        too complex. Only the bound of a walk (segments, chunks, items) ends the check at once, as too complex.
 Rule 4: memory per pixel is measured (peak RSS of a decode): progressive JPEG 3 bytes at 4:2:0 and 6 at 4:4:4, Adam7
-        its rows and a seventh, GIF 4.2, HEIC 4.5, WebP 7.7, AVIF 14.7; baseline JPEG and plain PNG stream.
+        PNG 8/7 of its raw rows, GIF 4.2, HEIC 4.5, WebP 7.7, AVIF 14.7; baseline JPEG and plain PNG stream.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fastproc.core.model import Header, Limits
 
 
 def judge(data: Buffer, limits: Limits, *, may_be_cut: bool = False) -> Header:
-    """Return what the header says. A file that is cut short after its header passes where it `may_be_cut`.
+    """Return what the header says. With `may_be_cut`, a file that is cut short after its header passes.
 
     Raises: UnsupportedFormat, FileCorrupted, ImageTooSmall, ImageTooLarge, ImageTooComplex.
     Cost:   10 to 100 microseconds; a multi-scan JPEG 0.3 ms a megabyte, a PNG 0.3 ms a thousand chunks.
@@ -38,19 +38,19 @@ def judge(data: Buffer, limits: Limits, *, may_be_cut: bool = False) -> Header:
     if name not in limits.formats:
         raise UnsupportedFormat(f"{name} is not an allowed format" if name else "")
     try:
-        header, excess = _READERS[name](data, limits)
+        header, too_complex = _READERS[name](data, limits)
     except (IndexError, struct.error):
         raise FileCorrupted(f"the {name} header is cut short") from None
     if not header.whole and not may_be_cut:
         raise FileCorrupted("the file is cut short")
     check_size(header, limits)
-    if excess:
-        raise ImageTooComplex(excess)
+    if too_complex:
+        raise ImageTooComplex(too_complex)
     return header
 
 
 def format_of(data: Buffer) -> str | None:
-    """Return the format's name by the first bytes, or None for anything that is no picture we can read."""
+    """Return the format's name by the first bytes, or None for anything that is not a picture we can read."""
     head = bytes(data[:16])
     if head[:3] == b"\xff\xd8\xff":
         return "jpeg"
@@ -66,7 +66,7 @@ def format_of(data: Buffer) -> str | None:
 
 
 def check_size(header: Header, limits: Limits) -> None:
-    """Raises ImageTooSmall, ImageTooLarge. For a decoder's own view of the header too, once it is opened."""
+    """Raises ImageTooSmall, ImageTooLarge. Used a second time for the header as the decoder reads it."""
     width, height = header.width, header.height
     size = f"{width}x{height}"
     if min(width, height) < max(1, limits.min_side_px):
@@ -80,7 +80,7 @@ def check_size(header: Header, limits: Limits) -> None:
 
 
 def _gif(data: Buffer, limits: Limits) -> Reading:
-    """Frames are not counted: GIF has no index, and the decoder, asked for the first only, counts them itself."""
+    """Frames are not counted: GIF has no index, and the decoder counts them even when it decodes only the first."""
     width, height = struct.unpack_from("<HHxxxx", data, 6)
     return Header(format="gif", width=width, height=height, decoded_bytes=round(width * height * 4.2)), ""
 

@@ -11,7 +11,7 @@ from fastproc.core.model import Header, Limits
 
 #: Deflate expands 1032 times at most (zlib, technical details).
 MAX_DEFLATE_EXPANSION: Final = 1100
-#: Files with fewer bytes of rows than this are exempt from that rule: their header outweighs their data.
+#: Bytes of rows that every file may have beyond that: the header of a small file is larger than its data.
 FREE_BYTES: Final = 4096
 #: libpng inflates every text chunk when it reads the header: 200 of 8 MB cost 0.7 s.
 MAX_TEXT_CHUNKS: Final = 64
@@ -27,7 +27,7 @@ def read(data: Buffer, limits: Limits) -> Reading:
     width, height, depth, colour, _, _, interlace = struct.unpack_from(">IIBBBBB", data, 16)
     if colour not in _CHANNELS:
         raise FileCorrupted("impossible colour type")
-    frames, excess, whole = _chunks(data, limits.max_icc_bytes)
+    frames, too_complex, whole = _chunks(data, limits.max_icc_bytes)
     row = (width * _CHANNELS[colour] * depth + 7) // 8
     if row * height > MAX_DEFLATE_EXPANSION * len(data) + FREE_BYTES:
         raise FileCorrupted(f"{width}x{height} pixels are more than the data can hold")
@@ -40,31 +40,31 @@ def read(data: Buffer, limits: Limits) -> Reading:
         whole=whole,
         decoded_bytes=row * height * 8 // 7 if interlace else row * 64,
     )
-    return header, excess
+    return header, too_complex
 
 
 def _chunks(data: Buffer, max_icc_bytes: int) -> tuple[int, str, bool]:
-    """Return the frames that an animation announces, what is excessive, and whether there is an end.
+    """Return the frames that an animation announces, why the file is too complex (""), and whether there is an end.
 
-    An absurd number of frames is no reason to refuse the file: only the still picture is ever decoded.
+    An absurd number of frames does not refuse the file: only the still picture is decoded.
     """
-    frames, texts, excess = 1, 0, ""
+    frames, texts, too_complex = 1, 0, ""
     at, end = 8, len(data) - 8
     for _ in range(MAX_CHUNKS):
         if at > end:
-            return frames, excess or _excess(texts), False
+            return frames, too_complex or _too_many_texts(texts), False
         length, kind = struct.unpack_from(">I4s", data, at)
         if kind == b"IEND":
-            return frames, excess or _excess(texts), True
+            return frames, too_complex or _too_many_texts(texts), True
         if kind in _TEXT:
             texts += 1
         elif kind == b"acTL":
             frames = max(1, struct.unpack_from(">I", data, at + 8)[0])
         elif kind == b"iCCP" and length > max_icc_bytes:
-            excess = f"a colour profile of {length} bytes"
+            too_complex = f"a colour profile of {length} bytes"
         at += 12 + length
     raise ImageTooComplex(f"more than {MAX_CHUNKS} chunks")
 
 
-def _excess(texts: int) -> str:
+def _too_many_texts(texts: int) -> str:
     return f"more than {MAX_TEXT_CHUNKS} text chunks" if texts > MAX_TEXT_CHUNKS else ""

@@ -1,6 +1,6 @@
-"""Tells a file that is cut short from one that is damaged, once a decoder has refused it.
+"""Tells whether a file that a decoder has refused is cut short, or damaged.
 
-Rule 1: pure bytes in, yes or no out; a walk is bounded, nothing is copied whole.
+Rule 1: pure bytes in, yes or no out; every walk is bounded, no file is copied whole.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_BOXES: Final = 1_000
 
 
 def ends_early(data: Buffer, header: Header) -> bool:
-    """Return whether the end of the picture is missing. `header` is the gate's."""
+    """Return whether the end of the picture is missing. `header` is the one that the gate returned."""
     if not header.whole:
         return True
     if header.format == "jpeg":
@@ -33,7 +33,7 @@ def ends_early(data: Buffer, header: Header) -> bool:
 
 
 def _jpeg_ends_early(data: Buffer) -> bool:
-    """Entropy-coded data is stuffed, so the bytes of the end marker after the first scan are the end."""
+    """Entropy-coded data is stuffed, so the end marker's bytes after the first scan header are the real end."""
     try:
         start = jpeg.first_scan(data)
     except (ImageError, IndexError, struct.error):

@@ -1,4 +1,4 @@
-"""Encode BlurHash: a picture's few lowest frequencies as a text of some 28 characters, for a blurred placeholder.
+"""Encodes BlurHash: a picture's few lowest frequencies as a text of about 28 characters, for a blurred placeholder.
 
 Source: https://github.com/woltapp/blurhash, Algorithm.md and C/encode.c.
 """
@@ -29,8 +29,8 @@ def encode(width: int, height: int, pixels: bytes, across: int, down: int) -> st
         sums = [value for row in dct.project(linear, width, *waves) for value in row]
         channels.append([value * (2 if n else 1) / (width * height) for n, value in enumerate(sums)])
     mean, *details = zip(*channels, strict=True)
-    loudest = max((abs(value) for detail in details for value in detail), default=0.0)
-    step = max(0, min(82, math.floor(loudest * 166 - 0.5)))
+    largest = max((abs(value) for detail in details for value in detail), default=0.0)
+    step = max(0, min(82, math.floor(largest * 166 - 0.5)))
     scale = (step + 1) / 166
     return (
         _base83(across - 1 + 9 * (down - 1), 1)
@@ -47,7 +47,7 @@ def _signal(linear: float) -> int:
 
 
 def _detail(share: float) -> int:
-    """Return -1..1 as 0..18, by its root: small ones are told apart better."""
+    """Return -1..1 as 0..18, on a square-root scale: it keeps small values distinct."""
     return max(0, min(18, math.floor(math.copysign(math.sqrt(abs(share)), share) * 9 + 9.5)))
 
 

@@ -1,7 +1,7 @@
-"""Encode ThumbHash: shape, transparency and lowest frequencies of a picture in some 25 bytes, for a placeholder.
+"""Encodes ThumbHash: shape, transparency and lowest frequencies of a picture in about 25 bytes, for a placeholder.
 
-Source: https://github.com/evanw/thumbhash, js/thumbhash.js (rgbaToThumbHash). Where that one hashes the rounding errors
-of a detail that is nothing, this one has the nothing.
+Source: https://github.com/evanw/thumbhash, js/thumbhash.js (rgbaToThumbHash). One difference: where a detail is zero,
+that code hashes its rounding error, this one hashes zero.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Final, NamedTuple
 
 from fastproc.worker.digest import dct
 
-#: Decimals that are more than rounding errors.
+#: Decimals that are not rounding errors.
 _DECIMALS: Final = 9
 
 
 class _Channel(NamedTuple):
-    """The mean, the details as shares of the loudest (0..1), and how loud that is."""
+    """The mean, the details as shares (0..1) of the largest, and the size of that."""
 
     mean: float
     details: list[float]
@@ -25,7 +25,7 @@ class _Channel(NamedTuple):
 
 
 def encode(width: int, height: int, pixels: bytes, alpha: bytes | None = None) -> bytes:
-    """Return the hash of `pixels` (R G B R G B ..., sRGB) with the `alpha` of each, if it has any.
+    """Return the hash of `pixels` (R G B R G B ..., sRGB) and their `alpha`, if there is any.
 
     Cost: 1 ms for 32 x 24 pixels.
     """
@@ -59,7 +59,7 @@ def encode(width: int, height: int, pixels: bytes, alpha: bytes | None = None) -
 
 
 def _on_their_mean(pixels: bytes, alpha: bytes | None) -> list[list[float]]:
-    """Return red, green and blue as 0..1, transparent pixels laid over the mean colour of the opaque ones."""
+    """Return red, green and blue as 0..1, transparent pixels blended with the mean colour of the opaque ones."""
     channels = [[value / 255 for value in pixels[channel::3]] for channel in range(3)]
     if alpha is None:
         return channels
@@ -86,7 +86,7 @@ def _channel(values: Sequence[float], width: int, height: int, across: int, down
 
 
 def _round(value: float) -> int:
-    """Return the nearest whole number, half up, as JavaScript has it."""
+    """Return the nearest whole number, half up, as JavaScript rounds."""
     return floor(round(value, _DECIMALS) + 0.5)
 
 

@@ -1,1 +1,1 @@
-"""EXIF, read with bounds: the TIFF structure, and the fields that may be told."""
+"""EXIF, read with bounds: the TIFF structure, and the fields that may be published."""

@@ -1,8 +1,8 @@
-"""Read the EXIF fields that people ask for out of an untrusted block: named, typed, JSON-safe, bounded.
+"""Reads the usual EXIF fields from an untrusted block: named, typed, JSON-safe, bounded.
 
-Rule 1: nothing in a block fails a photo: what cannot be read is left out.
-Rule 2: texts are cut, cleaned and bounded, numbers finite, dates and places possible: the result is JSON of a few
-        kilobytes whatever the block.
+Rule 1: no block fails a photo: what cannot be read is left out.
+Rule 2: texts are cut, cleaned and bounded; numbers are finite; dates and positions are possible ones. So the result
+        is JSON of a few kilobytes, whatever the block.
 
 Tags and their types: Exif 3.0 (CIPA DC-008), chapter 4.6.
 """
@@ -36,10 +36,10 @@ _METERING: Final = ("unknown", "average", "center", "spot", "multispot", "patter
 
 
 def parse(block: bytes, *, with_position: bool = True) -> dict[str, Any]:
-    """Return the fields of an EXIF block (with or without its `Exif\\0\\0`); {} if it is none.
+    """Return the fields of an EXIF block (with or without `Exif\\0\\0` before it); {} if it is not one.
 
     Units: exposureTime in seconds, focalLength in millimetres, exposureBias in EV, gps in decimal degrees (south and
-    west negative) and metres; dates are ISO 8601, with their offset where the camera knew it.
+    west negative) and metres; dates are ISO 8601, with the UTC offset if the camera wrote it.
     """
     start = 6 if block[:6] == b"Exif\0\0" else 0
     order = {b"II": "<", b"MM": ">"}.get(block[start : start + 2])
@@ -61,7 +61,7 @@ def _pointer(directory: dict[int, Value], tag: int) -> int:
 
 
 def _number(value: Value) -> float | None:
-    """Return the first number as int where it is whole, else rounded to six decimals; None where there is none."""
+    """Return the first number, as int if it is whole, else rounded to six decimals; None if there is none."""
     if not isinstance(value, tuple):
         return None
     number = value[0]
@@ -128,13 +128,13 @@ _EXIF: Final[_Fields] = {
     0xA433: ("lensMake", _text),
     0xA434: ("lensModel", _text),
 }
-#: name -> directory (main or EXIF), the date's tag, its offset's tag.
+#: name -> directory (0: main, 1: EXIF), the date's tag, the tag of its UTC offset.
 _DATES: Final = {
     "dateTimeOriginal": (1, 0x9003, 0x9011),
     "dateTimeDigitized": (1, 0x9004, 0x9012),
     "dateTime": (0, 0x0132, 0x9010),
 }
-_GPS_TAGS: Final = frozenset(range(0x0001, 0x0008)) | {0x0010, 0x0011, 0x001D}
+_GPS_TAGS: Final = frozenset(range(0x0001, 0x0007)) | {0x0011}
 _WANTED: Final = (
     frozenset(_MAIN)
     | frozenset(_EXIF)
@@ -171,7 +171,7 @@ def _date(value: Value, offset: Value) -> str | None:
 
 
 def _position(gps: dict[int, Value]) -> dict[str, Any]:
-    """Return latitude, longitude (both or neither), altitude, direction and the satellites' UTC time."""
+    """Return latitude and longitude, and altitude and direction if they are there; {} without both of the first."""
     latitude, longitude = _degrees(gps, 1, b"S", 90), _degrees(gps, 3, b"W", 180)
     if latitude is None or longitude is None:
         return {}

@@ -1,9 +1,9 @@
-"""Read directories of an untrusted TIFF structure (which EXIF is), at a bounded cost.
+"""Reads directories of an untrusted TIFF structure (as in EXIF) at a bounded cost.
 
-Rule 1: only wanted tags are read, and of each only as much as any of them can mean, so entries that all point at the
-        same 64 KiB, maker notes and tags of gigabytes cost nothing.
-Rule 2: a directory is read when it is asked for, and never followed to the next: there is no loop.
-Rule 3: what lies outside the block, or has no such type, is not there.
+Rule 1: only wanted tags are read, and of each only as much as a wanted tag can need. So many entries for the same
+        64 KiB, maker notes and tags of gigabytes cost nothing.
+Rule 2: a directory is read on request, and its link to the next is never followed: there is no loop.
+Rule 3: an entry outside the block, or of an unknown type, counts as absent.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import struct
 from collections.abc import Collection
 from typing import Any, Final
 
-#: Raw bytes for texts and undefined, else a tuple of numbers.
+#: Raw bytes for the types ASCII and undefined, else a tuple of numbers.
 Value = Any
 
 #: A camera's largest directory has about 60 entries.
@@ -43,15 +43,15 @@ class Reader:
     """Directories of one TIFF structure."""
 
     def __init__(self, block: bytes, order: str, wanted: Collection[int]) -> None:
-        """`order` is that of `struct`: < or >. Tags other than `wanted` are not read."""
+        """`order` is the byte order as in `struct`: < or >. Only `wanted` tags are read."""
         self._block, self._order, self._wanted = block, order, wanted
 
     def first(self) -> int:
-        """Return where the main directory begins; 0 if nowhere."""
+        """Return the offset of the main directory; 0 if there is none."""
         return int(self._unpack("I", 4) or 0)
 
     def directory(self, at: int) -> dict[int, Value]:
-        """Return the wanted tags of the directory at `at`, {} for 0 and for places that are none."""
+        """Return the wanted tags of the directory at offset `at`; {} for 0 and where there is none."""
         count = self._unpack("H", at) if at else 0
         found: dict[int, Value] = {}
         for entry in range(at + 2, at + 2 + 12 * min(count or 0, MAX_ENTRIES), 12):

@@ -1,1 +1,1 @@
-"""What shuts a worker in: limits, Landlock, seccomp, in the order that they need."""
+"""What shuts a worker in: limits, Landlock and seccomp, in the order that they need."""

@@ -1,17 +1,19 @@
 """Shut a worker in: after this it can compute, and talk on its channel; it cannot open, connect, start or see anything.
 
-The order matters: `begin` before anything is loaded, `before_threads` once all is imported and before libvips has
-threads, `shut` when all has been tried once. What the parts are for:
-  seccomp           an allow list of system calls, in every thread at once; the wall itself
-  no new privileges, not dumpable   set-uid files give nothing; no ptrace, no core, /proc/PID closed to its own user
-  Landlock          no path, no TCP, no abstract socket, no signal out: a second wall, where the kernel has it
-  uid 65534         where the service runs as root and may change it; never root's files, were both walls to fall
+The order matters: `begin` first, when modules are imported but nothing has been tried and the process has one thread;
+`before_threads` once the stages are loaded, before libvips starts threads; `shut` when everything has been tried once.
+What the parts are for:
+  seccomp           an allow list of system calls, for every thread at once: the main wall
+  no new privileges, not dumpable   set-uid files have no effect; no ptrace, no core, /proc/PID closed to its own user
+  Landlock          no path, no TCP, no abstract socket, no signals to others: a second wall, where the kernel has it
+  uid 65534         where the service runs as root and may change it: no access to root's files, should both walls fall
   limits            memory, descriptors, file size 0, no locked memory, no message queues
 
-Rule 1: `enforce` raises JailError where seccomp, no_new_privs, a limit or the empty environment is not to be had. The
-        other parts are taken where they are to be had, and `missing` says what is not.
-Rule 2: nobody believes it, it is tried: at the end a file must not open.
-There is no RLIMIT_NPROC: it counts the threads of all the user's processes, other containers' among them.
+Rule 1: `enforce` raises JailError if seccomp, no_new_privs, "not dumpable", a limit or the clean environment is not
+        available. The other parts are used where they are available; `missing` lists those that are not, and why.
+Rule 2: the limits on memory and the death with the supervisor hold in every mode, `off` included.
+Rule 3: the filter is tested, not assumed: after it is loaded, opening a file must fail.
+There is no RLIMIT_NPROC: it counts the threads of all the user's processes, including those in other containers.
 """
 
 from __future__ import annotations
@@ -29,46 +31,47 @@ from typing import Final
 from fastproc.core.model import Sandbox
 from fastproc.worker.jail import kernel, landlock, seccomp
 
-#: linux/capability.h: KILL, SETGID, SETUID. Without the first the supervisor could not end a worker of another user.
+#: linux/capability.h: KILL, SETGID, SETUID. Without KILL the supervisor could not end a worker of another user.
 _TO_CHANGE_UID: Final = 1 << 5 | 1 << 6 | 1 << 7
 NOBODY: Final = 65534
-#: Its three, the channel, one for each lane, and two on the way: more is of no use but to hold memory.
+#: The standard three, the channel, one for each lane, two in transit. More would only help to hold memory.
 DESCRIPTORS: Final = 32
-#: What the kernel should take first when the machine is out of memory: this process, not the supervisor.
+#: The kernel should kill this process first when the machine is out of memory, not the supervisor.
 _OOM_SCORE: Final = 500
-#: The main thread's stack, where it is not limited already: the limit on data does not count it.
+#: Limit of the main thread's stack, unless it is lower already: the limit on data does not count it.
 _STACK_BYTES: Final = 64 << 20
-#: Addresses for libraries, stacks and what malloc reserves, in no relation to memory used.
+#: Addresses for libraries, stacks and what malloc reserves: unrelated to the memory that is used.
 _ADDRESS_ROOM: Final = 2 << 30
 #: Where the interpreter and the C library load from, besides the Python path.
 _LIBRARIES: Final = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", sys.prefix, sys.base_prefix)
 
 
 class JailError(Exception):
-    """A part of the jail that must be there is not to be had."""
+    """A required part of the jail is not available."""
 
 
 class Jail:
-    """One process' way into the jail. `words` says what is in force, `missing` what is not and why."""
+    """Shuts one process in. `description` says what is in force, `missing` what is not, and why."""
 
     def __init__(self, sandbox: Sandbox, parent: int) -> None:
         self._sandbox, self._parent = sandbox, parent
         self._landlock, self._uid = 0, os.getuid()
-        # Both cannot be seen any more when they are needed.
+        # Neither can be read any more when it is needed.
         self._descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._capabilities = _capabilities()
         self._in_force: list[str] = []
         self.missing: list[str] = []
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Such as `seccomp, landlock 7, uid 65534`."""
         return ", ".join([*self._in_force, f"uid {self._uid}"])
 
     def begin(self, memory_bytes: int, lane_bytes: int, environment: Iterable[str]) -> None:
-        """First of all: what nothing that comes later needs. `environment`: the variables that may be there.
+        """First: take what no later step needs. `environment`: the variables that are allowed.
 
         Units: `memory_bytes` for all that it allocates, `lane_bytes` of addresses for shared memory.
+        Raises: JailError; ProcessLookupError if the supervisor has ended; OSError, ValueError for the memory limits.
         """
         die_with(self._parent)
         limit_memory(memory_bytes, lane_bytes)
@@ -77,24 +80,27 @@ class Jail:
             return
         extra = set(os.environ) - set(environment)
         self._must("an environment without secrets", lambda: _refuse_environment(extra))
-        self._may("a place before the supervisor when memory runs out", _offer_to_oom)
+        self._may("being killed before the supervisor when memory runs out", _offer_to_oom)
         self._must("limits", _limit)
         self._must("no_new_privs", kernel.forbid_new_privileges)
         self._must("a process that cannot be traced", kernel.forbid_tracing)
 
     def before_threads(self, libraries: Iterable[str]) -> None:
-        """Once all is imported: before ABI 8 Landlock holds the calling thread and those that it starts, no other.
+        """When the stages are loaded: before ABI 8 Landlock restricts only the calling thread and those that it starts.
 
-        Reading below `libraries` and the system's stays allowed, for what is loaded late.
+        Reading below `libraries` and the system's libraries stays allowed, for what is loaded later.
         """
         if self._sandbox != "off":
             self._may("Landlock", lambda: self._restrict([*libraries, *_LIBRARIES]))
 
     def shut(self, channel_fd: int) -> None:
-        """When all has been tried: close the rest. Nothing but the channel and 0 to 2 stays open."""
+        """When everything has been tried: take the rest. Only the channel and descriptors 0 to 2 stay open.
+
+        Raises: JailError.
+        """
         if self._sandbox == "off":
             return
-        # A library that asks for a descriptor of its own now gets one that it can do nothing with.
+        # Descriptors that libraries have opened for themselves are closed too.
         os.closerange(3, channel_fd)
         os.closerange(channel_fd + 1, max(self._descriptors, channel_fd + 1))
         if self._uid == 0:
@@ -114,21 +120,21 @@ class Jail:
         try:
             os.close(os.open("/", os.O_RDONLY))
         except OSError as error:
-            # Landlock would have said EACCES.
+            # Landlock would give EACCES.
             if error.errno == errno.EPERM:
                 self._in_force.insert(0, "seccomp")
                 return
-        raise OSError("the filter is loaded and does nothing")
+        raise OSError("the filter is loaded but has no effect")
 
     def _become_nobody(self) -> None:
         if self._capabilities & _TO_CHANGE_UID != _TO_CHANGE_UID:
             raise OSError("CAP_SETUID, CAP_SETGID and CAP_KILL are needed")
         os.setgroups([])
-        # Through the C library, which changes every thread; all capabilities are gone with it.
+        # The C library changes every thread; all capabilities are lost with the uid.
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
         self._uid = NOBODY
-        # Both are forgotten when the user changes.
+        # The kernel resets both when the user changes.
         die_with(self._parent)
         kernel.forbid_tracing()
 
@@ -140,7 +146,7 @@ class Jail:
             take()
         except (OSError, ValueError) as error:
             if self._sandbox == "enforce":
-                raise JailError(f"WORKER_SANDBOX: {part} cannot be had: {error}") from None
+                raise JailError(f"WORKER_SANDBOX: {part} is not available: {error}") from None
             self.missing.append(f"{part}: {error}")
 
     def _may(self, part: str, take: Callable[[], None]) -> None:
@@ -151,17 +157,17 @@ class Jail:
 
 
 def die_with(parent: int) -> None:
-    """Be killed when the supervisor ends, however it ends. Raises OSError, also when it has ended already."""
+    """Be killed when the supervisor ends, in any way. Raises OSError; ProcessLookupError if it has ended already."""
     kernel.signal_when_parent_ends(signal.SIGKILL)
-    # It may have ended before the call above: then the parent has changed, and no signal will come.
+    # If it ended before the call above, the parent has changed, and no signal will come.
     if os.getppid() != parent:
         raise ProcessLookupError("the supervisor is gone")
 
 
 def limit_memory(memory_bytes: int, lane_bytes: int) -> None:
-    """Bound what is allocated (RLIMIT_DATA), and, far above, addresses of any kind (RLIMIT_AS).
+    """Bound what is allocated (RLIMIT_DATA) and, far above that, addresses of any kind (RLIMIT_AS).
 
-    RLIMIT_AS alone would count shared memory, stacks and reserves, which come and go, as if they were the picture's.
+    RLIMIT_AS alone would count shared memory, stacks and reserved addresses, which vary, as the picture's memory.
     """
     _lower(resource.RLIMIT_DATA, memory_bytes)
     _lower(resource.RLIMIT_AS, memory_bytes + lane_bytes + _ADDRESS_ROOM)
@@ -180,7 +186,7 @@ def _limit() -> None:
 
 
 def _lower(limit: int, value: int) -> None:
-    """Set both the limit and its ceiling; never higher than it was."""
+    """Set the soft and the hard limit, never higher than they were."""
     soft, hard = resource.getrlimit(limit)
     lowest = min((old for old in (value, soft, hard) if old != resource.RLIM_INFINITY), default=value)
     resource.setrlimit(limit, (lowest, lowest))

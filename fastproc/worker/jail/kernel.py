@@ -1,4 +1,4 @@
-"""Ask the kernel for what Python has no name for: prctl, seccomp, any system call by its number. All raise OSError."""
+"""Calls the kernel where Python has no function: prctl, seccomp, any system call by its number. All raise OSError."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def signal_when_parent_ends(number: int) -> None:
 
 
 def forbid_new_privileges() -> None:
-    """For this thread and those that it starts: set-uid files and file capabilities give nothing."""
+    """For this thread and those that it starts: set-uid files and file capabilities have no effect."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 

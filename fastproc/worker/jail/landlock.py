@@ -1,4 +1,4 @@
-"""Landlock: give up paths, TCP, abstract sockets and signals to others, by calling the kernel.
+"""Gives up paths, TCP, abstract sockets and signals to others, by Landlock's system calls.
 
 Source: linux/landlock.h, kernel documentation userspace-api/landlock.
 """
@@ -17,27 +17,27 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _CREATE_RULESET_VERSION: Final = 1
 _RULE_PATH_BENEATH: Final = 1
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
-#: ABI from which on, and a mask of the rights to files that it can take away.
+#: First ABI, and the rights to files that it can take away, as a mask.
 _FILE_RIGHTS: Final = ((1, (1 << 13) - 1), (2, 1 << 13), (3, 1 << 14), (5, 1 << 15))
 #: Likewise: bind and connect.
 _TCP_RIGHTS: Final = (4, 0b11)
 #: Likewise: abstract sockets, signals.
 _SCOPES: Final = (6, 0b11)
-#: From this ABI on the restriction can be laid on all threads; before, on the caller and those that it starts later.
+#: From this ABI on all threads can be restricted; before, only the caller and those that it starts later.
 _RESTRICT_SELF_TSYNC: Final = (8, 1 << 3)
 
 
 def restrict(readable: Iterable[str]) -> int:
-    """Take everything away but reading below the paths given, for good; return the kernel's ABI. Raises OSError.
+    """Take away everything but reading below the given paths; return the kernel's ABI. Raises OSError.
 
-    Called again it adds to what is taken: nothing comes back.
+    It cannot be undone: a second call takes more away.
     """
     abi = kernel.call(_CREATE_RULESET, None, 0, _CREATE_RULESET_VERSION)
     files = sum(rights for since, rights in _FILE_RIGHTS if abi >= since)
     tcp, scopes, threads = (
         rights if abi >= since else 0 for since, rights in (_TCP_RIGHTS, _SCOPES, _RESTRICT_SELF_TSYNC)
     )
-    # struct landlock_ruleset_attr has grown: a kernel takes a longer one when the end that it does not know is zero.
+    # struct landlock_ruleset_attr has grown: a kernel accepts a longer one if the unknown fields are zero.
     attributes = struct.pack("=QQQ", files, tcp, scopes)
     ruleset = kernel.call(_CREATE_RULESET, attributes, len(attributes), 0)
     try:

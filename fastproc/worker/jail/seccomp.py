@@ -1,9 +1,9 @@
-"""The jail's list of system calls, as a program for the kernel: pure tables and one function, tried by an interpreter.
+"""The jail's list of system calls, as a program for the kernel: pure tables and functions; tests interpret the program.
 
-Rule 1: what is not in a table ends the process (SIGSYS), so a call that nobody thought of is no hole. Numbers of the
-        x32 ABI carry bit 30 and are in no table either.
-Rule 2: REFUSED is asked for by Python and C libraries where something failed already, or is a question that they can
-        go without: it fails with EPERM, so that a lazy import is an exception and not a dead worker.
+Rule 1: a call that is not in a table ends the process (SIGSYS), so a forgotten call is not a hole. Numbers of the x32
+        ABI have bit 30 set and are in no table either.
+Rule 2: calls in REFUSED fail with EPERM: Python and C libraries make them after another failure, or can continue
+        without an answer. So a lazy import is an exception and not a dead worker.
 Rule 3: an argument is compared in its low 32 bits, which hold every flag and descriptor checked here.
 Source: man 2 seccomp; linux/seccomp.h, linux/filter.h; numbers from asm/unistd_64.h and asm-generic/unistd.h.
 """
@@ -55,10 +55,10 @@ class Arch(Struct, frozen=True):
     numbers: dict[str, int]
 
 
-#: `platform.machine()` -> what is known of it.
+#: `platform.machine()` -> its filter name and numbers.
 ARCHS: Final = {"x86_64": Arch(0xC000_003E, _X86_64), "aarch64": Arch(0xC000_00B7, _AARCH64)}
 
-#: Compute, memory of its own, threads, time, and what it has open. The most frequent first.
+#: Computing, its own memory, threads, time, and open descriptors. The most frequent first.
 ALLOWED: Final = (
     "futex", "read", "write", "munmap", "madvise", "rt_sigprocmask", "getpid", "brk", "mremap", "lseek", "close",
     "clock_gettime", "getrusage", "sched_yield", "sched_getaffinity", "set_robust_list", "rseq", "exit", "getrandom",
@@ -87,11 +87,11 @@ _WHOLE: Final = 0xFFFF_FFFF
 # asm-generic/mman-common.h, mman.h
 _PROT_EXEC: Final = 0x4
 _MAP_SHARED, _MAP_ANONYMOUS = 0x01, 0x20
-#: SHARED, PRIVATE, FIXED, ANONYMOUS, NORESERVE, STACK, FIXED_NOREPLACE: what mmap may be asked for. GROWSDOWN, LOCKED
-#: and HUGETLB are memory that the limit on data does not count.
+#: SHARED, PRIVATE, FIXED, ANONYMOUS, NORESERVE, STACK, FIXED_NOREPLACE: the flags that mmap may have. The limit on data
+#: does not count memory with GROWSDOWN, LOCKED or HUGETLB.
 _MAP_FLAGS: Final = 0x01 | 0x02 | 0x10 | 0x20 | 0x4000 | 0x20000 | 0x100000
 # linux/sched.h: what pthread_create asks for (VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS, PARENT_SETTID,
-# CHILD_CLEARTID), and DETACHED, which does nothing and musl still sets. No other: a process, a namespace.
+# CHILD_CLEARTID), and DETACHED, which has no effect but musl sets it. Other flags would make a process or a namespace.
 _THREAD_FLAGS: Final = 0x3D0F00
 _CLONE_DETACHED: Final = 0x400000
 _PR_SET_NAME: Final = 15
@@ -100,14 +100,14 @@ _F_DUPFD_CLOEXEC: Final = 1030
 
 
 def checked(channel_fd: int, pid: int) -> dict[str, tuple[Check, ...]]:
-    """Return the calls that are allowed when all their checks hold, and fail with EPERM when not."""
+    """Return the calls that are allowed if all their checks hold, and fail with EPERM if not."""
     channel = (Check(0, _WHOLE, channel_fd),)
     return {
         "mprotect": (Check(2, _PROT_EXEC, 0),),
         "mmap": (
             Check(2, _PROT_EXEC, 0),
             Check(3, _WHOLE & ~_MAP_FLAGS, 0),
-            # Shared memory without a file is not counted as data either.
+            # The limit on data does not count shared memory without a file either.
             Check(3, _MAP_SHARED | _MAP_ANONYMOUS, _MAP_SHARED | _MAP_ANONYMOUS, equal=False),
         ),
         "recvmsg": channel,
@@ -129,7 +129,7 @@ ALLOW: Final = 0x7FFF_0000
 KILL_PROCESS: Final = 0x8000_0000
 _ERRNO: Final = 0x0005_0000
 REFUSE: Final = _ERRNO | errno.EPERM
-#: clone3 has its flags behind a pointer, where no filter can look: glibc then falls back on clone.
+#: A filter cannot read clone3's flags, which are behind a pointer. With ENOSYS glibc falls back to clone.
 NO_SUCH_CALL: Final = _ERRNO | errno.ENOSYS
 # Offsets in struct seccomp_data { int nr; u32 arch; u64 ip; u64 args[6] }; both machines are little-endian.
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
@@ -147,13 +147,13 @@ def program(arch: Arch, channel_fd: int, pid: int) -> bytes:
         (_RETURN, 0, 0, KILL_PROCESS),
         (_LOAD, 0, 0, _NUMBER),
     ]
-    verdicts: list[tuple[str, list[Instruction]]] = [
+    bodies: list[tuple[str, list[Instruction]]] = [
         *((name, _checks(checks[name])) for name in checks),
         *((name, [(_RETURN, 0, 0, ALLOW)]) for name in ALLOWED),
         *((name, [(_RETURN, 0, 0, REFUSE)]) for name in REFUSED),
         ("clone3", [(_RETURN, 0, 0, NO_SUCH_CALL)]),
     ]
-    for name, body in verdicts:
+    for name, body in bodies:
         if name in arch.numbers:
             code += [(_EQUAL, 0, len(body), arch.numbers[name]), *body]
     code.append((_RETURN, 0, 0, KILL_PROCESS))
@@ -161,7 +161,7 @@ def program(arch: Arch, channel_fd: int, pid: int) -> bytes:
 
 
 def _checks(checks: tuple[Check, ...]) -> list[Instruction]:
-    """Three instructions a check, each of which jumps to the refusal at the end, or goes on."""
+    """Three instructions for each check, of which the last jumps to the refusal at the end or goes on."""
     body: list[Instruction] = []
     for position, check in enumerate(checks):
         to_refusal = 3 * (len(checks) - position - 1) + 1

@@ -1,1 +1,1 @@
-"""The stages of the pipeline, one file each: one question asked of the source, one part of the report."""
+"""The built-in stages of the pipeline, one file each: one question about the source, one part of the report."""

@@ -1,4 +1,4 @@
-"""What the photo is: the contract's facts, in sharp's words."""
+"""What the photo is: the contract's facts, in sharp's terms."""
 
 from __future__ import annotations
 

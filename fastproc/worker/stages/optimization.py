@@ -1,4 +1,4 @@
-"""A full-size copy with fewer bytes, kept only where it saves enough."""
+"""A full-size copy with fewer bytes, kept only if it saves enough."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Is this photo there already? A perceptual hash, near for pictures that look alike, and the file's own SHA-256.
+"""Finds duplicates: a perceptual hash, which is similar for pictures that look alike, and the SHA-256 of the file.
 
-Two photos look alike where their hashes differ in few of the 64 bits: up to about 8 for the same photo at another size
-or quality, about 32 for two that have nothing in common.
+Two photos look alike if their hashes differ in few of the 64 bits: up to about 8 for the same photo at another size or
+quality, about 32 for two unrelated photos.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from fastproc.worker.vips import colours
 
 NAME: Final = "phash"
 
-#: As in the original pHash, and in what else compares with it (Python's imagehash): 32 x 32 grey values, of whose
-#: cosine transform the lowest 8 x 8 frequencies are compared with their median, row by row, highest bit first.
+#: As in the original pHash and in Python's imagehash: 32 x 32 grey values; the lowest 8 x 8 frequencies of their cosine
+#: transform are compared with their median, row by row, highest bit first.
 SIDE_PX: Final = 32
 WAVES: Final = 8
-#: Decimals that are looked at: a flat picture's frequencies are all zero but for rounding errors.
+#: Decimals that count: a flat picture's frequencies are all zero but for rounding errors.
 _DECIMALS: Final = 3
 
 
@@ -32,7 +32,7 @@ def run(work: Work) -> StageResult:
 def hash_of(pixels: bytes) -> str:
     """Return 16 hexadecimal digits for 32 x 32 pixels R G B R G B ...
 
-    Source: Pillow's convert("L") in whole numbers, then imagehash.phash.
+    Source: Pillow's convert("L") in integers, then imagehash.phash.
     """
     channels = zip(pixels[0::3], pixels[1::3], pixels[2::3], strict=True)
     grey = [(19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16 for red, green, blue in channels]

@@ -1,6 +1,6 @@
-"""What a page shows until the photo is there: a BlurHash and a ThumbHash, a few bytes each.
+"""What a page shows until the photo is loaded: a BlurHash and a ThumbHash, a few bytes each.
 
-Transparent where the thumbnails are (ThumbHash; BlurHash knows no alpha), else on white as they are.
+The ThumbHash has alpha if the thumbnails have it; else, and in a BlurHash, the picture is on white.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fastproc.worker.vips import colours
 
 NAME: Final = "placeholder"
 
-#: Of 7 waves at most across a side, 32 samples show each without error; more only take longer.
+#: 32 samples show each of the at most 7 waves on a side exactly; more would only take longer.
 SIDE_PX: Final = 32
 
 

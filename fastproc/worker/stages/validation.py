@@ -1,4 +1,4 @@
-"""Is the photo whole, and what it was said to be? The gate has judged its header before; this judges the rest."""
+"""Checks that the photo is whole and of the declared type. The gate has checked its header; this checks the pixels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastproc.worker.stage import StageResult, Work
 
 NAME: Final = "validation"
 
-#: Names that clients give to a format besides `image/` and its own.
+#: Other names that clients use for a format after `image/`.
 _ALIASES: Final = {
     "jpg": "jpeg",
     "pjpeg": "jpeg",
@@ -29,13 +29,13 @@ def run(work: Work) -> StageResult:
     found = work.source.header.format
     if declared is not None and declared != found:
         raise MimeMismatch(f"declared as {declared[:40]}, but the content is {found}")
-    # Reading every pixel is the integrity check, and not wasted: thumbnails and statistics use the same pixels.
+    # Reading every pixel is the integrity check; thumbnails and statistics use the same pixels, so nothing is wasted.
     _ = work.source.base
     return StageResult({"format": found, "mimeType": f"image/{found}", "size": work.source.size})
 
 
 def declared_format(content_type: str | None) -> str | None:
-    """Return the format that a content type names, or None where it says nothing about pictures."""
+    """Return the format that a content type names, or None if it names no picture format."""
     kind, _, name = (content_type or "").partition(";")[0].strip().lower().partition("/")
     if kind != "image" or not name or name == "*":
         return None

@@ -1,1 +1,1 @@
-"""Every call to libvips: opening, resampling, colours, strips, saving. No other folder calls it."""
+"""Every call to libvips: opening, resampling, colours, strips, saving. No other folder calls pyvips."""

@@ -1,4 +1,4 @@
-"""Colours: to sRGB through the embedded profile, onto white, and out as plain bytes."""
+"""Converts colours: to sRGB through the embedded profile, onto white, and to plain bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def opaque(image: Image) -> Image:
 
 
 def to_srgb(image: Image, profile: bytes | None) -> Image:
-    """Return 8 bits of sRGB, or of grey where the picture is; through the embedded profile if that is not sRGB.
+    """Return 8 bits of sRGB, or of grey if the picture is grey; through the embedded profile if that is not sRGB.
 
     Alpha is kept. A profile that the colour engine refuses is dropped. Cost: tuning.md "sRGB only where needed".
     """
@@ -32,7 +32,7 @@ def to_srgb(image: Image, profile: bytes | None) -> Image:
         except pyvips.Error:
             image = image.copy()
     if image.interpretation == "cmyk":
-        # Ink without a profile is taken for libvips' press, as sharp takes it. (`colourspace` has no black of paper.)
+        # CMYK without a profile gets libvips' press profile, as in sharp. (`colourspace` has no black of ink on paper.)
         image = image.icc_transform("srgb", input_profile="cmyk", intent="perceptual", depth=8)
     wanted, bands = ("b-w", 1) if grey else ("srgb", 3)
     if image.interpretation != wanted:
@@ -49,11 +49,11 @@ def rgb_bytes(image: Image) -> bytes:
 
 
 def alpha_bytes(image: Image) -> bytes | None:
-    """Return the alpha of a picture in memory, row by row, None where it has none."""
+    """Return the alpha of a picture in memory, row by row; None if it has none."""
     return bytes(image.extract_band(image.bands - 1).write_to_memory()) if image.hasalpha() else None
 
 
 def sampled(image: Image, pixels: int) -> bytes:
-    """Return about so many pixels of a picture in memory, on a grid, as `rgb_bytes` does."""
+    """Return about `pixels` pixels of a picture in memory, on a grid, in the form of `rgb_bytes`."""
     step = max(1, math.isqrt(image.width * image.height // pixels))
     return rgb_bytes(image.subsample(min(step, image.width), min(step, image.height)))

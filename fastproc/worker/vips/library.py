@@ -1,10 +1,10 @@
-"""libvips as a worker needs it: loaders outside the allow list blocked, no cache, no threads, its errors translated.
+"""Loads libvips as a worker needs it: loaders outside the allow list blocked, no cache, one thread, errors translated.
 
-Rule 1: a loader is called by the name of the format that the gate found: libvips never guesses, and every loader
-        outside the allow list is blocked all the same (SVG and TIFF are built in, and reachable by content).
-Rule 2: what libvips says is translated here: memory is WORKER_OUT_OF_MEMORY, the rest FILE_CORRUPTED or
-        UNSUPPORTED_FORMAT.
-Rule 3: nothing but this file imports pyvips.
+Rule 1: a loader is called by the name of the format that the gate found: libvips never guesses. Every loader outside
+        the allow list is blocked too (SVG and TIFF are built in, and would be found by content).
+Rule 2: libvips' errors are translated here: lack of memory is WORKER_OUT_OF_MEMORY, the rest UNSUPPORTED_FORMAT or
+        FILE_CORRUPTED.
+Rule 3: only this file imports pyvips.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from fastproc.core.errors import FileCorrupted, UnsupportedFormat, WorkerOutOfMemory
 
-# libvips reads these once, when it is loaded. One process a core: no threads of its own, and no temporary files.
+# libvips reads these once, when it is loaded. One process a core: one thread for pixels, and no temporary files.
 os.environ.setdefault("VIPS_CONCURRENCY", "1")
 os.environ.setdefault("VIPS_DISC_THRESHOLD", "100g")
 
-# The other files take it from here, so that it is never loaded without the lines above and below.
+# The other files import it from here, so that it is never loaded without the lines above and below.
 import pyvips as pyvips
 
 #: A lazy picture of libvips, or one in memory. (pyvips has no annotations.)
@@ -50,11 +50,13 @@ def version() -> str:
 
 @contextmanager
 def decoding() -> Iterator[None]:
-    """Translate what libvips says while it reads a source. Raises the errors of rule 4."""
+    """Translate libvips' errors while it reads a source, by rule 2.
+
+    Raises: WorkerOutOfMemory, UnsupportedFormat, FileCorrupted."""
     try:
         yield
     except pyvips.Error as error:
-        # Some errors of libheif end in a line of nothing but a number.
+        # Some errors of libheif end in a line with only a number.
         lines = [line.strip() for line in str(error).splitlines() if any(map(str.isalpha, line))]
         text = lines[-1] if lines else "libvips gave no reason"
         if any(sign in str(error).lower() for sign in _NO_MEMORY):

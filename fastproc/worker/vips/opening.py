@@ -1,9 +1,9 @@
-"""Opens an encoded photo with libvips: what its header says of the pixels, and the pixels as a stream.
+"""Opens an encoded photo with libvips: what its header says about the pixels, and the pixels as a stream.
 
-Rule 1: pixels are read with fail_on=error (but for a tolerant `File`), passed to the loader itself: libvips 8.18
-        ignores that argument of thumbnail_buffer and thumbnail_source, and half a photo becomes a success. "warning"
-        refuses good camera files.
-Rule 2: the source is read in place and streamed; fields of untrusted files are asked for by name, never listed.
+Rule 1: pixels are read with fail_on=error (except in a tolerant `File`), passed to the loader itself: libvips 8.18
+        ignores that argument of thumbnail_buffer and thumbnail_source, so half a photo would succeed. "warning"
+        would refuse good camera files.
+Rule 2: the source is read in place and streamed; fields of untrusted files are read by name, never listed.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from fastproc.core.errors import FileCorrupted
 from fastproc.core.model import Header
 from fastproc.worker.vips.library import LOADERS, Image, decoding, pyvips
 
-#: Formats whose sides the gate knows for sure; the other containers may crop, turn or grow the picture.
+#: Formats whose sides the gate knows exactly; the other containers may crop, turn or enlarge the picture.
 _EXACT: Final = ("jpeg", "png")
 _PROFILE: Final = "icc-profile-data"
 
 
 class Traits(Struct, frozen=True, kw_only=True):
-    """What a file's header says about its pixels, in sharp's words. `orientation` is None where none is to apply."""
+    """What a file's header says about its pixels, in sharp's words. `orientation` is None if none is to be applied."""
 
     width: int
     height: int
@@ -42,9 +42,9 @@ class File:
     """An encoded photo as libvips opens it: its traits, and its pixels as a stream that can be read once."""
 
     def __init__(self, data: memoryview, header: Header, reduction: int, *, tolerant: bool = False) -> None:
-        """`reduction` is what the first decode divides both sides by. Raises FileCorrupted and its like.
+        """`reduction` is the first decode's divisor of both sides. Raises the errors of `library.decoding`.
 
-        A `tolerant` one reads on where data is missing or damaged: what cannot be decoded is grey or black.
+        A `tolerant` one reads on after missing or damaged data: what cannot be decoded is grey or black.
         """
         self._data, self._header = data, header
         self._fail_on = "none" if tolerant else "error"
@@ -53,7 +53,10 @@ class File:
         self.traits = _traits(self._opened, header)
 
     def pixels(self, reduction: int) -> Image:
-        """Return the picture as stored, divided by `reduction`, to be read once from top to bottom."""
+        """Return the picture as stored, divided by `reduction`, to be read once from top to bottom.
+
+        Raises: as the constructor.
+        """
         opened = self._opened if reduction == self._reduction else None
         self._opened = None
         return opened or self._open(reduction)
@@ -68,9 +71,9 @@ class File:
         return opened
 
     def _check(self, width: int, height: int, reduction: int) -> None:
-        """Refuse a picture that is not the one which the gate has judged, where the gate's view is the only one."""
+        """Refuse a picture whose sides differ from the gate's, for formats where the gate knows them exactly."""
         wide, high = self._header.width, self._header.height
-        # libjpeg rounds reduced sides up, libvips drops a last row or column that is not whole.
+        # libjpeg rounds reduced sides up, libvips drops an incomplete last row or column.
         near = (wide - width * reduction, high - height * reduction)
         if self._header.format in _EXACT and not all(abs(rest) < reduction for rest in near):
             raise FileCorrupted(f"the header says {wide}x{high}, the decoder {width}x{height}")
@@ -86,11 +89,11 @@ def _traits(opened: Image, header: Header) -> Traits:
         channels=opened.bands,
         depth=opened.format,
         has_alpha=bool(opened.hasalpha()),
-        # libvips gives one pixel a millimetre where the file says nothing (as sharp reads it).
+        # libvips gives one pixel a millimetre if the file has no density (sharp reads it in the same way).
         density=round(opened.xres * 25.4) if opened.xres > 1 else None,
         orientation=orientation if orientation in range(1, 9) else None,
         subsampling=_field(opened, "jpeg-chroma-subsample"),
-        # What libvips counts in an AVIF are pictures beside each other; the gate has counted those of a sequence.
+        # In an AVIF libvips counts the separate pictures; the gate has counted the frames of a sequence.
         frames=header.frames
         if header.format == "avif"
         else max(header.frames, _field(opened, "n-pages") or 1),

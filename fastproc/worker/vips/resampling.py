@@ -1,4 +1,4 @@
-"""Sizes and orientations: resampling to exact sizes, turning upright, and what is stored of a part of the picture."""
+"""Resamples to exact sizes, turns upright, and finds the stored part for a part of the upright picture."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from fastproc.worker.vips.library import Image, decoding
 
 
 def in_memory(image: Image) -> Image:
-    """Return the picture, computed. Errors of its source are translated."""
+    """Return the picture, computed. Errors of its source are translated (`library.decoding`)."""
     with decoding():
         return image.copy_memory()
 
 
 def resized(image: Image, width: int, height: int, exact: tuple[float, float] | None = None) -> Image:
-    """Return exactly `width` x `height`, by Lanczos3 (after a box filter where there is much to shrink).
+    """Return exactly `width` x `height`, by Lanczos3 (after a box filter where it shrinks much).
 
-    `exact` is how large a reduced decode would be if libvips had not dropped its last row or column that is not whole:
-    stretched over the result instead, 4807 pixels at an eighth are nearly one pixel out at the right.
-    Transparent pixels have no colour to mix: with alpha, colours are weighted by it.
+    `exact` is the size of a reduced decode if libvips did not drop an incomplete last row or column: without it, the
+    rest is stretched over the result, and 4807 pixels at an eighth are shifted by nearly one pixel at the right.
+    Transparent pixels have no colour of their own: with alpha, colours are weighted by it.
     """
     if not image.hasalpha() or (image.width, image.height) == (width, height):
         return _scaled(image, width, height, exact)
@@ -37,7 +37,7 @@ def _scaled(image: Image, width: int, height: int, exact: tuple[float, float] | 
 
 
 def upright(image: Image, orientation: int | None) -> Image:
-    """Return the picture turned as an EXIF orientation says. All but 1 and 2 read a stream at random: not streamed."""
+    """Return the picture turned by an EXIF orientation. All but 1 and 2 read at random: they need it in memory."""
     match orientation:
         case 2:
             return image.fliphor()
@@ -59,7 +59,7 @@ def upright(image: Image, orientation: int | None) -> Image:
 def stored_window(
     orientation: int, sides: tuple[int, int], top: int, bottom: int
 ) -> tuple[int, int, int, int]:
-    """Return left, top, width, height, in the stored picture, of the rows `top` to `bottom` of the upright one.
+    """Return left, top, width, height, in the stored picture, of the upright picture's rows `top` to `bottom`.
 
     `sides` are the stored width and height.
     """

@@ -1,4 +1,4 @@
-"""Small pictures made on the spot, in every format: for the encoders' self-tests, and to warm a worker up."""
+"""Makes small pictures in every format, for the encoders' self-tests and to warm up a worker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SAVERS: Final = {
 
 
 def ramp() -> Image:
-    """Return a small picture with every kind of slope, for self-tests and for warming up."""
+    """Return a small picture with a slope in every band."""
     ramp = pyvips.Image.xyz(96, 64)
     return (
         (ramp.bandjoin(ramp[0] + ramp[1]) * [2, 3, 1]).cast("uchar").copy(interpretation="srgb").copy_memory()
@@ -32,14 +32,14 @@ def difference(picture: Image, encoded: bytes, format: str = "jpeg") -> tuple[fl
         if format != "jpeg" and picture.bands == 1:
             read = read.extract_band(0)  # WebP has no grey
         if (read.width, read.height, read.bands) != (picture.width, picture.height, picture.bands):
-            raise FileCorrupted(f"{read.width}x{read.height} of {read.bands} bands came back")
+            raise FileCorrupted(f"{read.width}x{read.height} of {read.bands} bands were decoded")
         return ((read - picture) ** 2).avg(), bool(
             read.get_typeof("jpeg-multiscan") and read.get("jpeg-multiscan")
         )
 
 
 def samples() -> Iterator[tuple[str, bytes]]:
-    """Yield a small picture in every format that libvips can write here: what a worker warms up with."""
+    """Yield the name and the file of a small picture in every format that libvips can write here."""
     for name, saver in _SAVERS.items():
         options: dict[str, Any] = {"compression": "av1", "effort": 0} if name == "avif" else {}
         yield name, getattr(ramp(), f"{saver}_buffer")(**options)

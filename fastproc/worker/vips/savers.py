@@ -1,4 +1,4 @@
-"""Writes pictures by libvips' encoders: JPEG by mozjpeg, WebP, AVIF. Files carry no metadata and no profile."""
+"""Writes pictures with libvips' encoders: JPEG by mozjpeg, WebP, AVIF. Files carry no metadata and no profile."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fastproc.worker.vips.library import Image, decoding
 
 
 def mozjpeg(image: Image, quality: int) -> bytes:
-    """Return a progressive JPEG by libvips' mozjpeg: trellis and its quantisation table, no search for scans."""
+    """Return a progressive JPEG by libvips' mozjpeg: its trellis and quantisation table, but no search for scans."""
     with decoding():
         saved: bytes = image.jpegsave_buffer(
             Q=quality,
@@ -22,15 +22,15 @@ def mozjpeg(image: Image, quality: int) -> bytes:
 
 
 def webp(image: Image, quality: int) -> bytes:
-    """Return a WebP, with alpha if the picture has it. More effort: tuning.md, "WebP and AVIF effort"."""
+    """Return a WebP, with alpha if the picture has it. Effort: tuning.md, "WebP and AVIF effort"."""
     with decoding():
         return bytes(image.webpsave_buffer(Q=quality, effort=2, keep="none"))
 
 
 def avif(image: Image, quality: int) -> bytes:
-    """Return an AVIF, with alpha if the picture has it. More effort: tuning.md, "WebP and AVIF effort"."""
+    """Return an AVIF, with alpha if the picture has it. Effort: tuning.md, "WebP and AVIF effort"."""
     if image.get_typeof("orientation"):
-        # It was applied; libvips writes it into the container, whatever it was told to keep.
+        # It was applied; libvips would write it into the container, whatever `keep` says.
         image = image.copy()
         image.remove("orientation")
     with decoding():

@@ -1,4 +1,4 @@
-"""Pictures that are read once from top to bottom, a few rows at a time, by encoders that need no more."""
+"""Pictures as strips of rows, read once from top to bottom by encoders that need no more."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STRIP_ROWS: Final = 32
 
 
 class Picture(Protocol):
-    """What encoders by strips ask of a picture: libvips' images have this face, and so have `Slices`."""
+    """What encoders that read strips need of a picture: libvips' images and `Slices` both have it."""
 
     @property
     def width(self) -> int:
@@ -31,7 +31,7 @@ class Picture(Protocol):
 
 
 class Slices:
-    """A `Picture` that is too large to be held: its rows are made when their turn comes, and read once."""
+    """A `Picture` that is too large to be held: its rows are made when they are needed, and read once."""
 
     def __init__(self, sides: tuple[int, int], count: int, make: Callable[[int, int], Image]) -> None:
         """`make(top, bottom)` returns those rows, in memory."""
@@ -41,11 +41,11 @@ class Slices:
         self.bands: int = self._first.bands
 
     def hasalpha(self) -> bool:
-        """Return False: alpha is flattened before."""
+        """Return False: alpha has been flattened before."""
         return False
 
     def pieces(self) -> Iterator[Image]:
-        """Yield the picture in pieces, each in memory and gone before the next is made."""
+        """Yield the picture in pieces, each in memory and freed before the next is made."""
         piece, self._first = self._first, None
         for top in range(0, self.height, self._rows):
             if piece is None:

@@ -7,7 +7,7 @@ import pytest
 from fastproc.core import errors
 from fastproc.core.errors import BY_CODE, ProcessingError, TaskError, from_code
 
-#: The contract's two lists of codes, by hand: a change here is a change of the contract.
+#: The contract's two lists of codes, written by hand: a change here is a change of the contract.
 NOT_RETRYABLE = {
     "INVALID_JOB",
     "BUCKET_NOT_ALLOWED",
@@ -55,16 +55,16 @@ def test_an_unknown_code_becomes_a_processing_error_that_names_it() -> None:
 
 
 @pytest.mark.parametrize("leaf", BY_CODE.values(), ids=BY_CODE.keys())
-def test_an_error_without_words_says_its_docstring(leaf: type[TaskError]) -> None:
+def test_an_error_without_a_message_uses_its_docstring(leaf: type[TaskError]) -> None:
     assert leaf.__doc__
     assert leaf().message == leaf.__doc__.splitlines()[0]
 
 
-def test_what_says_nothing_about_the_job_is_no_task_error() -> None:
+def test_an_error_that_is_not_about_the_job_is_no_task_error() -> None:
     for kind in (errors.QueueUnavailable, errors.LockLost, errors.ConfigError, errors.FleetHalted):
         assert not issubclass(kind, TaskError)
 
 
-def test_a_config_error_says_every_problem_on_a_line() -> None:
+def test_a_config_error_has_one_line_for_every_problem() -> None:
     error = errors.ConfigError(["A: wrong", "B: wrong too"])
     assert str(error).splitlines() == error.problems == ["A: wrong", "B: wrong too"]

@@ -1,4 +1,4 @@
-"""Which evidence is kept: the youngest, within the cap, and none that is too old."""
+"""Which evidence is kept: the newest, within the cap, and none that is too old."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_the_oldest_go_until_the_rest_fits() -> None:
     assert superfluous(kept, NOW, 79, 100) == ["middle", "old"]
 
 
-def test_what_is_too_old_goes_whatever_there_is_room_for() -> None:
+def test_what_is_too_old_goes_even_where_there_is_room() -> None:
     kept = [Kept("old", 1, NOW - 101), Kept("new", 1, NOW - 99)]
     assert superfluous(kept, NOW, 1 << 30, 100) == ["old"]
 

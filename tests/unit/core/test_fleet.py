@@ -1,4 +1,4 @@
-"""The fleet's table: under any interleaving of facts no task is lost or doubled, and every rule about deaths holds."""
+"""The fleet's table: in any order of facts no task is lost or doubled, and every rule about deaths holds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RULES = Rules(boot_s=5.0, stop_s=3.0, boot_failures=4, boot_backoff_s=0.1, boot_
 
 
 class World:
-    """Processes as the fleet's orders make them; checks that no order contradicts what is there."""
+    """Processes as the fleet's orders make them; checks that no order contradicts their state."""
 
     def __init__(self, size: int, rules: Rules = RULES) -> None:
         self.fleet = Fleet(size, rules)
@@ -38,19 +38,19 @@ class World:
         self.given, self.done, self.lost = 0, 0, 0
         self.halts: list[Halt] = []
         self.spawns = 0
-        self.said: list[Order] = []
+        self.ordered: list[Order] = []
 
     def obey(self, orders: list[Order]) -> None:
         for order in orders:
-            self.said.append(order)
+            self.ordered.append(order)
             match order:
                 case Spawn(slot):
                     assert slot not in self.up, "two processes in one slot"
                     self.up[slot] = "running"
                     self.spawns += 1
                 case Stop(slot):
-                    assert slot not in self.held, "a worker with a task is told to stop"
-                    # To close the channel of one that is being killed does no harm.
+                    assert slot not in self.held, "a worker with a task is ordered to stop"
+                    # Closing the channel of a worker that is being killed does no harm.
                     assert self.up[slot] != "stopping", "stopped twice"
                     self.up[slot] = {"running": "stopping", "killed": "killed"}[self.up[slot]]
                 case Kill(slot):
@@ -66,7 +66,7 @@ class World:
         self.now += seconds
         self.obey(self.fleet.tick(self.now))
         due = self.fleet.due()
-        assert due is None or due > self.now, "who sleeps until `due` would spin"
+        assert due is None or due > self.now, "a caller that sleeps until `due` would loop without a pause"
 
     def state(self, slot: int) -> State:
         return self.fleet.slots[slot].state
@@ -79,7 +79,7 @@ class World:
         if slot in self.fleet.idle():
             self.given += 1
             assert slot not in self.held
-            assert self.up[slot] == "running", "a task for a worker that is told to die"
+            assert self.up[slot] == "running", "a task for a worker that was ordered to die"
             self.held[slot] = self.given
             self.fleet.assign(slot, self.given, self.now + 2.0, self.now)
 
@@ -127,7 +127,7 @@ def test_no_schedule_loses_or_doubles_a_task(
 
 @settings(max_examples=200)
 @given(st.lists(STEP, max_size=80))
-def test_a_drained_fleet_ends_with_no_process_and_every_task_told(
+def test_a_drained_fleet_ends_with_no_process_and_every_task_answered_or_lost(
     steps: list[tuple[str, int, float]],
 ) -> None:
     world = World(SIZE)
@@ -137,7 +137,7 @@ def test_a_drained_fleet_ends_with_no_process_and_every_task_told(
     world.drain(0)
     before = world.spawns
     for _ in range(20):
-        # Nobody helps: whatever is not killed hangs. Time alone must bring the end.
+        # No worker ends by itself: what is not killed hangs. Time alone must bring the end.
         for slot in [slot for slot, how in world.up.items() if how == "killed"]:
             world.exit(slot, "SIGKILL")
         world.tick(1.0)
@@ -202,7 +202,7 @@ def test_the_backoff_of_failed_boots_has_an_upper_bound() -> None:
     assert max(b - a for a, b in itertools.pairwise(spawned_at)) < 2.05
 
 
-def test_an_idle_worker_that_lived_long_and_dies_is_no_failed_boot() -> None:
+def test_the_death_of_an_idle_worker_that_lived_long_is_no_failed_boot() -> None:
     world = World(1)
     for _ in range(20):
         world.tick(0)
@@ -213,7 +213,7 @@ def test_an_idle_worker_that_lived_long_and_dies_is_no_failed_boot() -> None:
     assert world.fleet.slots[0].failed_boots == 0
 
 
-def test_a_task_that_was_taken_forgives_earlier_failed_boots() -> None:
+def test_a_task_that_was_assigned_clears_the_count_of_failed_boots() -> None:
     world = World(1)
     for _ in range(RULES.boot_failures - 1):
         world.tick(RULES.boot_backoff_max_s)
@@ -232,22 +232,22 @@ def test_a_boot_that_hangs_is_killed_and_counted() -> None:
     kills = 0
     while not world.halts:
         world.tick(0.5)
-        for order in world.said:
+        for order in world.ordered:
             if isinstance(order, Kill):
                 kills += 1
                 assert order.why == BOOT_TIMEOUT
                 world.exit(0, "SIGKILL")
-        world.said = []
+        world.ordered = []
         assert world.now < 1100
     assert kills == world.spawns == RULES.boot_failures
     assert BOOT_TIMEOUT in world.halts[0].why
 
 
-def test_a_boot_is_given_its_time() -> None:
+def test_a_boot_is_not_killed_before_its_time() -> None:
     world = World(1)
     world.tick(0)
     world.tick(RULES.boot_s - 0.01)
-    assert [type(order) for order in world.said] == [Spawn]
+    assert [type(order) for order in world.ordered] == [Spawn]
 
 
 def test_a_task_past_its_deadline_is_lost_with_the_deadline_as_reason() -> None:
@@ -262,7 +262,7 @@ def test_a_task_past_its_deadline_is_lost_with_the_deadline_as_reason() -> None:
     world.tick(5.0)
     assert world.up == {0: "killed"}
     world.exit(0, "SIGKILL")
-    assert [order for order in world.said if isinstance(order, Lost)] == [Lost(0, 1, DEADLINE)]
+    assert [order for order in world.ordered if isinstance(order, Lost)] == [Lost(0, 1, DEADLINE)]
 
 
 def test_a_task_may_be_allowed_more_time_and_it_counts_from_its_assignment() -> None:
@@ -280,7 +280,7 @@ def test_a_task_may_be_allowed_more_time_and_it_counts_from_its_assignment() -> 
     assert world.up == {0: "killed"}
 
 
-def test_a_spent_worker_makes_room_for_another_and_nobody_is_charged() -> None:
+def test_a_spent_worker_is_replaced_and_nobody_is_charged() -> None:
     fleet = Fleet(1, RULES)
     fleet.tick(0.0)
     fleet.ready(0, 0.1)
@@ -305,7 +305,7 @@ def test_a_worker_that_is_condemned_gets_no_further_task_but_may_finish_the_one_
     assert world.lost == 0
 
 
-def test_condemning_twice_or_nobody_orders_nothing() -> None:
+def test_condemning_twice_or_an_empty_slot_orders_nothing() -> None:
     fleet = Fleet(1, RULES)
     assert fleet.condemn(0, "x") == []
     fleet.tick(0.0)
@@ -319,9 +319,9 @@ def test_draining_stops_the_idle_kills_the_starting_and_lets_the_busy_finish() -
     world.ready(0)
     world.ready(1)
     world.assign(1)
-    world.said = []
+    world.ordered = []
     world.drain(0)
-    assert [type(order) for order in world.said] == [Stop, Kill]
+    assert [type(order) for order in world.ordered] == [Stop, Kill]
     assert world.up == {0: "stopping", 1: "running", 2: "killed"}
     world.finish(1)
     assert world.up[1] == "stopping"
@@ -333,10 +333,10 @@ def test_a_worker_that_does_not_stop_is_killed() -> None:
     world.ready(0)
     world.drain(0)
     world.tick(RULES.stop_s + 0.01)
-    assert world.said[-1] == Kill(0, WOULD_NOT_STOP)
+    assert world.ordered[-1] == Kill(0, WOULD_NOT_STOP)
 
 
-def test_a_fact_that_cannot_be_is_a_bug_and_says_so() -> None:
+def test_an_impossible_fact_raises_an_assertion_that_names_it() -> None:
     fleet = Fleet(1, RULES)
     with pytest.raises(AssertionError, match="ready while gone"):
         fleet.ready(0, 0.0)
@@ -404,6 +404,6 @@ def test_homes_are_spread_evenly(size: int, tasks: int) -> None:
     assert max(lent) - min(lent) <= 1
 
 
-def test_a_task_is_at_home_where_a_worker_lives_rather_than_where_one_starts() -> None:
+def test_a_new_task_gets_a_slot_with_a_live_worker_rather_than_a_starting_one() -> None:
     assert fleet_in(["starting", "busy", "idle"]).home([0, 0, 0]) == 1
     assert fleet_in(["starting", "busy", "idle"]).home([0, 1, 1]) == 0

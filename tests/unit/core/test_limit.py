@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fastproc.core.limit import TokenBucket
 
 RULES = st.tuples(st.integers(1, 1000), st.floats(0.001, 3600))
-#: Seconds between calls; a clock that goes backwards is part of it.
+#: Seconds between calls; negative for a clock that goes backwards.
 STEPS = st.lists(st.one_of(st.just(0.0), st.floats(0, 5), st.floats(-2, 0)), max_size=300)
 
 
@@ -31,7 +31,7 @@ def test_a_bucket_never_admits_more_than_its_burst_and_its_rate_times_the_time(
 
 
 @given(RULES, st.floats(0, 1e6), st.integers(1, 200))
-def test_a_wait_that_was_slept_to_its_end_is_always_enough(
+def test_after_the_returned_wait_there_is_always_a_token(
     rules: tuple[int, float], now: float, takes: int
 ) -> None:
     most, duration_s = rules
@@ -43,7 +43,7 @@ def test_a_wait_that_was_slept_to_its_end_is_always_enough(
             waits += 1
             # As a sleep does: the clock moves by what was asked, and by its smallest step at least.
             now = max(now + wait_s, math.nextafter(now, math.inf))
-        # A clock that rounds may cost a second, tiny wait; more would be spinning.
+        # A clock that rounds may cost a second, tiny wait; more would be a busy loop.
         assert waits <= 3
 
 
@@ -74,7 +74,7 @@ def test_a_bucket_starts_full_and_refills_to_its_burst_and_no_further() -> None:
     assert bucket.take(later) > 0
 
 
-def test_the_long_run_admits_the_rate_for_who_waits_as_told() -> None:
+def test_a_caller_that_waits_as_told_gets_the_rate_in_the_long_run() -> None:
     bucket, now, admitted = TokenBucket(10, 1.0, 0.0), 0.0, 0
     while now < 60.0:
         wait_s = bucket.take(now)

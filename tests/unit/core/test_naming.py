@@ -13,7 +13,7 @@ from fastproc.core.model import Options, Rendition
 from fastproc.core.naming import SAFE_NAME, event_id, object_key, stage_percent
 
 CONTRACT = ("validation", "metadata", "thumbnails", "optimization")
-#: Stages of the contract and of one's own, each once, in any order.
+#: Stages of the contract and others, each once, in any order.
 PIPELINES = st.lists(
     st.sampled_from([*CONTRACT, "placeholder", "phash", "faces", "labels", "ocr"]),
     min_size=1,
@@ -46,14 +46,14 @@ def test_the_percentages_are_those_of_the_contract() -> None:
     assert others == (10, 25, 95, 100)
 
 
-def test_the_stages_behind_the_contracts_last_do_not_move_the_progress() -> None:
+def test_stages_after_the_contracts_last_one_do_not_raise_the_progress() -> None:
     stages = Options().stages
     assert stages[:4] == CONTRACT
     assert [stage_percent(stages, stage) for stage in stages] == [35, 45, 75, 90, 90, 90]
     assert [stage for stage in stages if naming.is_news(stages, stage)] == list(CONTRACT)
 
 
-def test_a_stage_of_ones_own_does_not_move_the_contracts_marks() -> None:
+def test_an_additional_stage_does_not_move_the_contracts_marks() -> None:
     stages = ("validation", "metadata", "faces", "thumbnails", "optimization", "phash")
     marks = {stage: stage_percent(stages, stage) for stage in stages}
     assert {stage: marks[stage] for stage in CONTRACT} == dict(zip(CONTRACT, (35, 45, 75, 90), strict=True))
@@ -78,7 +78,7 @@ def test_a_key_ends_as_its_content_type_says() -> None:
     assert object_key(rendition("faces", "first", "image/x-odd"), "p", 7) == "photos/faces/p/first_7.bin"
 
 
-def test_an_event_has_the_same_id_whenever_the_same_thing_is_said_again() -> None:
+def test_an_event_that_is_sent_again_has_the_same_id() -> None:
     assert event_id("9", naming.COMPLETED, 1) == event_id("9", naming.COMPLETED, 3) == "9:completed"
     assert event_id("9", naming.FAILED, 2) == "9:failed:2"
     assert event_id("9", naming.STARTED, 1) == "9:started:1"
@@ -86,14 +86,14 @@ def test_an_event_has_the_same_id_whenever_the_same_thing_is_said_again() -> Non
 
 
 def test_different_things_have_different_event_ids() -> None:
-    said = [
+    events = [
         (job_id, kind, attempt, mark)
         for job_id in ("1", "2")
         for kind in (naming.STARTED, naming.PROGRESS, naming.FAILED)
         for attempt in (1, 2)
         for mark in ((None,) if kind != naming.PROGRESS else (10, 25))
     ]
-    assert len({event_id(*each) for each in said}) == len(said)
+    assert len({event_id(*each) for each in events}) == len(events)
 
 
 @pytest.mark.parametrize("name", ["a", "p-42", "a.b_c", "...", ".hidden", "A" * 128, "-", "0"])

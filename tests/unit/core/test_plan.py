@@ -92,7 +92,7 @@ def test_a_task_may_take_longer_the_more_pixels_there_are_but_never_longer_than_
     assert allowance_s(12_000_000, 120.0) == 54.0
     assert allowance_s(100_000_000, 120.0) == 120.0
     assert allowance_s(0, 2.5) == 2.5
-    # What a worker says is not to be believed.
+    # A worker's number is not trusted.
     assert allowance_s(2**63, 120.0) == 120.0
     assert allowance_s(-(2**63), 120.0) == 30.0
 

@@ -1,4 +1,4 @@
-"""What is said of a job: return value, row, events, user metadata."""
+"""What others read about a job: return value, row, events, user metadata."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_metadata_are_the_metadata_stages_facts_and_those_of_further_stages(
     assert not {"faces", "validation", "optimization", "thumbnails"} & set(found)
 
 
-def test_saying_the_metadata_changes_nothing_in_the_report() -> None:
+def test_building_the_metadata_changes_nothing_in_the_report() -> None:
     facts = {"metadata": {"format": "jpeg"}, "phash": {"hash": "ff00"}, "optimization": {"savings": 1}}
     report = structs.replace(REPORT, facts=facts)
     before = msgspec.json.encode(report)
@@ -82,7 +82,7 @@ def test_an_optimisation_that_was_not_kept_says_why_and_has_no_key() -> None:
     assert record.optimization(structs.replace(REPORT, facts=facts), STORED[:2]) == facts["optimization"]
 
 
-def test_a_pipeline_without_optimisation_says_none() -> None:
+def test_a_pipeline_without_optimisation_has_none_in_the_result() -> None:
     assert record.optimization(structs.replace(REPORT, facts={}), STORED[:2]) is None
 
 
@@ -116,7 +116,7 @@ def test_the_user_metadata_of_objects_are_the_contracts() -> None:
     assert (copy["original-size"], copy["optimized-size"], copy["savings"]) == ("100", "70", "30")
 
 
-def test_every_event_says_whose_it_is() -> None:
+def test_every_event_names_its_job() -> None:
     about = {"photoId": "p-1", "jobId": "7", "clientId": "c-9", "sessionId": 12}
     assert record.event_data(JOB, progress=45) == {**about, "progress": 45}
     for data in (

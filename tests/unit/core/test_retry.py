@@ -1,4 +1,4 @@
-"""Backoff as Node computes it, and who is tried again."""
+"""Backoff as Node computes it, and which failures are retried."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fastproc.core.errors import (
     WorkerTimeout,
 )
 from fastproc.core.model import Backoff, GiveUp, Job, Retry
-from fastproc.core.retry import MAX_DELAY_MS, backoff_ms, decide, verdict
+from fastproc.core.retry import MAX_DELAY_MS, backoff_ms, decide, final_error
 
 JOB = Job(id="1", name="x", token="t", photo_id="p", s3_key="k", bucket="b", attempts=3)
 DICE = st.floats(0, 1, exclude_max=True)
@@ -70,7 +70,7 @@ def test_jitter_spreads_over_its_whole_range() -> None:
 
 
 @pytest.mark.parametrize("delay", [0.0, -1.0, -5.0, math.nan, math.inf, -math.inf])
-def test_a_delay_that_is_none_means_at_once(delay: float) -> None:
+def test_a_delay_that_is_no_number_or_not_positive_is_zero(delay: float) -> None:
     assert backoff_ms(Backoff("exponential", delay), 3, 0.5) == 0
 
 
@@ -78,8 +78,8 @@ def test_an_unknown_kind_of_backoff_waits_its_delay() -> None:
     assert backoff_ms(Backoff("fibonacci", 700), 5, 0.5) == 700
 
 
-def test_a_senseless_delay_of_a_producer_is_cut_and_breaks_nothing() -> None:
-    # 1e308 * 2 is infinite, which no rounding survives; the failure of the job must be told all the same.
+def test_an_absurd_delay_of_a_producer_is_cut_and_breaks_nothing() -> None:
+    # 1e308 * 2 is infinite, which cannot be rounded; the job's failure must be reported all the same.
     for jitter in (0.0, 0.5):
         assert backoff_ms(Backoff("exponential", 1e308, jitter), 30, 0.5) == MAX_DELAY_MS
 
@@ -96,7 +96,7 @@ def test_a_job_is_tried_until_its_attempts_are_used_up() -> None:
     assert isinstance(decide(job(attempts=1), error, 0.5), GiveUp)
 
 
-def test_a_job_without_backoff_is_tried_again_at_once() -> None:
+def test_a_job_without_backoff_is_retried_immediately() -> None:
     assert decide(job(), StorageUnavailable(), 0.5) == Retry(0)
     assert decide(job(backoff=Backoff("exponential", 100), attempt=2), StorageUnavailable(), 0.5) == Retry(
         200
@@ -119,7 +119,8 @@ def test_an_error_that_is_not_retryable_ends_the_job_whatever_is_left(
 @pytest.mark.parametrize("code", sorted(DEADLY))
 def test_a_job_whose_worker_died_twice_is_not_tried_again(code: str) -> None:
     error = BY_CODE[code]("boom")
-    first, second = verdict(job(deaths=0), error), verdict(job(deaths=1, attempt=2, attempts=9), error)
+    first = final_error(job(deaths=0), error)
+    second = final_error(job(deaths=1, attempt=2, attempts=9), error)
     assert first is error
     assert isinstance(decide(job(), first, 0.5), Retry)
     assert isinstance(second, PoisonPhoto)
@@ -129,7 +130,7 @@ def test_a_job_whose_worker_died_twice_is_not_tried_again(code: str) -> None:
 
 @pytest.mark.parametrize("error", [StorageUnavailable("x"), FileCorrupted("x")])
 def test_a_failure_that_killed_no_worker_does_not_make_a_photo_poison(error: TaskError) -> None:
-    assert verdict(job(deaths=5), error) is error
+    assert final_error(job(deaths=5), error) is error
 
 
 def test_crash_timeout_and_memory_are_what_kills_a_worker() -> None:

@@ -1,4 +1,4 @@
-"""Shared memory: the seals hold, lanes are recycled, and a new worker knows nothing of the old one's mappings."""
+"""Shared memory: the seals hold, lanes are recycled, and a new worker has none of the old one's mappings."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def test_closing_closes_every_descriptor_lent_or_free() -> None:
     assert set(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_blob_whose_view_is_in_use_is_not_unmapped_under_its_user() -> None:
+def test_a_blob_whose_view_is_in_use_is_not_unmapped() -> None:
     made = Blob("test", SIZE, source=True)
     part = made.view[:4]
     with pytest.raises(BufferError):

@@ -1,4 +1,4 @@
-"""The two faces of a worker's socket, against each other and against a hostile other side."""
+"""The two ends of a worker's socket, against each other and against a hostile other side."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from fastproc.ipc.channel import MAX_DESCRIPTORS, SupervisorChannel, WorkerChann
 from fastproc.ipc.messages import MAX_MESSAGE_BYTES, Done, Failed, Progress, Ready, Task, encode
 
 
-class Heard:
-    """What a supervisor's channel has said so far."""
+class Received:
+    """What a supervisor's channel has received so far."""
 
     def __init__(self) -> None:
         self.messages: list[Any] = []
@@ -44,32 +44,32 @@ class Heard:
 
 
 @pytest.fixture
-async def ends() -> AsyncIterator[tuple[SupervisorChannel, socket.socket, Heard]]:
-    """A listening supervisor's channel, the raw socket of the other side, and what was heard."""
+async def ends() -> AsyncIterator[tuple[SupervisorChannel, socket.socket, Received]]:
+    """A listening supervisor's channel, the raw socket of the other side, and what was received."""
     ours, theirs = pair()
-    channel, heard = SupervisorChannel(ours), Heard()
-    channel.listen(heard.message, heard.ended)
+    channel, received = SupervisorChannel(ours), Received()
+    channel.listen(received.message, received.ended)
     with theirs:
-        yield channel, theirs, heard
+        yield channel, theirs, received
     channel.close()
 
 
-#: A sound message but for one fact, which is a bomb: facts are any JSON, so the type does not stop it.
+#: A healthy message but for one fact, which is a bomb: facts are any JSON, so the type does not stop it.
 DEEP = encode(Done(report=Report(width=1, height=1, format="x", facts={"metadata": {"x": "MARK"}}))).replace(
     b"\xa4MARK", b"\x91" * 100_000 + b"\xc0"
 )
 
-Ends = tuple[SupervisorChannel, socket.socket, Heard]
+Ends = tuple[SupervisorChannel, socket.socket, Received]
 
 
 async def test_messages_come_whole_and_in_order(ends: Ends) -> None:
-    _, theirs, heard = ends
-    said = [Progress(stage=f"s{n}") for n in range(20)]
-    for message in said:
+    _, theirs, received = ends
+    sent = [Progress(stage=f"s{n}") for n in range(20)]
+    for message in sent:
         theirs.send(encode(message))
-    await heard.until(lambda: len(heard.messages) == 20)
-    assert heard.messages == said
-    assert heard.ends == []
+    await received.until(lambda: len(received.messages) == 20)
+    assert received.messages == sent
+    assert received.ends == []
 
 
 async def test_a_worker_gets_its_task_with_the_descriptors_in_their_order(ends: Ends) -> None:
@@ -93,17 +93,17 @@ async def test_a_worker_gets_its_task_with_the_descriptors_in_their_order(ends: 
 
 
 async def test_the_largest_message_fits(ends: Ends) -> None:
-    _, theirs, heard = ends
+    _, theirs, received = ends
     report = Report(width=1, height=1, format="jpeg", facts={"metadata": {"x": "y" * 150_000}})
     worker = WorkerChannel(os.dup(theirs.fileno()))
     worker.send(Done(report=report))
     worker._socket.close()
-    await heard.until(lambda: bool(heard.messages))
-    assert heard.messages == [Done(report=report)]
+    await received.until(lambda: bool(received.messages))
+    assert received.messages == [Done(report=report)]
 
 
 async def test_a_worker_sees_the_end_when_the_supervisor_closes(ends: Ends) -> None:
-    channel, theirs, heard = ends
+    channel, theirs, received = ends
     worker = WorkerChannel(os.dup(theirs.fileno()))
     channel.close()
     channel.close()
@@ -112,40 +112,40 @@ async def test_a_worker_sees_the_end_when_the_supervisor_closes(ends: Ends) -> N
         worker.send(Progress(stage="x"))
     worker._socket.close()
     await asyncio.sleep(0)
-    assert heard.ends == []
+    assert received.ends == []
 
 
-async def test_the_end_of_the_other_side_is_told_once_and_after_its_last_message(ends: Ends) -> None:
-    _, theirs, heard = ends
+async def test_the_end_of_the_other_side_is_reported_once_and_after_its_last_message(ends: Ends) -> None:
+    _, theirs, received = ends
     theirs.send(encode(Progress(stage="last")))
     theirs.close()
-    assert await heard.end() == ""
+    assert await received.end() == ""
     await asyncio.sleep(0.01)
-    assert heard.messages == [Progress(stage="last")]
-    assert heard.ends == [""]
+    assert received.messages == [Progress(stage="last")]
+    assert received.ends == [""]
 
 
 async def test_an_end_before_a_task_was_read_is_an_end_like_any_other(ends: Ends) -> None:
-    channel, theirs, heard = ends
+    channel, theirs, received = ends
     channel.send(Task(lane=1, size=1), [])
-    theirs.close()  # The kernel says "connection reset" where something was left unread.
-    assert await heard.end() == ""
+    theirs.close()  # The kernel reports "connection reset" if something was left unread.
+    assert await received.end() == ""
 
 
-async def test_draining_reads_what_a_dead_worker_has_left_behind(ends: Ends) -> None:
-    channel, theirs, heard = ends
+async def test_draining_reads_what_a_dead_worker_sent_before(ends: Ends) -> None:
+    channel, theirs, received = ends
     for n in range(5):
         theirs.send(encode(Progress(stage=str(n))))
     theirs.close()
     channel.drain()
-    assert [message.stage for message in heard.messages] == ["0", "1", "2", "3", "4"]
-    assert heard.ends == [""]
+    assert [message.stage for message in received.messages] == ["0", "1", "2", "3", "4"]
+    assert received.ends == [""]
 
 
 async def test_draining_a_quiet_channel_returns_at_once(ends: Ends) -> None:
-    channel, _, heard = ends
+    channel, _, received = ends
     channel.drain()
-    assert heard.ends == heard.messages == []
+    assert received.ends == received.messages == []
 
 
 @pytest.mark.parametrize(
@@ -159,24 +159,24 @@ async def test_draining_a_quiet_channel_returns_at_once(ends: Ends) -> None:
     ],
     ids=["no msgpack", "nested bomb", "a bomb inside a fact", "too long", "a task"],
 )
-async def test_what_no_sound_worker_sends_ends_the_channel_with_a_complaint(
+async def test_what_no_healthy_worker_sends_ends_the_channel_with_a_reason(
     ends: Ends, packet: bytes, complaint: str
 ) -> None:
-    _, theirs, heard = ends
+    _, theirs, received = ends
     theirs.send(packet)
     theirs.send(encode(Progress(stage="too late")))
-    assert complaint in await heard.end()
-    assert heard.messages == []
+    assert complaint in await received.end()
+    assert received.messages == []
 
 
-async def test_descriptors_of_a_worker_are_refused_and_not_left_open(ends: Ends) -> None:
-    _, theirs, heard = ends
+async def test_descriptors_from_a_worker_are_refused_and_not_left_open(ends: Ends) -> None:
+    _, theirs, received = ends
     before = len(os.listdir("/proc/self/fd"))
     with socket.socket() as file:
         rights = array.array("i", [file.fileno()] * 4)
         theirs.sendmsg([encode(Progress(stage="x"))], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-    assert await heard.end() == "it sent descriptors"
-    assert heard.messages == []
+    assert await received.end() == "it sent descriptors"
+    assert received.messages == []
     assert len(os.listdir("/proc/self/fd")) < before  # Ours is closed, and nothing came in.
 
 

@@ -53,12 +53,12 @@ def test_a_task_arrives_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("message", FROM_WORKER, ids=lambda message: type(message).__name__)
-def test_what_a_worker_says_is_no_task(message: Any) -> None:
+def test_a_message_from_a_worker_is_no_task(message: Any) -> None:
     with pytest.raises(msgspec.ValidationError):
         decode_to_worker(encode(message))
 
 
-def test_a_task_is_nothing_that_a_worker_may_say() -> None:
+def test_a_task_is_no_message_from_a_worker() -> None:
     with pytest.raises(msgspec.ValidationError):
         decode_from_worker(encode(Task(lane=1, size=1)))
 
@@ -117,7 +117,7 @@ def test_a_message_of_the_wrong_shape_is_a_value_error_and_nothing_else(
 
 
 @given(st.data())
-def test_a_sound_message_with_damaged_bytes_is_a_message_or_a_value_error(data: st.DataObject) -> None:
+def test_a_valid_message_with_damaged_bytes_is_a_message_or_a_value_error(data: st.DataObject) -> None:
     packet = bytearray(encode(data.draw(st.sampled_from(FROM_WORKER))))
     for at in data.draw(st.lists(st.integers(0, len(packet) - 1), min_size=1, max_size=5)):
         packet[at] = data.draw(st.integers(0, 255))
@@ -132,7 +132,7 @@ def test_a_bomb_of_nested_arrays_is_refused() -> None:
         decode_from_worker(b"\x91" * 100_000)
 
 
-def test_a_worker_is_told_its_settings_on_its_command_line_and_inherits_no_environment() -> None:
+def test_a_worker_gets_its_settings_on_its_command_line_and_inherits_no_environment() -> None:
     settings = Settings(options=Options(optimize_quality=42))
     command = launch.command(7, settings)
     assert command[1:5] == ["-I", "-m", "fastproc.worker.main", "7"]

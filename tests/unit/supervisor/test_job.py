@@ -26,7 +26,7 @@ from fastproc.core.errors import (
     WorkerTimeout,
 )
 from fastproc.core.model import Backoff, Fault, Job, Report
-from fastproc.supervisor import job as job_module
+from fastproc.supervisor import announcer
 from fastproc.supervisor.budget import ByteBudget
 from fastproc.supervisor.job import JobLine
 from fastproc.supervisor.locks import LockKeeper
@@ -427,7 +427,7 @@ async def test_each_job_is_one_line_in_the_log(line: Line, caplog: pytest.LogCap
     await line.run()
     line.effects.fail_at("workers.run", FileCorrupted("cut short"))
     await line.run(structs.replace(JOB, id="8"))
-    lines = [record.getMessage() for record in caplog.records if record.name == job_module.__name__]
+    lines = [record.getMessage() for record in caplog.records if record.name == announcer.__name__]
     assert [words.split()[:2] for words in lines] == [["completed", "job=7"], ["failed", "job=8"]]
     assert "code=FILE_CORRUPTED" in lines[1]
 

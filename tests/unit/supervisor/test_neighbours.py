@@ -150,7 +150,7 @@ async def test_an_outage_is_a_line_at_its_beginning_and_one_at_its_end(
     await until_back(store)
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 2
-    assert lines[0] == "the store is away, no jobs are taken until it is back: 503"
+    assert lines[0] == "the store is away, no jobs are taken until it is back: refused"
     assert lines[1].startswith("the store is back after ")
     assert lines[1].endswith("; 10 jobs went back meanwhile")
 

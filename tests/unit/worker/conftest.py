@@ -1,4 +1,4 @@
-"""The pipeline in this process: one photo in, what became of it out, renditions as Pillow sees them."""
+"""The pipeline in this process: one photo in, its answer out, renditions as Pillow reads them."""
 
 from __future__ import annotations
 

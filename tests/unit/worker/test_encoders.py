@@ -1,4 +1,4 @@
-"""Encoders: jpegli's binding, its files against mozjpeg's, and what happens when it is not what we know."""
+"""Encoders: jpegli's binding, its files against mozjpeg's, and what happens with an unknown version."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def vips(width: int = 640, height: int = 480) -> library.Image:
     return (plain + noise).cast("uchar").copy(interpretation="srgb").copy_memory()
 
 
-def test_jpegli_is_what_is_chosen_here() -> None:
-    assert encoders.choose("jpeg").words == "jpeg by jpegli"
+def test_jpegli_is_chosen_here() -> None:
+    assert encoders.choose("jpeg").description == "jpeg by jpegli"
 
 
 def test_its_files_are_progressive_420_jfif_without_anything_else() -> None:
@@ -72,7 +72,7 @@ def test_jpegli_gets_the_number_that_looks_like_mozjpegs_at_the_pictures_size() 
 
 @pytest.mark.parametrize("quality", [75, 80, 85, 95])
 def test_its_numbers_mean_what_mozjpegs_mean(quality: int) -> None:
-    """On grain, which no photo has so much of: bytes and error are near mozjpeg's. The exact promise is for photos."""
+    """On more grain than any photo has, bytes and error are near mozjpeg's. The exact promise is for photos."""
     picture = vips()
     ours, theirs = encoders.choose("jpeg").encode(picture, quality), savers.mozjpeg(picture, quality)
     assert len(ours) == pytest.approx(len(theirs), rel=0.15)
@@ -130,13 +130,13 @@ def test_a_version_that_was_never_tried_is_not_called_and_mozjpeg_takes_over(
 ) -> None:
     monkeypatch.setattr(jpegli.metadata, "version", lambda name: "0.4.0")
     choice = encoders.choose("jpeg")
-    assert choice.words.startswith("jpeg by mozjpeg (not jpegli: version 0.4.0")
+    assert choice.description.startswith("jpeg by mozjpeg (not jpegli: version 0.4.0")
     assert samples.difference(vips(), choice.encode(vips(), 85))[1]
 
 
 def test_a_library_without_the_calls_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jpegli.pyjpegli, "__file__", ctypes.util.find_library("m") or "libm.so.6")
-    assert encoders.choose("jpeg").words.startswith("jpeg by mozjpeg (not jpegli")
+    assert encoders.choose("jpeg").description.startswith("jpeg by mozjpeg (not jpegli")
 
 
 def test_an_encoder_whose_pictures_are_wrong_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ def test_an_encoder_whose_pictures_are_wrong_is_not_chosen(monkeypatch: pytest.M
         ("mozjpeg", lambda: savers.mozjpeg),
     )
     monkeypatch.setattr(encoders, "_TABLE", {"jpeg": table})
-    words = encoders.choose("jpeg").words
+    words = encoders.choose("jpeg").description
     assert words.startswith("jpeg by mozjpeg")
     assert "inverted: the picture differs" in words
     assert "baseline: the file is not progressive" in words
@@ -163,7 +163,7 @@ def test_without_jpegli_installed_mozjpeg_takes_over(monkeypatch: pytest.MonkeyP
     monkeypatch.delitem(sys.modules, "fastproc.worker.jpegli")
     monkeypatch.delattr("fastproc.worker.jpegli")
     choice = encoders.choose("jpeg")
-    assert choice.words.startswith("jpeg by mozjpeg (not jpegli: import of pyjpegli halted")
+    assert choice.description.startswith("jpeg by mozjpeg (not jpegli: import of pyjpegli halted")
     assert samples.difference(vips(), choice.encode(vips(), 85))[1]
 
 
@@ -241,7 +241,7 @@ def test_files_carry_no_metadata(format: Format) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_format_loses_about_as_much_at_the_same_number(format: Format) -> None:
-    """By mean square error, which says less than looks do: within a factor of two."""
+    """By mean square error, a poorer measure than looks: within a factor of two."""
     plain = pictures.pyvips.Image.new_from_memory(pictures.detailed(400, 300).tobytes(), 400, 300, 3, "uchar")
     picture = plain.copy(interpretation="srgb")
     for quality in (75, 85):
@@ -263,18 +263,18 @@ def test_an_encoder_is_chosen_once_and_only_for_what_is_asked(monkeypatch: pytes
     real = encoders.choose
     monkeypatch.setattr(encoders, "choose", lambda format: chosen.append(format) or real(format))
     ready = encoders.Encoders()
-    ready.words(Options())
+    ready.description(Options())
     ready.encode(vips(), "jpeg", 80)
     assert chosen == ["jpeg"]
 
 
-def test_the_words_say_which_encoder_is_for_what() -> None:
+def test_the_description_names_the_encoder_of_each_purpose() -> None:
     specs = (ThumbnailSpec("a", 10, 80), ThumbnailSpec("b", 20, 80, "avif"), ThumbnailSpec("c", 30, 80))
     options = Options(thumbnails=specs, thumbnail_format="webp")
-    assert encoders.Encoders().words(options) == {
+    assert encoders.Encoders().description(options) == {
         "thumbnails": "webp by libwebp, avif by libaom",
         "optimization": "jpeg by jpegli",
     }
-    assert encoders.Encoders().words(Options(stages=("validation", "thumbnails"))) == {
+    assert encoders.Encoders().description(Options(stages=("validation", "thumbnails"))) == {
         "thumbnails": "jpeg by jpegli"
     }

@@ -1,4 +1,4 @@
-"""EXIF and colour profiles are bounded: too much EXIF is left unread, too large a profile refuses the photo."""
+"""EXIF and colour profiles are bounded: too much EXIF is not read, too large a profile refuses the photo."""
 
 from __future__ import annotations
 

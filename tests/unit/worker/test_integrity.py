@@ -1,4 +1,4 @@
-"""What becomes of photos that end early or are damaged, in each policy."""
+"""How photos that end early or are damaged fare under each policy."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def damaged_png() -> bytes:
 
 
 @pytest.mark.parametrize("data", [picture("JPEG"), picture("JPEG", progressive=True), picture("GIF")])
-def test_a_photo_that_ends_early_passes_with_what_there_is_and_a_warning(run: Go, data: bytes) -> None:
+def test_a_photo_that_ends_early_passes_with_its_first_part_and_a_warning(run: Go, data: bytes) -> None:
     cut = data[: len(data) * 3 // 4]
     assert run(cut, options=under("strict")).code == "FILE_CORRUPTED"
     for policy in ("truncated", "lenient"):
@@ -44,11 +44,11 @@ def test_a_photo_that_ends_early_passes_with_what_there_is_and_a_warning(run: Go
         for name in ("thumb_lg", "optimized"):
             shown = done.picture(name).convert("RGB")
             red, green, blue = shown.getpixel((shown.width // 20, shown.height // 20))
-            assert red > 150 > 80 > max(green, blue), "what there is must be there"
+            assert red > 150 > 80 > max(green, blue), "the part before the cut must be there"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_a_photo_whose_end_alone_is_missing_passes_with_a_warning(run: Go, kind: str) -> None:
+def test_a_photo_with_only_its_end_marker_missing_passes_with_a_warning(run: Go, kind: str) -> None:
     cut = picture(kind)[:-9]
     assert run(cut, options=under("strict")).code == "FILE_CORRUPTED"
     assert run(cut, options=under("truncated")).report.warnings[0] == "the file ends early"

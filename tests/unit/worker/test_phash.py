@@ -1,4 +1,4 @@
-"""The perceptual hash: near for one photo in many files, far for different ones, and imagehash's own bits."""
+"""The perceptual hash: near for one photo in many files, far for different ones, and equal to imagehash's."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_other_pictures_are_far(run: Go) -> None:
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 30, 60)])
 def test_a_flat_picture_has_one_hash_whatever_the_rounding(run: Go, colour: tuple[int, int, int]) -> None:
-    """Its frequencies are nothing; what is left of them in floats is not looked at."""
+    """Its frequencies are zero; their rounding errors are ignored."""
     found = hash_of(run(pictures.encoded(Image.new("RGB", (300, 200), colour), "PNG")))
     assert found == ("0" * 16 if colour == (0, 0, 0) else "8" + "0" * 15)
 

@@ -122,7 +122,7 @@ CONTAINERS = [
 def test_the_rotation_and_mirror_of_a_heics_container_are_applied(
     run: Go, box: bytes, value: int, means: Image.Transpose
 ) -> None:
-    """HEVC cannot be written here, so a phone's photo is told to be turned otherwise: its `irot` says "not at all"."""
+    """There is no HEVC encoder here, so a phone's photo gets another rotation: its own `irot` says "none"."""
     plain = PHONE.read_bytes()
     at = plain.index(b"irot")
     assert plain[at + 4] == 0
@@ -132,7 +132,7 @@ def test_the_rotation_and_mirror_of_a_heics_container_are_applied(
     assert unlike(done.picture(), expected) < 4
 
 
-def test_a_gain_map_is_told_of_and_leaves_no_trace_in_what_cannot_keep_it(run: Go) -> None:
+def test_a_gain_map_is_reported_and_leaves_no_trace_in_renditions_without_one(run: Go) -> None:
     data = pictures.gain_map(pictures.detailed(400, 300))
     done = run(data, options=OPTIMIZING)
     assert done.facts["gainMap"] is True
@@ -143,7 +143,7 @@ def test_a_gain_map_is_told_of_and_leaves_no_trace_in_what_cannot_keep_it(run: G
         body = done.bytes_of(rendition.name)
         for trace in (b"hdrgm", b"MPF\0", b"21496", b"http", b"GContainer"):
             assert trace not in body
-        assert body.count(b"\xff\xd8\xff") == 1, "one picture, nothing behind it"
+        assert body.count(b"\xff\xd8\xff") == 1, "one picture, nothing after it"
         assert body.endswith(b"\xff\xd9")
     shown = Image.open(io.BytesIO(data)).convert("RGB")
     own = ImageCms.ImageCmsProfile(io.BytesIO(shown.info["icc_profile"]))
@@ -167,7 +167,7 @@ def test_exif_and_position_do_not_reach_the_renditions(run: Go) -> None:
             assert trace not in body
 
 
-def test_the_position_is_told_to_nobody_where_it_is_to_be_stripped(run: Go) -> None:
+def test_the_position_is_not_in_the_facts_if_it_is_to_be_stripped(run: Go) -> None:
     data = pictures.jpeg(exif=pictures.camera_exif())
     kept, stripped = (
         run(data, options=msgspec.structs.replace(OPTIONS, exif_gps=policy)) for policy in ("keep", "strip")
@@ -221,7 +221,7 @@ def test_facts_are_json(run: Go) -> None:
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "GIF", "PNG", "AVIF"])
-def test_of_an_animation_the_first_frame_is_used_and_the_number_recorded(run: Go, kind: str) -> None:
+def test_the_first_frame_of_an_animation_is_used_and_their_number_recorded(run: Go, kind: str) -> None:
     done = run(pictures.animated(kind, frames=5))
     assert done.facts["frames"] == 5
     assert (done.facts["width"], done.facts["height"]) == (160, 120)
@@ -255,7 +255,7 @@ def test_pixels_without_a_file_are_converted_through_their_profile_too() -> None
     assert all(abs(a - b) <= 3 for a, b in zip(converted.getpoint(5, 5), (213, 115, 43), strict=True))
 
 
-def test_a_profile_that_is_none_is_dropped(run: Go) -> None:
+def test_a_profile_that_cannot_be_read_is_dropped(run: Go) -> None:
     done = run(pictures.jpeg(icc_profile=b"nonsense" * 30))
     assert unlike(done.picture(), pictures.scene()) < 4
 
@@ -265,14 +265,14 @@ def test_other_colour_spaces_come_out_as_srgb_looking_the_same(run: Go, mode: st
     data = pictures.jpeg(mode=mode) if mode in ("L", "CMYK") else pictures.png(mode=mode)
     picture = run(data, options=OPTIMIZING).picture("optimized")
     assert picture.mode == ("L" if mode in ("L", "1") else "RGB")
-    # Dither is no colour, so it is averaged. Without a profile CMYK is inexact: libvips takes a press, Pillow inverts.
+    # Dither is averaged out. Without a profile CMYK is inexact: libvips assumes a press, Pillow inverts.
     small, original = (each.convert("RGB").reduce(8) for each in (picture, Image.open(io.BytesIO(data))))
     assert unlike(small, original) < (60 if mode == "CMYK" else 6)
 
 
 @pytest.mark.parametrize("depth", [8, 16])
 def test_transparent_pixels_become_white_and_do_not_bleed(run: Go, depth: int) -> None:
-    """The hidden colour of transparent pixels is a loud one, to show if it is ever mixed in."""
+    """The hidden colour of transparent pixels is a strong one, which shows if it is mixed in."""
     picture = Image.new("RGBA", (400, 400), (255, 0, 255, 0))
     picture.paste((0, 0, 0, 255), (0, 0, 200, 400))
     data = pictures.encoded(picture, "PNG")
@@ -416,7 +416,7 @@ def test_damage_is_found_without_the_validation_stage_too(run: Go) -> None:
 
 
 @pytest.mark.parametrize("format", ["webp", "avif"])
-def test_renditions_of_another_format_are_what_they_say(run: Go, format: Format) -> None:
+def test_renditions_of_another_format_have_that_format(run: Go, format: Format) -> None:
     options = msgspec.structs.replace(OPTIMIZING, thumbnail_format=format, optimize_format=format)
     done = run(pictures.turned(6, width=1600, height=1200), options=options)
     assert len(done.report.renditions) == 4
@@ -428,7 +428,7 @@ def test_renditions_of_another_format_are_what_they_say(run: Go, format: Format)
         assert unlike(shown, pictures.scene(1600, 1200)) < 5
 
 
-def test_a_size_may_have_a_format_of_its_own(run: Go) -> None:
+def test_a_size_may_have_its_own_format(run: Go) -> None:
     specs = (ThumbnailSpec("a", 100, 80, "avif"), ThumbnailSpec("b", 200, 80))
     done = run(pictures.jpeg(), options=msgspec.structs.replace(OPTIONS, thumbnails=specs))
     assert [r.content_type for r in done.report.renditions] == ["image/avif", "image/jpeg"]
@@ -468,7 +468,7 @@ def test_alpha_is_kept_by_formats_that_can_and_hidden_colours_do_not_bleed(
     assert not base64.b64decode(run(data).report.facts["placeholder"]["thumbhash"])[2] & 0x80
 
 
-def test_a_service_may_want_no_thumbnails(run: Go) -> None:
+def test_a_service_may_be_configured_without_thumbnails(run: Go) -> None:
     done = run(pictures.jpeg(1000, 800), options=msgspec.structs.replace(OPTIONS, thumbnails=()))
     assert done.report.renditions == ()
     assert done.facts["width"] == 1000
@@ -487,13 +487,13 @@ def test_a_full_output_blob_fails_the_task_and_says_so(run: Go) -> None:
     assert "1000" in answer.message
 
 
-def test_the_gates_verdict_comes_before_any_stage(run: Go) -> None:
+def test_the_gate_refuses_before_any_stage(run: Go) -> None:
     answer = run(b"nothing").answer
     assert isinstance(answer, Failed)
     assert (answer.code, answer.stage) == ("UNSUPPORTED_FORMAT", "gate")
 
 
-def test_the_decoders_own_view_of_the_sides_is_judged_too(run: Go) -> None:
+def test_the_decoders_own_view_of_the_sides_is_checked_too(run: Go) -> None:
     """A GIF's frame may be larger than the screen that its header names."""
     data = bytearray(pictures.gif(64, 64))
     data[6:10] = struct.pack("<HH", 8, 8)
@@ -532,7 +532,7 @@ def test_no_exception_crosses_the_boundary(error: BaseException, code: str) -> N
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
-def test_what_ends_a_process_ends_it(error: type[BaseException]) -> None:
+def test_system_exit_and_keyboard_interrupt_end_the_process(error: type[BaseException]) -> None:
     with pytest.raises(error):
         _with((_Raising(error()),))
 
@@ -567,7 +567,7 @@ def test_a_report_that_fits_is_left_alone(run: Go) -> None:
     assert pipeline.bounded(answer) is answer
 
 
-def test_decoders_that_nobody_asked_for_are_shut() -> None:
+def test_decoders_outside_the_allow_list_are_blocked() -> None:
     """SVG is built into the wheel, renders for seconds on request, and is found by content whatever the name."""
     svg = b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'><rect width='9' height='9'/></svg>"
     with pytest.raises(pictures.pyvips.Error, match=r"known format|blocked"):

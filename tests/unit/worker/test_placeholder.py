@@ -1,4 +1,4 @@
-"""BlurHash and ThumbHash against other people's encoders and decoders, and against hashes that those once made."""
+"""BlurHash and ThumbHash against other encoders and decoders, and against hashes that those made earlier."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ OPAQUE_HEAD, ALPHA_HEAD = 5, 6
 
 
 def shaded() -> Image.Image:
-    """The scene, ever more opaque towards the bottom."""
+    """The scene, more opaque towards the bottom."""
     picture = pictures.scene(32, 24).convert("RGBA")
     picture.putalpha(Image.linear_gradient("L").resize((32, 24)))
     return picture
 
 
 def framed() -> Image.Image:
-    """Two colours within nothing."""
+    """Two colours within transparent pixels."""
     picture = Image.new("RGBA", (20, 30), (0, 0, 0, 0))
     picture.paste((200, 30, 30, 255), (5, 5, 15, 12))
     picture.paste((20, 90, 130, 255), (5, 12, 14, 25))
@@ -49,7 +49,7 @@ def nibbles(data: bytes) -> list[int]:
 
 
 def near(ours: bytes, theirs: bytes, head: int = OPAQUE_HEAD) -> bool:
-    """The same header, and no detail more than a step away: floats differ at the edge between two steps."""
+    """The same header, and every detail within one step: floats differ at the border of two steps."""
     details = zip(nibbles(ours[head:]), nibbles(theirs[head:]), strict=True)
     return ours[:head] == theirs[:head] and all(abs(a - b) <= 1 for a, b in details)
 
@@ -99,7 +99,7 @@ def test_a_flat_picture_has_no_detail_but_its_colour() -> None:
 
 
 def test_waves_are_those_of_the_cosine_transform() -> None:
-    """A wave projected on itself gives half the samples, on any other wave nothing."""
+    """A wave projected on itself gives half the samples, on any other wave zero."""
     waves = dct.waves(5, 16)
     for n, wave in enumerate(waves):
         found = dct.project(wave, 16, waves, [(1.0,)])[0]

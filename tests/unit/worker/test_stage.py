@@ -9,7 +9,7 @@ from fastproc.worker import stage
 
 
 class Outside:
-    """What a plug-in's entry point refers to."""
+    """The object that a plug-in's entry point refers to."""
 
     NAME = "outside"
 

@@ -140,13 +140,13 @@ def test_heif_with_foreign_codecs_is_unsupported(item: bytes) -> None:
         b"\xff\xd8\xff\xe0\0\1",
     ],
 )
-def test_a_header_that_is_cut_short_or_lies_is_corrupted(data: bytes) -> None:
+def test_a_header_that_is_cut_short_or_false_is_corrupted(data: bytes) -> None:
     limits = Limits(formats=ALL.formats, min_side_px=1, max_side_px=65535, max_pixels=1 << 40)
     with pytest.raises(errors.FileCorrupted):
         judge(data, limits)
 
 
-def test_an_honest_flat_picture_is_no_liar() -> None:
+def test_a_flat_picture_of_few_bytes_is_not_taken_for_a_false_header() -> None:
     flat = pictures.encoded(pictures.Image.new("RGB", (8000, 8000), (9, 9, 9)), "JPEG", quality=10)
     assert judge(flat).width == 8000
 
@@ -213,12 +213,12 @@ def test_sixty_four_texts_are_not_too_many() -> None:
 
 
 def test_what_follows_a_pictures_end_is_not_counted_as_scans() -> None:
-    """A motion photo is a JPEG with a film behind it, in which two bytes of any value occur by chance."""
+    """A motion photo is a JPEG followed by a film, in which any two bytes occur by chance."""
     assert judge(pictures.scan_bomb(200, after_end=True)).progressive
 
 
-def test_a_hidden_end_does_not_hide_scans() -> None:
-    """The end marker inside a comment between scans ends nothing."""
+def test_an_end_marker_in_a_comment_does_not_hide_scans() -> None:
+    """A decoder skips the comment, so the picture goes on after it."""
     bomb = pictures.scan_bomb(200)
     at = bomb.find(b"\xff\xda")
     with pytest.raises(errors.ImageTooComplex):
@@ -264,7 +264,7 @@ def test_no_file_makes_the_gate_slow(data: bytes) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_a_damaged_header_ends_in_a_verdict_and_nothing_else(data: st.DataObject) -> None:
+def test_a_damaged_header_gives_a_header_or_an_image_error_and_nothing_else(data: st.DataObject) -> None:
     sound = data.draw(st.sampled_from(_SOUND))
     damaged = bytearray(sound[: data.draw(st.integers(0, len(sound)))])
     for at in data.draw(st.lists(st.integers(0, max(0, len(damaged) - 1)), max_size=8)):

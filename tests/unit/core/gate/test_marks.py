@@ -1,4 +1,4 @@
-"""What the gate reads beside sizes: gain maps and the frames of sequences."""
+"""What the gate reads besides sizes: gain maps and the frames of sequences."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def test_a_jpegs_gain_map_is_seen_by_what_its_header_says(marker: int, body: byt
     plain = pictures.jpeg()
     assert not judged(plain).gain_map
     assert judged(plain[:2] + segment(marker, body) + plain[2:]).gain_map
-    assert not judged(plain + segment(marker, body)).gain_map, "behind the picture it belongs to another one"
+    assert not judged(plain + segment(marker, body)).gain_map, (
+        "after the picture's end it belongs to another one"
+    )
 
 
 @pytest.mark.parametrize("sign", [b"tmap", b"urn:com:apple:photo:2020:aux:hdrgainmap"])

@@ -1,4 +1,4 @@
-"""Files that end early are told from files that are damaged."""
+"""Files that end early are distinguished from files that are damaged."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def test_a_damaged_file_that_has_its_end_does_not_end_early(make: Callable[[], b
     assert not early(bytes(data))
 
 
-def test_junk_behind_the_end_changes_nothing() -> None:
+def test_junk_after_the_end_changes_nothing() -> None:
     assert not early(pictures.jpeg() + b"film" * 999)
     assert not early(pictures.gif() + bytes(100))
 
 
-def test_an_end_that_lies_across_two_windows_is_found() -> None:
+def test_an_end_marker_across_two_windows_is_found() -> None:
     head = pictures.jpeg()
     scan = head.find(b"\xff\xda")
     filled = head[:-2] + bytes((1 << 20) - (len(head) - 2 - scan) - 1) + b"\xff\xd9"

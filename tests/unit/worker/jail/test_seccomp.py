@@ -1,4 +1,4 @@
-"""The jail's filter, run by an interpreter of the kernel's instructions: for both machines, whichever this is."""
+"""The jail's filter, run by an interpreter of the kernel's instructions, for both machines on either."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROGRAMS = {machine: seccomp.program(arch, CHANNEL, PID) for machine, arch in AR
 MACHINES = pytest.mark.parametrize("machine", ARCHS)
 
 
-def verdict(machine: str, number: int, *arguments: int, audit: int | None = None) -> int:
+def kernel_answer(machine: str, number: int, *arguments: int, audit: int | None = None) -> int:
     """What the kernel would answer. Source: man 2 seccomp; Documentation/networking/filter.rst."""
     given = [*arguments, *[0] * (6 - len(arguments))]
     audit = ARCHS[machine].audit if audit is None else audit
@@ -43,11 +43,11 @@ def verdict(machine: str, number: int, *arguments: int, audit: int | None = None
 
 
 def asked(machine: str, name: str, *arguments: int) -> int:
-    return verdict(machine, ARCHS[machine].numbers[name], *arguments)
+    return kernel_answer(machine, ARCHS[machine].numbers[name], *arguments)
 
 
 @MACHINES
-def test_calls_of_the_lists_get_what_their_list_says(machine: str) -> None:
+def test_a_call_of_a_list_gets_its_lists_answer(machine: str) -> None:
     numbers = ARCHS[machine].numbers
     assert {asked(machine, name) for name in ALLOWED if name in numbers} == {ALLOW}
     assert {asked(machine, name) for name in REFUSED if name in numbers} == {REFUSE}
@@ -58,19 +58,19 @@ def test_calls_of_the_lists_get_what_their_list_says(machine: str) -> None:
 def test_every_other_number_ends_the_process(machine: str) -> None:
     known = set(ARCHS[machine].numbers.values()) - {ARCHS[machine].numbers["seccomp"]}
     for number in set(range(600)) - known:
-        assert verdict(machine, number) == KILL_PROCESS
+        assert kernel_answer(machine, number) == KILL_PROCESS
 
 
 @MACHINES
 def test_another_machines_calls_end_the_process(machine: str) -> None:
     i386, x32 = 0x4000_0003, 0x4000_0000
-    assert verdict(machine, ARCHS[machine].numbers["read"], audit=i386) == KILL_PROCESS
-    assert verdict(machine, ARCHS[machine].numbers["read"] | x32) == KILL_PROCESS
-    assert verdict(machine, -1) == KILL_PROCESS
+    assert kernel_answer(machine, ARCHS[machine].numbers["read"], audit=i386) == KILL_PROCESS
+    assert kernel_answer(machine, ARCHS[machine].numbers["read"] | x32) == KILL_PROCESS
+    assert kernel_answer(machine, -1) == KILL_PROCESS
 
 
 @MACHINES
-def test_memory_may_be_had_but_not_code_nor_what_no_limit_counts(machine: str) -> None:
+def test_memory_is_allowed_but_not_code_nor_memory_that_no_limit_counts(machine: str) -> None:
     plain, shared = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.MAP_SHARED
     read_write = mmap.PROT_READ | mmap.PROT_WRITE
     assert asked(machine, "mmap", 0, 4096, read_write, plain) == ALLOW
@@ -86,7 +86,7 @@ def test_memory_may_be_had_but_not_code_nor_what_no_limit_counts(machine: str) -
 
 
 @MACHINES
-def test_a_thread_may_be_started_and_no_process_or_namespace(machine: str) -> None:
+def test_a_thread_may_be_started_but_no_process_or_namespace(machine: str) -> None:
     thread, new_user, new_net = 0x3D0F00, 0x1000_0000, 0x4000_0000
     assert asked(machine, "clone", thread) == ALLOW
     assert asked(machine, "clone", thread | 0x400000) == ALLOW
@@ -95,7 +95,7 @@ def test_a_thread_may_be_started_and_no_process_or_namespace(machine: str) -> No
 
 
 @MACHINES
-def test_messages_go_through_the_channel_and_signals_to_itself(machine: str) -> None:
+def test_messages_go_only_through_the_channel_and_signals_only_to_itself(machine: str) -> None:
     for name in ("sendmsg", "recvmsg"):
         assert asked(machine, name, CHANNEL) == ALLOW
         assert {asked(machine, name, fd) for fd in (0, 2, 4, -1)} == {REFUSE}
@@ -113,7 +113,7 @@ def test_messages_go_through_the_channel_and_signals_to_itself(machine: str) -> 
 def test_every_call_whatever_its_arguments_gets_one_of_four_answers(
     machine: str, number: int, arguments: list[int]
 ) -> None:
-    assert verdict(machine, number, *arguments) in (ALLOW, REFUSE, KILL_PROCESS, NO_SUCH_CALL)
+    assert kernel_answer(machine, number, *arguments) in (ALLOW, REFUSE, KILL_PROCESS, NO_SUCH_CALL)
 
 
 def test_no_call_is_in_two_lists_and_none_is_in_a_list_without_a_number() -> None:
@@ -125,7 +125,7 @@ def test_no_call_is_in_two_lists_and_none_is_in_a_list_without_a_number() -> Non
     assert set(listed) == {name for arch in ARCHS.values() for name in arch.numbers}
 
 
-#: The one place where a machine's numbers are the kernel's own; Debian's linux-libc-dev has both.
+#: The kernel's own headers with the numbers; Debian's linux-libc-dev has both.
 HEADERS = {
     "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
     "aarch64": Path("/usr/include/asm-generic/unistd.h"),
