@@ -52,6 +52,7 @@ class S3ObjectStore:
         self._signer = Signer(config, credentials)
         self._buckets_from = "ALLOWED_BUCKETS, MINIO_BUCKET" if config.allowed_buckets else "MINIO_BUCKET"
         self._bucket = config.bucket
+        self._last_read: tuple[str, str] | None = None
         self._checksums = True
         self._requests = Requests(timeouts or Timeouts())
 
@@ -77,6 +78,7 @@ class S3ObjectStore:
                 raise StorageUnavailable(f"GET {named}: {size} of {announced} bytes came")
             with target[:size] as content:
                 answers.compare(named, response.headers, content)
+            self._last_read = (bucket, key)
             # A header can hold bytes that are no text, which no message to a worker could carry.
             kind = response.headers.get("Content-Type", "")
             return Download(size, kind if kind and kind.isprintable() else None)
@@ -130,12 +132,27 @@ class S3ObjectStore:
             if problem := self._problem(bucket, refused):
                 raise Unreachable(problem)
 
-    async def probe(self) -> None:
-        """Ask for an object that nobody has. Raises StorageUnavailable unless the answer is a store's."""
+    async def probe(self) -> bool:
+        """Ask for an object that nobody has, and for the first byte of the one that was read last.
+
+        Return whether that could be read. Raises StorageUnavailable.
+        """
         async with self._send("GET", self._bucket, _NOBODYS_KEY, self._asked()) as (response, _):
             refused = await self._refusal(response)
         if refused.code not in _ALIVE:
             raise StorageUnavailable(self._problem(self._bucket, refused) or str(refused))
+        return self._last_read is not None and await self._can_read(*self._last_read)
+
+    async def _can_read(self, bucket: str, key: str) -> bool:
+        """Read the first byte of an object; False where it is gone, which says nothing. Raises StorageUnavailable."""
+        async with self._send("GET", bucket, key, {"Range": "bytes=0-0"}) as (response, _):
+            if response.status in (200, 206):
+                return bool(await response.content.read(1))
+            refused = await self._refusal(response)
+        if response.status == 404 and refused.code == "NoSuchKey":
+            self._last_read = None
+            return False
+        raise StorageUnavailable(f"GET {name(bucket, key)}: {refused}")
 
     async def _ask_for_nobody(self, bucket: str) -> answers.Refusal:
         try:

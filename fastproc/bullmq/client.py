@@ -75,6 +75,20 @@ class Client:
         reply = await self._run("moveToDelayed", args, job_id)
         return protocol.read_fetched(_accepted(reply, job_id, "moveToDelayed"))
 
+    async def delay_uncounted(self, job_id: str, token: str, delay_ms: int) -> None:
+        """Put an active job aside for `delay_ms`; counts no attempt."""
+        args = protocol.move_to_delayed(
+            self._keys,
+            now_ms(),
+            self._fetch(token),
+            job_id=job_id,
+            delay_ms=delay_ms,
+            fields={},
+            fetch_next=False,
+            skip_attempt=True,
+        )
+        _accepted(await self._run("moveToDelayed", args, job_id), job_id, "moveToDelayed")
+
     async def retry_job(self, job_id: str, token: str, fields: Mapping[str, str], *, first: bool) -> None:
         """Put a failed job back to wait, without delay; counts the attempt."""
         args = protocol.retry_job(

@@ -211,8 +211,11 @@ def move_to_delayed(
     delay_ms: int,
     fields: Mapping[str, str],
     fetch_next: bool,
+    skip_attempt: bool = False,
 ) -> list[Arg]:
-    args: list[Arg] = [keys.base, now_ms, job_id, fetch.token, delay_ms, "0", flat_fields(fields)]
+    """`skip_attempt`: the attempt is not counted."""
+    skip = "1" if skip_attempt else "0"
+    args: list[Arg] = [keys.base, now_ms, job_id, fetch.token, delay_ms, skip, flat_fields(fields)]
     return [*args, 1 if fetch_next else 0, pack(fetch.options())]
 
 

@@ -109,6 +109,10 @@ class BullQueue:
         """Put the job back to the head of the queue as if it had not been taken: no attempt is counted."""
         await self._in_hand.give_back(job)
 
+    async def put_aside(self, job: Job, delay_ms: int) -> None:
+        """Put the job back, to be taken again after `delay_ms` at the earliest: no attempt is counted."""
+        await self._in_hand.put_aside(job, delay_ms)
+
     async def _finish(self, job: Job, outcome: Outcome, fetch_next: bool) -> Job | None:
         async def move_to_finished(fetch_next: bool) -> Fetched:
             return await self._client.move_to_finished(job.id, job.token, outcome, fetch_next=fetch_next)

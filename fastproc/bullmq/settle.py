@@ -120,6 +120,11 @@ class JobsInHand:
         self.remove(job.id, job.token)
         await self._client.move_to_wait(job.id, job.token)
 
+    async def put_aside(self, job: Job, delay_ms: int) -> None:
+        """Delay the job; no attempt is counted. Raises LockLost, QueueUnavailable."""
+        self.remove(job.id, job.token)
+        await self._client.delay_uncounted(job.id, job.token, delay_ms)
+
     async def extend_locks(self, jobs: Sequence[Job]) -> list[Job]:
         """Renew the jobs' locks; return those that are not ours any more. Raises QueueUnavailable."""
         calls = calls_without_doubles(jobs)

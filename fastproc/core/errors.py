@@ -189,7 +189,14 @@ class QueueUnavailable(FastprocError):
 
 
 class NeighbourAway(FastprocError):
-    """A server that the job needs is away: the job goes back to the queue, and no attempt is counted."""
+    """A server that the job needs is away: the job goes back to the queue, and no attempt is counted.
+
+    For `aside_s` seconds it must not be taken again, so that other jobs show whether the server works; 0: it may.
+    """
+
+    def __init__(self, message: str, aside_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.aside_s = aside_s
 
 
 class LockLost(FastprocError):

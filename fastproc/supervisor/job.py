@@ -107,7 +107,7 @@ class JobLine:
             log.warning("job %s: cannot be finished: %s", job.id, error)
             return None
         except NeighbourAway as away:
-            await self._give_back(job, str(away))
+            await self._give_back(job, str(away), away.aside_s)
             return None
         except (asyncio.CancelledError, FleetHalted):
             await self._give_back(job, "interrupted")
@@ -228,10 +228,11 @@ class JobLine:
             return await queue.retry(job, delay_ms, end.reason, end.stack, fetch_next=fetch_next)
         return await queue.fail(job, end.reason, end.stack, fetch_next=fetch_next)
 
-    async def _give_back(self, job: Job, why: str) -> None:
+    async def _give_back(self, job: Job, why: str, aside_s: float = 0.0) -> None:
+        queue = self._ports.queue
         try:
             async with asyncio.timeout(GIVE_BACK_S):
-                await self._ports.queue.give_back(job)
+                await (queue.put_aside(job, round(aside_s * 1000)) if aside_s else queue.give_back(job))
             self._metrics.given_back()
             log.info("job %s: given back to the queue: %s", job.id, why)
         except (LockLost, QueueUnavailable, TimeoutError) as error:

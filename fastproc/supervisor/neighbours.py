@@ -32,29 +32,31 @@ T = TypeVar("T")
 
 #: Longest wait for a probe's answer.
 PROBE_TIMEOUT_S = 2.0
+#: A neighbour that nobody has asked for so long is probed, so that an idle service notices an outage within 5 s.
+IDLE_PROBE_S = 2.5
 
 
 class Neighbour:
-    """One neighbour; `error` is what its backend raises while it is away, `probe` asks it and raises that, too.
+    """One neighbour; `error` is what its backend raises while it is away.
 
-    `probe_sees`: a good probe is evidence that the jobs' operations can pass.
+    `probe` asks it, raises that too, and returns whether it has seen the jobs' operation pass.
     """
 
     def __init__(
         self,
         name: str,
         error: type[ServiceError],
-        probe: Callable[[], Awaitable[None]],
-        *,
-        probe_sees: bool,
+        probe: Callable[[], Awaitable[bool]],
         rules: Rules | None = None,
     ) -> None:
         self.name = name
-        self._error, self._probe, self._probe_sees = error, probe, probe_sees
+        self._error, self._probe = error, probe
+        self._passes = False
         self._breaker = Breaker(rules or Rules())
         self._asking: asyncio.Task[bool] | None = None
         self._open_since: float | None = None
         self._sent_back = 0
+        self._asked_at = time.monotonic()
         #: Set, and replaced, at every change that may let somebody go on.
         self._changed = asyncio.Event()
 
@@ -76,7 +78,7 @@ class Neighbour:
         tries = 0
         try:
             while True:
-                began = time.monotonic()
+                began = self._asked_at = time.monotonic()
                 try:
                     result = await operation()
                 except self._error as error:
@@ -93,15 +95,20 @@ class Neighbour:
             raise
 
     async def watch(self) -> None:
-        """End pauses and probe when they are over, for ever."""
+        """End pauses and probe when they are over; probe when nobody has asked for a while; without end."""
         while True:
             due = self._breaker.due()
+            if due is None:
+                due = self._asked_at + IDLE_PROBE_S
             try:
                 # Not wait_for: before Python 3.12 it can swallow a cancellation.
-                async with asyncio.timeout(None if due is None else max(0.01, due - time.monotonic())):
+                async with asyncio.timeout(max(0.01, due - time.monotonic())):
                     await self._changed.wait()
             except TimeoutError:
-                if self._breaker.tick(time.monotonic()):
+                # The due moment of a pause, of a trial, or of an idle look.
+                now = time.monotonic()
+                idle = self._breaker.state is State.CLOSED and now >= self._asked_at + IDLE_PROBE_S
+                if self._breaker.tick(now) or idle:
                     await self._ask()
                 self._stir()
 
@@ -111,10 +118,16 @@ class Neighbour:
 
     async def _obey(self, photo: str, tries: int, error: ServiceError, *, keep: bool) -> int:
         """Return, when the operation may be tried again, how many tries there were in a row; else raise."""
-        if self._breaker.state is State.CLOSED:
+        if self._breaker.state is not State.OPEN:
             await self._ask()
         advice = self._breaker.failed(
-            photo, tries, time.monotonic(), random.random(), probe_sees=self._probe_sees, why=error.message
+            photo,
+            tries,
+            time.monotonic(),
+            random.random(),
+            passes=self._passes,
+            keep=keep,
+            why=error.message,
         )
         self._stir()
         match advice:
@@ -127,9 +140,9 @@ class Neighbour:
                 while self._breaker.state is State.OPEN:
                     await self._changed.wait()
                 return 0
-            case Away():
+            case Away(aside_s):
                 self._sent_back += 1
-                raise NeighbourAway(f"{self.name} is away: {self.away}")
+                raise NeighbourAway(f"{self.name} is away: {self.away}", aside_s)
 
     def _passed(self, photo: str, began: float) -> None:
         was = self._breaker.state
@@ -139,6 +152,7 @@ class Neighbour:
 
     async def _ask(self) -> bool:
         """Probe the neighbour, together with everybody who asks now; return whether it is there."""
+        self._asked_at = time.monotonic()
         if self._asking is None:
             self._asking = asyncio.create_task(self._probed(), name=f"probe of {self.name}")
         return await asyncio.shield(self._asking)
@@ -147,7 +161,7 @@ class Neighbour:
         why = ""
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                await self._probe()
+                self._passes = await self._probe()
         except TaskError as error:
             why = error.message
         except TimeoutError:
@@ -205,11 +219,20 @@ class Guards(Struct, frozen=True):
     rows: Neighbour
 
 
-def guards(objects: ObjectStore, metadata: MetadataStore) -> Guards:
+def guards(objects: ObjectStore, metadata: MetadataStore, rules: Rules | None = None) -> Guards:
     """Return the guards of a service's stores."""
+
+    async def upload_probe() -> bool:
+        # It writes nothing, so it cannot see whether uploads pass.
+        await objects.probe()
+        return False
+
+    async def row_probe() -> bool:
+        await metadata.probe()
+        return True
+
     return Guards(
-        reads=Neighbour("the object store", StorageUnavailable, objects.probe, probe_sees=True),
-        # A probe writes nothing, so it cannot see whether uploads pass.
-        writes=Neighbour("the object store (uploads)", StorageUnavailable, objects.probe, probe_sees=False),
-        rows=Neighbour("the database", DatabaseUnavailable, metadata.probe, probe_sees=True),
+        reads=Neighbour("the object store", StorageUnavailable, objects.probe, rules),
+        writes=Neighbour("the object store (uploads)", StorageUnavailable, upload_probe, rules),
+        rows=Neighbour("the database", DatabaseUnavailable, row_probe, rules),
     )

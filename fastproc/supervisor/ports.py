@@ -78,6 +78,9 @@ class Queue(Protocol):
     async def give_back(self, job: Job) -> None:
         """Put the job back as if it had not been taken. Raises LockLost."""
 
+    async def put_aside(self, job: Job, delay_ms: int) -> None:
+        """Put the job back, not to be taken again before the delay is over; no attempt is counted. Raises LockLost."""
+
 
 class ObjectStore(Protocol):
     """Bytes in and out of one kind of store."""
@@ -102,8 +105,11 @@ class ObjectStore(Protocol):
     async def check(self, buckets: Sequence[str]) -> None:
         """Raises Unreachable with a message that names the variable to look at."""
 
-    async def probe(self) -> None:
-        """Ask the store whether it is there; one small request. Raises StorageUnavailable."""
+    async def probe(self) -> bool:
+        """Ask the store whether it is there, by small requests; return whether an object could be read.
+
+        Raises StorageUnavailable.
+        """
 
     async def close(self) -> None:
         """Close connections. Idempotent."""

@@ -33,13 +33,14 @@ def answer(
     lines = [
         f"HTTP/1.1 {status}",
         f"Content-Length: {len(body) if length is None else length}",
+        'ETag: "1"',
         "Connection: close",
     ]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
-ENDLESS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+ENDLESS = b'HTTP/1.1 200 OK\r\nETag: "1"\r\nTransfer-Encoding: chunked\r\n\r\n'
 CHUNK = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
 #: The object's name -> what the store answers, the job's code, its attempts of two.
 ANSWERS: dict[str, tuple[bytes, str, int]] = {
@@ -67,7 +68,9 @@ ANSWERS: dict[str, tuple[bytes, str, int]] = {
     "type-html": (answer(Content_Type="text/html"), "", 1),
     "type-nonsense": (answer(Content_Type=";;;/\x80\xff ,;"), "", 1),
     "type-long": (answer(Content_Type="image/" + "x" * 4000), "MIME_MISMATCH", 1),
-    "not-found-page": (answer(b"\x1b[2J<Error>" * 50, "404 Not Found"), "OBJECT_NOT_FOUND", 1),
+    "not-found-page": (answer(b"\x1b[2J<Error>" * 50, "404 Not Found"), "STORAGE_UNAVAILABLE", 2),
+    "no-etag": (answer().replace(b'ETag: "1"\r\n', b""), "STORAGE_UNAVAILABLE", 2),
+    "not-found": (answer(NO_SUCH_KEY, "404 Not Found"), "OBJECT_NOT_FOUND", 1),
     "forbidden": (answer(b"<Error><Code>\n\x1b[2J</Code></Error>", "403 Forbidden"), "STORAGE_UNAVAILABLE", 2),
     "fine": (answer(), "", 1),
 }  # fmt: skip
@@ -108,7 +111,7 @@ class _Conversation(socketserver.StreamRequestHandler):
 
     def _reply(self, method: str, path: str) -> None:
         if method == "PUT":
-            self.wfile.write(answer(b"", ETag='"1"'))
+            self.wfile.write(answer(b""))
             return
         name = path.rpartition("/")[2]
         found = ANSWERS[name][0] if name in ANSWERS else answer(NO_SUCH_KEY, "404 Not Found")

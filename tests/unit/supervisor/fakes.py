@@ -10,7 +10,7 @@ from fastproc.core.breaker import Rules
 from fastproc.core.errors import DatabaseUnavailable, ObjectNotFound, StorageUnavailable
 from fastproc.core.model import Event, Job, Rendition, Report
 from fastproc.supervisor.job import Ports
-from fastproc.supervisor.neighbours import Guards, Neighbour
+from fastproc.supervisor.neighbours import guards
 from fastproc.supervisor.ports import Admit, Download, Row, Upload
 from fastproc.supervisor.workers.task import OnStage, Result
 
@@ -128,6 +128,9 @@ class FakeQueue:
     async def give_back(self, job: Job) -> None:
         await self.effects.at("queue.give_back", job.id)
 
+    async def put_aside(self, job: Job, delay_ms: int) -> None:
+        await self.effects.at("queue.put_aside", job.id)
+
 
 class FakeObjects:
     """Objects in a dict."""
@@ -156,9 +159,10 @@ class FakeObjects:
     async def check(self, buckets: Sequence[str]) -> None:
         return
 
-    async def probe(self) -> None:
+    async def probe(self) -> bool:
         if self.effects.away & {"objects.get_into", "objects.put_all"}:
             raise StorageUnavailable("the probe says so")
+        return True
 
     async def close(self) -> None:
         return
@@ -259,15 +263,5 @@ class World:
         self.queue, self.objects = FakeQueue(self.effects), FakeObjects(self.effects)
         self.metadata, self.events = FakeMetadata(self.effects), FakeEvents(self.effects)
         self.workers = FakeWorkers(self.effects)
-        self.guards = Guards(
-            reads=Neighbour(
-                "the store", StorageUnavailable, self.objects.probe, probe_sees=True, rules=QUICK
-            ),
-            writes=Neighbour(
-                "uploads", StorageUnavailable, self.objects.probe, probe_sees=False, rules=QUICK
-            ),
-            rows=Neighbour(
-                "the database", DatabaseUnavailable, self.metadata.probe, probe_sees=True, rules=QUICK
-            ),
-        )
+        self.guards = guards(self.objects, self.metadata, QUICK)
         self.ports = Ports(self.queue, self.objects, self.metadata, self.events, self.workers)  # type: ignore[arg-type]

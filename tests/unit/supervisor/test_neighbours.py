@@ -19,19 +19,19 @@ class Store:
     """A neighbour with what it answers."""
 
     def __init__(self, *, probe_sees: bool = True) -> None:
+        self.probe_sees = probe_sees
         self.calls: list[str] = []
         self.probes = 0
         self.away = False
         self.probe_is_good: bool | None = None
-        self.neighbour = Neighbour(
-            "the store", StorageUnavailable, self._probe, probe_sees=probe_sees, rules=RULES
-        )
+        self.neighbour = Neighbour("the store", StorageUnavailable, self._probe, RULES)
 
-    async def _probe(self) -> None:
+    async def _probe(self) -> bool:
         self.probes += 1
         await asyncio.sleep(0.005)
         if self.away if self.probe_is_good is None else not self.probe_is_good:
             raise StorageUnavailable("refused")
+        return self.probe_sees
 
     async def get(self, photo: str = "p", *, keep: bool = False) -> str:
         async def operation() -> str:
