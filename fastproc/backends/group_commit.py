@@ -1,8 +1,8 @@
 """Group commit: rows that wait are written in one transaction, so that one fsync pays for all of them.
 
 Rule 1: what arrives while one transaction runs goes into the next one, together and in order.
-Rule 2: a row that the database refuses fails alone (RowRefused); when a whole transaction fails, every row in it does
-        (DatabaseUnavailable).
+Rule 2: a row that the database refuses (RowRefused), or whose statement fails, fails alone; when a whole transaction
+        fails, every row in it does (DatabaseUnavailable).
 """
 
 from __future__ import annotations
@@ -19,18 +19,24 @@ from fastproc.core.errors import DatabaseUnavailable, RowRefused
 class Write(Struct):
     """One row to write, and the future of the caller that waits.
 
-    `refused` says why the database does not take it; `rowless`: there is no row and none can be made, which fails
-    nothing (the API owns the schema).
+    `refused` says why the database does not take it; `failed` what went wrong with this row alone, which may pass;
+    `rowless`: there is no row and none can be made, which fails nothing (the API owns the schema).
     """
 
     photo_id: str
     values: Mapping[str, Value]
     done: asyncio.Future[None]
     refused: str = ""
+    failed: str = ""
     rowless: bool = False
 
+    @property
+    def left_out(self) -> bool:
+        """Whether the row is not to be tried again in its transaction."""
+        return bool(self.refused or self.failed or self.rowless)
 
-#: Writes the rows in one transaction and sets `refused` or `rowless` where it must; raises what `describe` reads.
+
+#: Writes the rows in one transaction and marks those that are left out; raises what `describe` reads.
 Commit = Callable[[Sequence[Write]], Awaitable[None]]
 
 
@@ -75,7 +81,7 @@ class GroupCommit:
 def _end(write: Write, away: str) -> None:
     if write.refused:
         write.done.set_exception(RowRefused(write.refused))
-    elif away:
-        write.done.set_exception(DatabaseUnavailable(away))
+    elif away or write.failed:
+        write.done.set_exception(DatabaseUnavailable(away or write.failed))
     else:
         write.done.set_result(None)

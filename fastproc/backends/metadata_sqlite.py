@@ -3,7 +3,8 @@
 Rule 1: the API owns the schema. Only the contract's columns are written; others may exist.
 Rule 2: a row that was confirmed survives power loss, because its job is finished next: `synchronous=FULL` (NORMAL
         would keep it through a crash of the process only).
-Rule 3: one thread talks to SQLite, so the event loop never waits for a disk or for another writer.
+Rule 3: one thread writes the rows, so the event loop never waits for a disk or for another writer. A probe has a thread
+        and a connection of its own: it does not queue behind writes that wait for a lock.
 Rule 4: a database is never created while the service runs: only `create_schema`, that is `fastproc init-db`, does.
 Rule 5: a constraint, a trigger or a type that refuses a row is the row's fault; all other errors are the database's.
 """
@@ -34,8 +35,8 @@ log = logging.getLogger(__name__)
 _BUSY_S = 2.0
 _PROBE_BUSY_S = 0.5
 
-#: What the statement of one row raises where the row is refused: constraints, triggers, types, sizes.
-_REFUSALS = (sqlite3.IntegrityError, sqlite3.DataError)
+#: What the statement of one row raises where the row is refused: constraints, triggers, types, sizes, values.
+_REFUSALS = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, ValueError)
 
 
 def create(config: DatabaseConfig) -> MetadataStore:
@@ -74,7 +75,7 @@ class SqliteMetadataStore:
     async def probe(self) -> None:
         """Write what is there already, and see it reach the disk. Raises DatabaseUnavailable."""
         try:
-            await self._in_thread(self._touch)
+            await asyncio.to_thread(_touch, self._path)
         except (sqlite3.Error, OSError) as error:
             raise DatabaseUnavailable(self._describe(error)) from None
 
@@ -104,9 +105,7 @@ class SqliteMetadataStore:
         """Write the batch in one transaction; a refused row leaves its neighbours alone."""
         try:
             connection = self._opened()
-            while not self._transact(
-                connection, [write for write in batch if not (write.refused or write.rowless)]
-            ):
+            while not self._transact(connection, [write for write in batch if not write.left_out]):
                 continue
         except Exception:
             # Full disk, damaged file, a lock that was not released: the next batch begins with a fresh look.
@@ -134,27 +133,18 @@ class SqliteMetadataStore:
         except _REFUSALS as error:
             write.refused = f"the row of photo {write.photo_id} was refused: {error}"
             return
+        except sqlite3.OperationalError as error:
+            # A logic error, such as a trigger that fails on this row; anything else is about the database.
+            if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                raise
+            write.failed = self._describe(error)
+            return
         try:
             connection.execute(insert, (write.photo_id, *values))
         except _REFUSALS as error:
             write.rowless = True
             self.missing_rows += 1
             log.warning("photo %s has no row, and none could be made: %s", write.photo_id, error)
-
-    def _touch(self) -> None:
-        connection = self._opened()
-        connection.execute(f"PRAGMA busy_timeout={round(_PROBE_BUSY_S * 1000)}")
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            # A page is written without a row or a trigger being touched: a full disk says so here.
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            connection.execute(f"PRAGMA user_version={int(version)}")
-            connection.execute("SELECT 1 FROM photos LIMIT 1")
-            connection.execute("COMMIT")
-            connection.execute(f"PRAGMA busy_timeout={round(_BUSY_S * 1000)}")
-        except sqlite3.Error:
-            self._drop()
-            raise
 
     def _opened(self) -> sqlite3.Connection:
         """Return the connection to the file that is at the path now. Raises sqlite3.Error, OSError."""
@@ -173,16 +163,28 @@ class SqliteMetadataStore:
             self._connection = None
 
 
-def _open(path: str) -> sqlite3.Connection:
-    """Open an existing database. Raises sqlite3.Error."""
+def _open(path: str, busy_s: float = _BUSY_S) -> sqlite3.Connection:
+    """Open an existing database; wait at most `busy_s` for another writer. Raises sqlite3.Error."""
     uri = f"file:{quote(os.path.abspath(path))}?mode=rw"
-    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None)
+    connection = sqlite3.connect(uri, uri=True, timeout=busy_s, isolation_level=None)
     try:
         connection.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
     except sqlite3.Error:
         connection.close()
         raise
     return connection
+
+
+def _touch(path: str) -> None:
+    """Write a page and see it reach the disk; no row and no trigger is touched. Raises sqlite3.Error, OSError."""
+    os.stat(path)
+    with closing(_open(path, _PROBE_BUSY_S)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        connection.execute(f"PRAGMA user_version={int(version)}")
+        # Compiled with the table's triggers, so that a column or a table that they miss is found.
+        connection.execute(f"UPDATE photos SET {', '.join(f'{name}={name}' for name in COLUMNS)} WHERE 0")
+        connection.execute("COMMIT")
 
 
 def create_schema(path: str, variable: str = "SQLITE_PATH") -> None:

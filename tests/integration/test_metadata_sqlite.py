@@ -249,12 +249,31 @@ async def test_a_full_disk_is_unavailable_until_there_is_room(store, table, monk
     assert table.read("p")["processing_error"] == big
 
 
-async def test_a_value_that_sqlite_cannot_hold_fails_its_job_and_the_store_goes_on(store, table) -> None:
-    await store.begin("p", T1)
-    with pytest.raises(DatabaseUnavailable, match="OverflowError"):
-        await store.complete("p", Row(width=1 << 70, height=1, processing_metadata="{}"), T2)
+async def test_a_value_that_sqlite_cannot_hold_is_refused_and_its_neighbours_are_written(
+    store, table
+) -> None:
+    giant = Row(width=1 << 70, height=1, processing_metadata="{}")
+    results = await asyncio.gather(
+        store.complete("p", giant, T2), store.complete("q", ROW, T2), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [RowRefused, type(None)]
     await store.complete("p", ROW, T2)
-    assert table.read("p")["processing_status"] == "completed"
+    assert table.read("p")["processing_status"] == table.read("q")["processing_status"] == "completed"
+
+
+async def test_a_trigger_that_fails_on_one_row_leaves_its_neighbours_alone(store, table) -> None:
+    table.run("CREATE TRIGGER parse AFTER UPDATE ON photos WHEN NEW.id = 'bad' BEGIN SELECT json('{'); END")
+    for name in ("a", "bad", "b"):
+        table.add(name)
+    results = await asyncio.gather(
+        *(store.begin(name, T1) for name in ("a", "bad", "b")), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [type(None), DatabaseUnavailable, type(None)]
+    assert "malformed JSON" in str(results[1])
+    assert [table.read(name)["processing_status"] for name in ("a", "bad", "b")] == [
+        "processing", "pending", "processing",
+    ]  # fmt: skip
+    await store.probe()
 
 
 def _remove(path: str) -> None:
@@ -395,3 +414,43 @@ def test_init_db_says_what_is_wrong(tmp_path: Path) -> None:
     _garbage(str(tmp_path / "photos.db"))
     with pytest.raises(Unreachable, match=r"^SQLITE_PATH: .*not a database"):
         create_schema(str(tmp_path / "photos.db"))
+
+
+# Probes.
+
+
+async def test_a_probe_of_a_healthy_database_changes_nothing_and_touches_no_trigger(store, table) -> None:
+    table.add("p")
+    table.run("CREATE TABLE seen (n)")
+    table.run("CREATE TRIGGER loud AFTER UPDATE ON photos BEGIN INSERT INTO seen VALUES (1); END")
+    table.run("PRAGMA user_version=7")
+    before = table.read("p")
+    await store.probe()
+    assert table.read("p") == before
+    assert [tuple(row) for row in table.run("SELECT count(*) FROM seen")] == [(0,)]
+    assert [tuple(row) for row in table.run("PRAGMA user_version")] == [(7,)]
+
+
+async def test_a_probe_finds_a_locked_database_while_writes_wait_for_it(store, table, sqlite_path) -> None:
+    with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writing = [asyncio.create_task(store.begin(f"p-{n}", T1)) for n in range(3)]
+        async with asyncio.timeout(1.5):
+            with pytest.raises(DatabaseUnavailable, match="SQLITE_BUSY"):
+                await store.probe()
+        other.execute("ROLLBACK")
+        await asyncio.gather(*writing)
+
+
+@pytest.mark.parametrize("trouble", ["gone", "no table", "no column", "a trigger without its table"])
+async def test_a_probe_finds_a_database_that_is_not_there(store, table, sqlite_path, trouble) -> None:
+    if trouble == "gone":
+        os.rename(sqlite_path, f"{sqlite_path}.away")
+    elif trouble == "no table":
+        table.run("DROP TABLE photos")
+    elif trouble == "no column":
+        table.run("ALTER TABLE photos DROP COLUMN width")
+    else:
+        table.run("CREATE TRIGGER lost AFTER UPDATE ON photos BEGIN INSERT INTO audit VALUES (1); END")
+    with pytest.raises(DatabaseUnavailable):
+        await store.probe()
