@@ -48,7 +48,7 @@ class App:
         self._stop.ask()
 
     async def serve(self) -> None:
-        """Run until `stop`. Raises: ConfigError, Unreachable at the start; FleetHalted; whatever broke."""
+        """Run until `stop`. Raises: ConfigError, Unreachable at the start; FleetHalted; the error of a broken part."""
         async with AsyncExitStack() as stack:
             if self._config.http.port:
                 await self._serve_http(stack)
@@ -119,7 +119,7 @@ def rules_of(config: Config) -> Rules:
 
 @asynccontextmanager
 async def checked_objects(config: Config) -> AsyncIterator[ObjectStore]:
-    """Give the object store, which answers for every bucket when the block begins. Raises Unreachable."""
+    """Open the object store, which has answered for every bucket when the block begins. Raises Unreachable."""
     objects = factories.object_store(config.s3)
     try:
         await objects.check(config.s3.buckets)
@@ -130,7 +130,7 @@ async def checked_objects(config: Config) -> AsyncIterator[ObjectStore]:
 
 @asynccontextmanager
 async def checked_metadata(config: Config) -> AsyncIterator[MetadataStore]:
-    """Give the metadata store, whose table can be written when the block begins. Raises Unreachable, ConfigError."""
+    """Open the metadata store, whose table can be written when the block begins. Raises Unreachable, ConfigError."""
     metadata = factories.metadata_store(config.database)
     try:
         await metadata.check()

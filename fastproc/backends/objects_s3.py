@@ -3,7 +3,7 @@
 Rule 1: nothing is tried twice here: the queue retries. Whatever may pass is StorageUnavailable.
 Rule 2: nothing is believed that was not asked for: no byte past the limit is kept, and an answer counts only if it is
         S3's (`s3_answers`). How a request is signed and sent: `s3_signing`, `s3_http`.
-Rule 3: checksums are sent and asked for, until the server says that it does not know them.
+Rule 3: checksums are sent and asked for, until the server answers that it does not know them.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 #: S3's codes for credentials that the server does not know, or that do not fit.
 _REFUSED_KEYS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"})
 
-#: An object that nobody has: asking for it says whether the bucket and the credentials are good, and needs no right
+#: An object that does not exist: asking for it says whether the bucket and the credentials are good, and needs no right
 #: but the one that every photo needs.
-_NOBODYS_KEY = "fastproc/check/no-such-object"
+_MISSING_KEY = "fastproc/check/no-such-object"
 #: What a healthy store answers to that; the second where listing is not allowed.
 _ALIVE = frozenset({"NoSuchKey", "AccessDenied"})
 
@@ -115,7 +115,7 @@ class S3ObjectStore:
             # Every S3 server answers a stored object with its ETag; a proxy's page with status 200 has none.
             if "ETag" not in response.headers:
                 raise StorageUnavailable(
-                    f"PUT {named}: the answer has no ETag: nothing says that it was stored"
+                    f"PUT {named}: the answer has no ETag, so nothing confirms that it was stored"
                 )
 
     def url(self, bucket: str, key: str) -> str:
@@ -126,25 +126,25 @@ class S3ObjectStore:
         """Raises Unreachable with a sentence that names the variable to look at."""
         for bucket in buckets:
             asked = self._checksums
-            refused = await self._ask_for_nobody(bucket)
+            refused = await self._ask_for_missing(bucket)
             if asked and not self._checksums:
-                refused = await self._ask_for_nobody(bucket)
+                refused = await self._ask_for_missing(bucket)
             if problem := self._problem(bucket, refused):
                 raise Unreachable(problem)
 
     async def probe(self) -> bool:
-        """Ask for an object that nobody has, and for the first byte of the one that was read last.
+        """Ask for an object that does not exist, and for the first byte of the one that was read last.
 
         Return whether that could be read. Raises StorageUnavailable.
         """
-        async with self._send("GET", self._bucket, _NOBODYS_KEY, self._asked()) as (response, _):
+        async with self._send("GET", self._bucket, _MISSING_KEY, self._asked()) as (response, _):
             refused = await self._refusal(response)
         if refused.code not in _ALIVE:
             raise StorageUnavailable(self._problem(self._bucket, refused) or str(refused))
         return self._last_read is not None and await self._can_read(*self._last_read)
 
     async def _can_read(self, bucket: str, key: str) -> bool:
-        """Read the first byte of an object; False where it is gone, which says nothing. Raises StorageUnavailable."""
+        """Read the first byte of an object; False where it is gone, which is no evidence. Raises StorageUnavailable."""
         async with self._send("GET", bucket, key, {"Range": "bytes=0-0"}) as (response, _):
             if response.status in (200, 206):
                 return bool(await response.content.read(1))
@@ -154,9 +154,9 @@ class S3ObjectStore:
             return False
         raise StorageUnavailable(f"GET {name(bucket, key)}: {refused}")
 
-    async def _ask_for_nobody(self, bucket: str) -> answers.Refusal:
+    async def _ask_for_missing(self, bucket: str) -> answers.Refusal:
         try:
-            async with self._send("GET", bucket, _NOBODYS_KEY, self._asked()) as (response, _):
+            async with self._send("GET", bucket, _MISSING_KEY, self._asked()) as (response, _):
                 return await self._refusal(response)
         except StorageUnavailable as error:
             raise Unreachable(
@@ -165,7 +165,7 @@ class S3ObjectStore:
             ) from error
 
     def _problem(self, bucket: str, refused: answers.Refusal) -> str | None:
-        """What is wrong, if anything, with an answer to the request for `_NOBODYS_KEY`."""
+        """What is wrong, if anything, with an answer to the request for `_MISSING_KEY`."""
         endpoint = self._signer.endpoint
         if refused.code == "NoSuchKey":
             return None
@@ -174,8 +174,8 @@ class S3ObjectStore:
         if refused.code in _REFUSED_KEYS:
             return f"MINIO_ACCESS_KEY, MINIO_SECRET_KEY: {endpoint} refused them ({refused})"
         if refused.code == "AccessDenied":
-            # Where listing is not allowed, S3 says this of every object that does not exist.
-            log.warning("bucket %r: the server does not say whether it can be read (%s)", bucket, refused)
+            # Where listing is not allowed, S3 answers this for every object that does not exist.
+            log.warning("bucket %r: the server does not tell whether it can be read (%s)", bucket, refused)
             return None
         return f"MINIO_ENDPOINT, MINIO_PORT: {endpoint} does not answer like an S3 server ({refused})"
 
@@ -188,7 +188,7 @@ class S3ObjectStore:
         return answers.TELL_CHECKSUM if self._checksums else {}
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> answers.Refusal:
-        """What the server says instead of 200. Where it says that it knows no checksums, none are sent from now on."""
+        """The server's refusal. Where it is of checksums, none are sent from now on."""
         refused = answers.refusal(response.status, await response.content.read(answers.ERROR_BYTES))
         if self._checksums and refused.of_checksums:
             self._checksums = False

@@ -134,6 +134,6 @@ class FolderVault:
 
 
 def _write(path: Path, data: bytes) -> None:
-    # O_EXCL follows no link, so that nobody who can write here can make us write elsewhere.
+    # O_EXCL follows no link: another writer of this folder cannot make us write elsewhere.
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
         file.write(data)

@@ -23,7 +23,7 @@ from fastproc.core.errors import ObjectNotFound, StorageUnavailable, TaskError
 #: Enough of an error's XML to find its code.
 ERROR_BYTES = 4096
 
-#: Asks the store to say an object's checksum, where it keeps one.
+#: Asks the store for an object's checksum, where it keeps one.
 TELL_CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
 
 #: S3's and MinIO's codes for keys that cannot exist.
@@ -81,27 +81,33 @@ def announced_bytes(name: str, headers: Mapping[str, str]) -> int | None:
     if (encoding := headers.get("Content-Encoding", "identity")) != "identity":
         raise StorageUnavailable(f"GET {name}: the body is encoded as {encoding!r}")
     if "ETag" not in headers:
-        raise StorageUnavailable(f"GET {name}: the answer has no ETag: nothing says that it is an object")
+        raise StorageUnavailable(
+            f"GET {name}: the answer has no ETag: so nothing confirms that it is an object"
+        )
     if headers.get("Transfer-Encoding", "").lower() == "chunked":
         return None
     length = headers.get("Content-Length", "")
     if not (length.isascii() and length.isdigit()):
-        raise StorageUnavailable(f"GET {name}: the answer has no length: nothing would say that it is whole")
+        raise StorageUnavailable(
+            f"GET {name}: the answer has no length: so nothing would show that it is whole"
+        )
     return int(length)
 
 
 def compare(name: str, headers: Mapping[str, str], content: memoryview) -> None:
     """Check the content against the checksums that the answer names. Raises StorageUnavailable.
 
-    A checksum of checksums (an object written in parts, `...-3`) says nothing of the whole and is passed over.
+    A checksum of checksums (an object written in parts, `...-3`) does not cover the whole and is ignored.
     """
     for header, (size, function) in _CHECKSUMS.items():
-        told = headers.get(header)
-        if told is None or "-" in told:
+        announced = headers.get(header)
+        if announced is None or "-" in announced:
             continue
         found = _text(function(content), size)
-        if found != told:
-            raise StorageUnavailable(f"GET {name}: {header} is {told[:40]!r}, what came has {found!r}")
+        if found != announced:
+            raise StorageUnavailable(
+                f"GET {name}: {header} is {announced[:40]!r}, the bytes that came have {found!r}"
+            )
 
 
 def checksum(body: bytes) -> dict[str, str]:

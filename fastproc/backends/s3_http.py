@@ -7,7 +7,7 @@ Rule 3: no redirect is followed and no encoding is undone.
 Rule 4: every wait has an end: for a connection, for a byte, for the head, for the whole, and a body that has begun must
         come at a least rate. Only the wait for admission is not the server's.
 Rule 5: no message holds a signature: an error's words end at its URL's `?`, and its cause is not shown with it.
-Rule 6: bytes move in the loop's own thread: what is cancelled has ended when `await` returns, and nobody writes into
+Rule 6: bytes move in the loop's own thread: what is cancelled has ended when `await` returns, and nothing writes into
         memory that by then holds another photo.
 """
 
@@ -45,7 +45,7 @@ class Timeouts(Struct, frozen=True, kw_only=True):
 
 
 class Timer:
-    """The one deadline of a request, moved from phase to phase; `words` say which of them took too long."""
+    """The one deadline of a request, moved from phase to phase; `words` name the phase that took too long."""
 
     def __init__(self, times: Timeouts) -> None:
         self._times = times

@@ -1,4 +1,4 @@
-"""What the outside hears of a job: its progress in the queue, its events, and one log line at its end."""
+"""What the outside learns of a job: its progress in the queue, its events, and one log line at its end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Announcer:
         self._events.post(_event(job, naming.STARTED, record.event_data(job)))
 
     def progress(self, job: Job, percent: int) -> None:
-        """The job is so far."""
+        """The job has come this far."""
         self._queue.progress(job, percent)
         data = record.event_data(job, progress=percent)
         self._events.post(_event(job, naming.PROGRESS, data, percent))
@@ -38,7 +38,7 @@ class Announcer:
         await self._events.publish(_event(job, naming.COMPLETED, data))
 
     async def failed(self, job: Job, data: dict[str, Json]) -> None:
-        """The attempt has failed; likewise."""
+        """The attempt has failed; returns as `completed` does."""
         await self._events.publish(_event(job, naming.FAILED, data))
 
 

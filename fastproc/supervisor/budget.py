@@ -20,7 +20,7 @@ class Share:
         await self._budget.give_back(size)
 
     async def admit(self, size: int) -> None:
-        """Wait until `size` more bytes fit, then hold them. Once a job: who holds some and waits for more may block."""
+        """Wait until `size` more bytes fit, then hold them. Once a job: waiting while holding could block others."""
         await self._budget.take(size)
         self.size += size
 
@@ -28,14 +28,14 @@ class Share:
 class ByteBudget:
     """`total` bytes for all jobs, first come first served.
 
-    A photo larger than the whole budget passes when nothing else is held, so that no photo waits for ever.
+    A photo larger than the whole budget passes when nothing else is held, so that no photo waits without end.
     """
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.held = 0
         self._freed = asyncio.Condition()
-        # Who waits for room stands at the head of a queue: small photos must not overtake a large one for ever.
+        # The one that waits for room is at the head of a queue: small photos must not overtake a large one without end.
         self._turn = asyncio.Lock()
 
     @asynccontextmanager

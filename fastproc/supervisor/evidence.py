@@ -1,4 +1,4 @@
-"""Keeps what a photo that took its worker with it leaves behind, so that a person can repeat it.
+"""Keeps photos that ended their worker, with what is known of it, so that a person can repeat it.
 
 Rule 1: nothing here fails or delays a job for long: evidence that cannot be kept is a line in the log.
 Rule 2: kept at every death, the second over the first: the service may be gone before the photo is called poison.
@@ -42,7 +42,7 @@ class Quarantine:
             await self._vault.prepare()
 
     async def tend(self) -> None:
-        """Remove what is too old, for ever."""
+        """Remove what is too old, at intervals, without end."""
         while True:
             try:
                 if self._vault:

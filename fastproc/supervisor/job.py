@@ -5,7 +5,7 @@
 
 Rule 1: every decision is a call into `core`; every effect is a call of a port; both are one line.
 Rule 2: each effect is idempotent, so that a job that died between any two of them is simply run again.
-Rule 3: the job is finished only when the row and the event are out. A lost lock ends the line without a word.
+Rule 3: the job is finished only when the row and the event are out. A lost lock ends the line: no further effect.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class JobLine:
         self._tell = Announcer(ports.queue, ports.events, stages)
 
     async def run(self, job: Job, may_fetch: Callable[[], bool]) -> Job | None:
-        """Bring a job to an end and return the next one, where `may_fetch` said yes and there was one.
+        """Bring a job to an end and return the next one, where `may_fetch` allowed it and there was one.
 
         Cancelling gives the job back to the queue, with no attempt counted, and so does a neighbour that is away.
         Raises: FleetHalted.

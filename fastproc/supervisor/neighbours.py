@@ -57,7 +57,7 @@ class Neighbour:
         self._open_since: float | None = None
         self._sent_back = 0
         self._asked_at = time.monotonic()
-        #: Set, and replaced, at every change that may let somebody go on.
+        #: Set, and replaced, at every change that a waiting caller may want to see.
         self._changed = asyncio.Event()
 
     @property
@@ -70,7 +70,7 @@ class Neighbour:
         return self._breaker.admits(in_hand)
 
     async def call(self, photo: str, operation: Callable[[], Awaitable[T]], *, keep: bool) -> T:
-        """Run an operation of the photo's job, again where the breaker says so, and return what it returns.
+        """Run an operation of the photo's job, again where the breaker asks for it, and return its result.
 
         `keep`: the job has finished work, which waits here while the neighbour is away.
         Raises: NeighbourAway where it is away (not with `keep`); what the operation raises where it is the photo's own.
@@ -84,7 +84,7 @@ class Neighbour:
                 except self._error as error:
                     tries = await self._obey(photo, tries + 1, error, keep=keep)
                 except TaskError:
-                    # It answered, and what it said is about the photo.
+                    # It answered, and its answer is about the photo.
                     self._passed(photo, began)
                     raise
                 else:
@@ -151,7 +151,7 @@ class Neighbour:
             self._stir()
 
     async def _ask(self) -> bool:
-        """Probe the neighbour, together with everybody who asks now; return whether it is there."""
+        """Probe the neighbour, one probe for all that ask at the moment; return whether it is there."""
         self._asked_at = time.monotonic()
         if self._asking is None:
             self._asking = asyncio.create_task(self._probed(), name=f"probe of {self.name}")
@@ -173,7 +173,7 @@ class Neighbour:
         return not why
 
     def _stir(self) -> None:
-        """Say what has changed, once, and wake those who wait."""
+        """Log a change, once, and wake those that wait for one."""
         is_open, now = self._breaker.state is not State.CLOSED, time.monotonic()
         if is_open and self._open_since is None:
             self._open_since, self._sent_back = now, 0
@@ -207,7 +207,7 @@ class Neighbours:
                 wait.cancel()
 
     async def watch(self) -> None:
-        """Probe those that are away, for ever."""
+        """Probe those that are away, without end."""
         await asyncio.gather(*(each.watch() for each in self._all))
 
 

@@ -68,12 +68,12 @@ class Queue(Protocol):
         """Finish the job; return the next one where asked for and there. Raises LockLost."""
 
     async def fail(self, job: Job, reason: str, stack: str, *, fetch_next: bool) -> Job | None:
-        """Finish the job as failed; likewise."""
+        """Finish the job as failed; return and raise as `complete`."""
 
     async def retry(
         self, job: Job, delay_ms: int, reason: str, stack: str, *, fetch_next: bool
     ) -> Job | None:
-        """End the attempt as failed, to run again after the delay; likewise."""
+        """End the attempt as failed, to run again after the delay; return and raise as `complete`."""
 
     async def give_back(self, job: Job) -> None:
         """Put the job back as if it had not been taken. Raises LockLost."""

@@ -405,4 +405,4 @@ async def test_check_names_a_server_that_does_not_speak_s3(scripted, against, an
 async def test_check_passes_where_listing_is_not_allowed(scripted, against, caplog) -> None:
     scripted.answer = error(403, "AccessDenied")
     await against.check(["photos"])
-    assert "does not say whether" in caplog.text
+    assert "does not tell whether" in caplog.text
