@@ -29,6 +29,7 @@ from fastproc.supervisor.ports import MetadataStore, ObjectStore
 from fastproc.supervisor.readiness import Readiness
 from fastproc.supervisor.service import Rules, Service
 from fastproc.supervisor.stopping import StopRequest
+from fastproc.supervisor.vitals import Vitals
 from fastproc.supervisor.workers.pool import Pool
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ class App:
     def _watch(self, pipe: Pipe, ports: Ports, pool: Pool) -> None:
         self._readiness.watch("redis", lambda: "" if pipe.connected else "there is no connection")
         self._readiness.watch("workers", lambda: "" if pool.alive else "no worker process is running")
+        self.metrics.registry.register(Vitals(lambda: pool.pids_by_slot))
         metadata, events, watch = ports.metadata, ports.events, self.metrics.watch
         watch("redis_reconnects", "Times that the connection to Redis came back", lambda: pipe.reconnects)
         watch("workers_alive", "Workers that have a task or could take one", lambda: pool.alive)

@@ -71,7 +71,8 @@ ONLY_IN: dict[str, set[str]] = {
     # The demo reads the rows back, as the API would.
     "sqlite3": {"backends/metadata_sqlite.py", "demo/results.py"},
     "psycopg": {"backends/metadata_postgresql.py"},
-    "prometheus_client": {"supervisor/metrics.py"},
+    "prometheus_client": {"supervisor/metrics.py", "supervisor/vitals.py"},
+    "psutil": {"supervisor/vitals.py"},
     "uvloop": {"commands/running.py"},
     "click": {"commands/"},
     "rich": {"commands/", "terminal/", "demo/"},

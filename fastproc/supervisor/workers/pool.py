@@ -104,6 +104,11 @@ class Pool:
         """The processes, for profilers and tests."""
         return [process.pid for process in self._processes.values()]
 
+    @property
+    def pids_by_slot(self) -> dict[int, int]:
+        """The processes that live now, for metrics."""
+        return {slot: process.pid for slot, process in self._processes.items() if not process.gone.is_set()}
+
     async def stop(self) -> None:
         """Let busy workers finish, stop the rest, and free the memory. Call it when no task is left."""
         self._obey(self._fleet.drain(time.monotonic()))
