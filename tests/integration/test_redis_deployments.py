@@ -92,7 +92,10 @@ async def test_the_oldest_redis_that_is_served_carries_a_queue(tmp_path: Path) -
     assert opening.server.name.startswith("Redis 6.2")
 
 
-@pytest.mark.skipif(shutil.which("redis-server") is None, reason="no redis-server on the PATH")
+@pytest.mark.skipif(
+    shutil.which("redis-server") is None,
+    reason="the distribution's Redis is not installed: apt-get install redis-server",
+)
 async def test_the_distributions_redis_carries_a_queue(tmp_path: Path) -> None:
     with server(tmp_path, binary=shutil.which("redis-server")) as port:
         await a_job_goes_through(settings(f"redis://{HOST}:{port}/0"))
