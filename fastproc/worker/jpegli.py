@@ -140,7 +140,7 @@ def _check_size(library: ctypes.CDLL) -> None:
 
 
 class Jpegli:
-    """The encoder. One a process: it keeps the loaded library."""
+    """The encoder. One per process: it keeps the loaded library."""
 
     def __init__(self) -> None:
         """Raises JpegliError, OSError or AttributeError where the library is not what we know."""
