@@ -1,10 +1,16 @@
 # One container a host, sized to its cores. Build: docker build -t fastproc .
 # Run:  docker run --env-file fastproc.env -v photos-db:/data -p 8080:8080 fastproc
 FROM python:3.13-slim AS build
-COPY . /src
-# Wheels only, so that nothing is compiled: pyvips has none, but is pure Python where libvips has no headers.
+# Dependencies first, and as they were tested: a change of the sources alone installs none of them again. Wheels only, so
+# that nothing is compiled, but for pyvips, which has none and is pure Python where libvips has no headers.
+COPY requirements /requirements
 RUN python -m venv /opt/fastproc \
- && /opt/fastproc/bin/pip install --no-cache-dir --only-binary :all: --no-binary fastproc,pyvips /src
+ && cd /requirements \
+ && for lock in build run; do /opt/fastproc/bin/pip install --no-cache-dir --require-hashes --no-build-isolation \
+      --only-binary :all: --no-binary pyvips -r "$lock.txt" || exit 1; done
+COPY . /src
+RUN /opt/fastproc/bin/pip install --no-cache-dir --no-deps --no-build-isolation /src \
+ && /opt/fastproc/bin/pip uninstall --yes setuptools
 
 FROM python:3.13-slim
 # The service's own user; the database's folder is the one place that it writes to.
@@ -19,7 +25,7 @@ ENV PATH=/opt/fastproc/bin:$PATH \
 USER fastproc
 VOLUME /data
 EXPOSE 8080
-# Liveness only: a restart does not mend Redis or S3 (that is /ready).
+# Liveness only: a restart does not repair Redis or S3 (that is /ready).
 HEALTHCHECK --interval=15s --timeout=3s --start-period=20s CMD ["python", "-c", \
  "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ.get(\"HTTP_PORT\", 8080)}/health', timeout=2)"]
 # SIGTERM finishes the jobs in hand (SHUTDOWN_GRACE_S, 30 s): give the container a longer stop timeout.

@@ -1,6 +1,6 @@
 """Fixtures that several rooms' tests share: real servers once a session, a fresh place in them for every test.
 
-A server that is not installed skips its tests here, and fails them where CI=true.
+A server that is not installed skips its tests here, and fails them where CI=true (tests/skips.py).
 """
 
 from __future__ import annotations
@@ -21,18 +21,13 @@ from fastproc.embedded.child import ServerFailed
 from fastproc.embedded.seaweedfs import SeaweedFS
 from fastproc.embedded.valkey import Valkey
 from tests.leaks import Held
+from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401  # pytest finds them here
 
 # A busy machine makes an example slow, which says nothing of the code; in CI the same examples run every time.
 settings.register_profile(
     "suite", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("suite")
-
-
-def _missing(error: ServerFailed) -> None:
-    if os.environ.get("CI") == "true":
-        pytest.fail(str(error), pytrace=False)
-    pytest.skip(str(error))
 
 
 @pytest.fixture(autouse=True)
@@ -48,13 +43,13 @@ Server = TypeVar("Server", Valkey, SeaweedFS)
 
 
 def _running(make: Callable[[], Server]) -> Iterator[Server]:
-    """Yield the server, running; where it is not installed, that is said as `_missing` has it."""
+    """Yield the server, running; skip the test where it is not installed."""
     try:
         server = make()
         server.start()
         server.wait_ready()
     except ServerFailed as error:
-        _missing(error)
+        pytest.skip(str(error))
     yield server
     server.stop()
 

@@ -61,7 +61,9 @@ class RedisEventSink:
 
     async def close(self) -> None:
         """Wait for what is under way."""
-        await asyncio.gather(*self._underway, return_exceptions=True)
+        # Not gather: since Python 3.12 it does not wait for the callbacks of futures that are done.
+        while self._underway:
+            await asyncio.wait(self._underway)
 
     def _send(self, event: Event) -> asyncio.Future[Any]:
         return self._call("PUBLISH", event.type, msgspec.json.encode(event))

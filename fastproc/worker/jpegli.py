@@ -6,15 +6,15 @@ JPEG_LIB_VERSION 62 on 64-bit Linux; the self-test of `encoders` shows that the 
 
 Rule 1: eight bits; RGB in, YCbCr 4:2:0 out; grey in, grey out; no profile: what is passed in is sRGB already.
 Rule 2: jpegli's error handler must not return, and Python cannot jump over C: an error of jpegli's ends the process,
-        with its reason on stderr. So versions that were not tried are refused before a call, and arguments and rows
-        are counted here; what remains is the lack of memory.
+        with its reason on stderr. So a version that was not tried, or a struct of another size, is refused before
+        the first call, and arguments and rows are counted here; what remains is the lack of memory.
 """
 
 from __future__ import annotations
 
 import ctypes
-import re
-from collections.abc import Iterable
+import platform
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from typing import Any, Final
 
@@ -24,11 +24,17 @@ ABI: Final = 62
 MAX_SIDE_PX: Final = 65_500
 #: Bands -> J_COLOR_SPACE.
 _COLOUR_SPACES: Final = {1: 1, 3: 2}
-#: Versions of pyjpegli whose struct is the one below.
-TRIED_VERSIONS: Final = re.compile(r"0\.3\.\d+")
-#: sizeof(jpeg_compress_struct), and more than sizeof(jpeg_error_mgr), which is 168.
-_STATE_BYTES: Final = 520
+#: Versions of pyjpegli whose struct is the one below, 520 bytes; pyproject.toml allows no other.
+TRIED_VERSIONS: Final = ("0.3.2",)
+#: More than sizeof(jpeg_error_mgr), which is 168.
 _ERROR_BYTES: Final = 256
+#: "Compare the third argument with 520", as jpegli_CreateCompress does to the size that it is given, on each machine.
+#: The instruction is among its first 64 bytes in the wheels for Python 3.11 and 3.13.
+_COMPARISONS: Final[dict[str, Callable[[int], bytes]]] = {
+    "x86_64": lambda size: b"\x48\x81\xfa" + size.to_bytes(4, "little"),
+    "aarch64": lambda size: (0xF100005F | size << 10).to_bytes(4, "little"),
+}
+_ENTRY_BYTES: Final = 64
 
 
 class _Scan(ctypes.Structure):
@@ -118,18 +124,34 @@ _SIGNATURES: Final = (
 )
 
 
+def _check_size(library: ctypes.CDLL) -> None:
+    """Raises JpegliError where the library's jpeg_compress_struct is not as large as ours.
+
+    The library compares the sizes itself, but ends the process where they differ. So its comparison is read, not run.
+    """
+    comparison = _COMPARISONS.get(platform.machine())
+    if comparison is None:
+        raise JpegliError(f"it was never tried on {platform.machine()}")
+    entry = ctypes.string_at(
+        ctypes.cast(library.jpegli_CreateCompress, ctypes.c_void_p).value or 0, _ENTRY_BYTES
+    )
+    if comparison(ctypes.sizeof(_Compress)) not in entry:
+        raise JpegliError(f"its jpeg_compress_struct is not known to be of {ctypes.sizeof(_Compress)} bytes")
+
+
 class Jpegli:
     """The encoder, one for each process: it keeps the loaded library."""
 
     def __init__(self) -> None:
         """Raises JpegliError, OSError or AttributeError if the library is not one that was tested."""
         self.version = metadata.version("pyjpegli")
-        if not TRIED_VERSIONS.fullmatch(self.version) or ctypes.sizeof(_Compress) != _STATE_BYTES:
-            raise JpegliError(f"version {self.version} was never tried on this kind of machine")
+        if self.version not in TRIED_VERSIONS:
+            raise JpegliError(f"version {self.version} was never tried, only {', '.join(TRIED_VERSIONS)}")
         library = ctypes.CDLL(pyjpegli.__file__)
         for name, result, arguments in _SIGNATURES:
             function = getattr(library, name)
             function.restype, function.argtypes = result, arguments
+        _check_size(library)
         self._library = library
         self._free = ctypes.CDLL(None).free
         self._free.argtypes = [ctypes.c_void_p]

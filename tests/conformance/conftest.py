@@ -302,8 +302,13 @@ class Both:
     def __init__(self, official: Side, ours: Side) -> None:
         self.official, self.ours = official, ours
 
-    async def __call__(self, scenario: Scenario, *, several_at_once: bool = False) -> None:
-        """Play the scenario on both sides at the same time, and compare what it leaves and what it returns."""
+    async def __call__(
+        self, scenario: Scenario, *, several_at_once: bool = False, by_the_clock: bool = False
+    ) -> None:
+        """Play the scenario on both sides at the same time, and compare what it leaves and what it returns.
+
+        `by_the_clock`: its jobs are added at moments that the two sides do not share.
+        """
         said = await asyncio.gather(scenario(self.official), scenario(self.ours), return_exceptions=True)
         for outcome in said:
             if isinstance(outcome, BaseException):
@@ -311,6 +316,8 @@ class Both:
         left = [side.snapshot() for side in (self.official, self.ours)]
         if several_at_once:
             left = [keyspace.each_job_apart(found) for found in left]
+        if by_the_clock:
+            left = [keyspace.each_iteration_apart(found) for found in left]
         assert left[0], "the scenario has left nothing to compare"
         for official, ours in (said, left):
             if found := keyspace.difference(official, ours):

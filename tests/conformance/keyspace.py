@@ -60,7 +60,9 @@ def normalise(found: Snapshot, queue: str) -> Snapshot:
 
     The order of finished jobs is the event stream's affair: two that end in the same ms have no order in their set.
     """
-    iterations = sorted({int(ms) for key in found for ms in _ITERATION.findall(key)})
+    streams = [value for kind, value in found.values() if kind == "stream"]
+    names = [*found, *(f":{event.get('jobId', '')}" for events in streams for event in events)]
+    iterations = sorted({int(ms) for name in names for ms in _ITERATION.findall(name)})
     numbers = {str(ms): f"<iteration {number}>" for number, ms in enumerate(iterations, 1)}
 
     def named(text: str) -> str:
@@ -133,6 +135,30 @@ def each_job_apart(found: Snapshot) -> Snapshot:
     """Return the normalised snapshot with the event stream sorted by job: for workers that do several at once."""
     kind, events = found["bull:Q:events"]
     return found | {"bull:Q:events": (kind, sorted(events, key=lambda event: event.get("jobId", "")))}
+
+
+def each_iteration_apart(found: Snapshot) -> Snapshot:
+    """Return the normalised snapshot of a schedule without what depends on the moment when its jobs were added.
+
+    A job that is added just when it is due is not delayed first; whether the next one is due before this one ends says
+    which events come between, and whether the queue has drained.
+    """
+
+    def settled(event: dict[str, Any]) -> dict[str, Any]:
+        return {name: text for name, text in event.items() if (event["event"], name) != ("waiting", "prev")}
+
+    def as_if_delayed(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: "<rest>" if name == "delay" else as_if_delayed(part) for name, part in value.items()}
+
+    kind, events = found["bull:Q:events"]
+    kept = [settled(event) for event in events if event["event"] not in ("delayed", "drained")]
+    jobs = {
+        key: (sort, as_if_delayed(value)) if ":<iteration" in key else (sort, value)
+        for key, (sort, value) in found.items()
+    }
+    return each_job_apart(jobs | {"bull:Q:events": (kind, kept)})
 
 
 def difference(official: Any, ours: Any) -> str:

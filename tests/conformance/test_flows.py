@@ -255,15 +255,13 @@ async def test_a_schedule_goes_on_until_its_limit_whatever_becomes_of_its_jobs(
 ) -> None:
     async def scenario(side: Side) -> int:
         async with side.worker():
-            # Not where one second becomes the next.
-            await side.until(lambda: 0.2 < time.time() % 1 < 0.7)
             await schedule(side, "often", repeat, script, **opts)
             await side.quiet()
         runs = len(side.runs())
         assert len({run.partition("/")[0] for run in side.runs()}) == repeat["limit"]
         return runs
 
-    await both(scenario)
+    await both(scenario, by_the_clock=True)
 
 
 async def test_the_next_job_of_a_schedule_is_there_before_this_one_begins(both: Both) -> None:
@@ -359,7 +357,7 @@ async def test_a_repeatable_job_of_an_older_application_goes_on_with_its_data(si
         assert len(side.runs()) == 3
         return len(side.runs())
 
-    await sides(scenario)
+    await sides(scenario, by_the_clock=True)
 
 
 # --- metrics

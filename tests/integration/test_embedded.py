@@ -97,7 +97,7 @@ def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     pid = stubborn.pid
     started = time.monotonic()
     stubborn.stop(grace_s=0.2)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10  # It would go on without end.
     assert not psutil.pid_exists(pid)
 
 

@@ -220,10 +220,9 @@ async def test_a_body_in_chunks_is_refused_at_the_limit(scripted, against) -> No
 
 async def test_too_long_a_body_is_refused_by_its_announcement(scripted, against) -> None:
     scripted.answer = says(b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Length: 101\r\n\r\n")
-    started = time.monotonic()
+    # Not after waiting for a byte of it: none comes, and silence is StorageUnavailable.
     with pytest.raises(SourceTooLarge):
         await against.get_into("photos", "k", room(100), nothing)
-    assert time.monotonic() - started < 0.25  # Not after waiting for a byte of it.
 
 
 async def test_an_encoded_body_is_refused_not_decoded(scripted, against) -> None:
@@ -311,7 +310,7 @@ async def test_a_dripping_body_is_unavailable_after_the_total_time(scripted, aga
     started = time.monotonic()
     with pytest.raises(StorageUnavailable, match=r"more than 0\.6 s"):
         await against.get_into("photos", "k", room(100), nothing)
-    assert 0.5 < time.monotonic() - started < 1.5
+    assert 0.5 < time.monotonic() - started < 4  # The whole body takes 5 s.
 
 
 async def test_a_dripping_head_is_unavailable_after_the_total_time(scripted, against) -> None:
@@ -325,7 +324,7 @@ async def test_a_dripping_head_is_unavailable_after_the_total_time(scripted, aga
     started = time.monotonic()
     with pytest.raises(StorageUnavailable, match=r"more than 0\.6 s"):
         await against.get_into("photos", "k", room(100), nothing)
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 4  # The whole head takes 5 s.
 
 
 async def test_waiting_for_admission_is_not_charged_to_the_server(scripted, against) -> None:

@@ -206,7 +206,7 @@ async def test_work_moves_to_an_idle_worker() -> None:
         assert pool._loans.lent == [0, 0]
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="a worker is not dumpable, so its /proc is root's")
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root: a worker is not dumpable, so its /proc is root's")
 async def test_a_worker_has_no_environment_of_ours_and_no_descriptor_but_its_own() -> None:
     os.environ["FASTPROC_TEST_SECRET"] = "swordfish"
     try:

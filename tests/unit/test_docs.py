@@ -21,6 +21,7 @@ from fastproc.commands.cli import main
 from fastproc.config.settings import Config, table
 from fastproc.core.errors import BY_CODE
 from fastproc.supervisor.metrics import Metrics
+from fastproc.supervisor.vitals import Vitals
 from fastproc.terminal.exits import Exit
 
 ROOT = Path(__file__).parents[2]
@@ -192,7 +193,9 @@ def watched() -> set[str]:
 @cache
 def series() -> set[str]:
     """Every series that a service shows, as Prometheus names it, without those of the process itself."""
-    families = Metrics().registry.collect()
+    metrics = Metrics()
+    metrics.registry.register(Vitals(dict))
+    families = metrics.registry.collect()
     own = {f"{family.name}_total" if family.type == "counter" else family.name for family in families}
     return {name for name in own if not name.startswith("fastproc_supervisor_")} | watched()
 

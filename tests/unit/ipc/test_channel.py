@@ -55,9 +55,10 @@ async def ends() -> AsyncIterator[tuple[SupervisorChannel, socket.socket, Receiv
 
 
 #: A healthy message but for one fact, which is a bomb: facts are any JSON, so the type does not stop it.
-DEEP = encode(Done(report=Report(width=1, height=1, format="x", facts={"metadata": {"x": "MARK"}}))).replace(
-    b"\xa4MARK", b"\x91" * 100_000 + b"\xc0"
-)
+MARKED = encode(Done(report=Report(width=1, height=1, format="x", facts={"metadata": {"x": "MARK"}})))
+DEEP = MARKED.replace(b"\xa4MARK", b"\x91" * 100_000 + b"\xc0")
+#: A map whose key is a map: no Python value has that shape.
+MAP_AS_KEY = MARKED.replace(b"\xa4MARK", b"\x81\x80\x01")
 
 Ends = tuple[SupervisorChannel, socket.socket, Received]
 
@@ -154,10 +155,11 @@ async def test_draining_a_quiet_channel_returns_at_once(ends: Ends) -> None:
         (b"\xc1", "cannot be read"),
         (b"\x91" * 100_000, "cannot be read"),
         (DEEP, "cannot be read"),
+        (MAP_AS_KEY, "cannot be read"),
         (b"x" * (MAX_MESSAGE_BYTES + 1), "a message over"),
         (encode(Task(lane=1, size=1)), "cannot be read"),
     ],
-    ids=["no msgpack", "nested bomb", "a bomb inside a fact", "too long", "a task"],
+    ids=["no msgpack", "nested bomb", "a bomb inside a fact", "a map as a key", "too long", "a task"],
 )
 async def test_what_no_healthy_worker_sends_ends_the_channel_with_a_reason(
     ends: Ends, packet: bytes, complaint: str

@@ -125,13 +125,43 @@ def test_too_many_rows_are_an_error_not_a_crash() -> None:
         jpegli.Jpegli().encode((64, 4), 3, [bytearray(3 * 64 * 8)], 80)
 
 
+@pytest.mark.parametrize("version", ["0.3.1", "0.3.3", "0.3.20", "0.4.0"])
 def test_a_version_that_was_never_tried_is_not_called_and_mozjpeg_takes_over(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
-    monkeypatch.setattr(jpegli.metadata, "version", lambda name: "0.4.0")
+    monkeypatch.setattr(jpegli.metadata, "version", lambda name: version)
+    monkeypatch.setattr(jpegli.ctypes, "CDLL", lambda path: pytest.fail("the library was loaded"))
     choice = encoders.choose("jpeg")
-    assert choice.description.startswith("jpeg by mozjpeg (not jpegli: version 0.4.0")
+    assert choice.description.startswith(f"jpeg by mozjpeg (not jpegli: version {version} was never tried")
     assert samples.difference(vips(), choice.encode(vips(), 85))[1]
+
+
+@pytest.mark.parametrize("rest", [244, 260])
+def test_a_library_whose_struct_has_another_size_is_not_called_and_does_not_end_the_process(
+    monkeypatch: pytest.MonkeyPatch, rest: int
+) -> None:
+    """The struct here changes, not the library's: to jpegli that is the same."""
+
+    class Other(ctypes.Structure):
+        _fields_ = (*jpegli._Compress._fields_[:-1], ("rest", ctypes.c_byte * rest))
+
+    monkeypatch.setattr(jpegli, "_Compress", Other)
+    choice = encoders.choose("jpeg")
+    assert choice.words.startswith(
+        "jpeg by mozjpeg (not jpegli: its jpeg_compress_struct is not known to be of 5"
+    )
+    assert samples.difference(vips(), choice.encode(vips(), 85))[1]
+
+
+def test_on_another_kind_of_machine_the_library_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jpegli.platform, "machine", lambda: "riscv64")
+    assert encoders.choose("jpeg").words == "jpeg by mozjpeg (not jpegli: it was never tried on riscv64)"
+
+
+def test_the_comparison_that_is_looked_for_is_the_machines_own() -> None:
+    """cmp rdx, 520; cmp x2, #520."""
+    found = {machine: code(520).hex() for machine, code in jpegli._COMPARISONS.items()}
+    assert found == {"x86_64": "4881fa08020000", "aarch64": "5f2008f1"}
 
 
 def test_a_library_without_the_calls_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

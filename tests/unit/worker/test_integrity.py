@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import msgspec
@@ -22,6 +23,7 @@ def under(policy: Integrity) -> object:
     )
 
 
+@functools.cache
 def picture(kind: str, **options: object) -> bytes:
     return pictures.encoded(pictures.detailed(1500, 1100), kind, **options)
 
