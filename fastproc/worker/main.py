@@ -16,6 +16,7 @@ Rule 3: the process ends when its channel does (exit code 0), and on SIGTERM; it
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -76,7 +77,8 @@ def main(argv: list[str]) -> int:
 def _get_ready(settings: Settings, jail: Jail) -> tuple[Ready, Pipeline]:
     """Load and try everything, and shut the jail step by step.
 
-    Raises: JailError, ConfigError (unknown stage), ProcessLookupError (no supervisor), RuntimeError (no encoder)."""
+    Raises: JailError, ConfigError (unknown stage), ProcessLookupError (no supervisor), RuntimeError (no encoder).
+    """
     lane_bytes = _LANES * settings.options.limits.max_source_bytes
     jail.begin(settings.memory_bytes, lane_bytes, {*launch.ENVIRONMENT, *_SET_BY_LIBRARIES})
     keep_memory()
@@ -96,6 +98,9 @@ def _get_ready(settings: Settings, jail: Jail) -> tuple[Ready, Pipeline]:
             raise JailError(
                 f"WORKER_SANDBOX: a {name} picture that worked before fails in the jail: {answer}"
             )
+    # What is loaded stays: a collection after a failed photo then looks at that photo alone (0.1 ms instead of 4).
+    gc.collect()
+    gc.freeze()
     ready = Ready(
         encoders=chosen,
         versions=versions,
@@ -130,7 +135,12 @@ def _answer(channel: WorkerChannel, lanes: Lanes, pipeline: Pipeline, task: Task
             lambda name: channel.send(Progress(stage=name)),
             lambda pixels: channel.send(Progress(stage=GATE, pixels=pixels)),
         )
-    return bounded(answer) if isinstance(answer, Done) else answer
+    if isinstance(answer, Done):
+        return bounded(answer)
+    # An error, its traceback and its frames hold each other, and with them the decoder's memory: 34 MB of a cut
+    # 12-megapixel progressive JPEG. Until the collector ran by itself, a dozen of them were held (500 MB).
+    gc.collect()
+    return answer
 
 
 def warm_up(

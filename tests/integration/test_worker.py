@@ -112,6 +112,20 @@ def test_a_worker_says_what_it_runs_on_before_it_takes_a_task(worker: Worker) ->
     assert set(ready.versions) == {"libvips", "libheif", "python"}
 
 
+def test_failed_photos_leave_no_memory_behind(worker: Worker) -> None:
+    """A cut progressive JPEG of 12 megapixels holds 34 MB of coefficients when it fails."""
+    worker.receive()
+    whole = pictures.jpeg(4000, 3000, progressive=True)
+    cut = whole[: len(whole) * 2 // 3]
+    sizes_kb = []
+    for _ in range(200):
+        failed = worker.ask(cut)
+        assert isinstance(failed, Failed)
+        assert failed.code == "FILE_CORRUPTED"
+        sizes_kb.append(worker.status("VmRSS"))
+    assert max(sizes_kb[10:]) - max(sizes_kb[:10]) < 8 << 10, sizes_kb
+
+
 def test_photos_of_every_format_are_processed_one_after_another_in_recycled_memory(worker: Worker) -> None:
     worker.receive()
     for make in (pictures.jpeg, pictures.png, pictures.webp, pictures.avif, pictures.gif):

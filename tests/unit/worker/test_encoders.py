@@ -155,7 +155,9 @@ def test_a_library_whose_struct_has_another_size_is_not_called_and_does_not_end_
 
 def test_on_another_kind_of_machine_the_library_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jpegli.platform, "machine", lambda: "riscv64")
-    assert encoders.choose("jpeg").description == "jpeg by mozjpeg (not jpegli: it was never tried on riscv64)"
+    assert (
+        encoders.choose("jpeg").description == "jpeg by mozjpeg (not jpegli: it was never tried on riscv64)"
+    )
 
 
 def test_the_comparison_that_is_looked_for_is_the_machines_own() -> None:
