@@ -19,6 +19,7 @@ from fastproc.core.model import Event, Job
 from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
+from fastproc.supervisor.neighbours import Neighbours
 
 
 async def work(port: int, name: str, jobs: int, slots: int) -> None:
@@ -50,7 +51,7 @@ async def measure(pipe: Pipe, queue: BullQueue, jobs: int, slots: int) -> None:
             done.set()
         return following
 
-    intake = Intake(queue, run_job, slots, None, Metrics())
+    intake = Intake(queue, run_job, slots, None, Neighbours([]), Metrics())
     before, started = time.process_time(), time.monotonic()
     background = [asyncio.create_task(intake.run()), asyncio.create_task(locks.run())]
     await done.wait()

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from msgspec import Struct
@@ -190,8 +190,8 @@ class Neighbour:
 class Neighbours:
     """All neighbours of a service: what the intake and /ready ask."""
 
-    def __init__(self, guards: Guards) -> None:
-        self._all = (guards.reads, guards.writes, guards.rows)
+    def __init__(self, neighbours: Sequence[Neighbour]) -> None:
+        self._all = tuple(neighbours)
 
     def admit(self, in_hand: int) -> bool:
         """Whether a job may be taken, with so many in hand."""
@@ -217,6 +217,11 @@ class Guards(Struct, frozen=True):
     reads: Neighbour
     writes: Neighbour
     rows: Neighbour
+
+    @property
+    def all(self) -> tuple[Neighbour, ...]:
+        """Every neighbour, once."""
+        return self.reads, self.writes, self.rows
 
 
 def guards(objects: ObjectStore, metadata: MetadataStore, rules: Rules | None = None) -> Guards:

@@ -53,7 +53,7 @@ class Service:
         )
         budget = ByteBudget(rules.max_inflight_bytes)
         self._guards = guards(ports.objects, ports.metadata)
-        self._neighbours = Neighbours(self._guards)
+        self._neighbours = Neighbours(self._guards.all)
         line = JobLine(ports, self._guards, self._locks, budget, rules.stages, metrics)
         limit = TokenBucket(rules.rate_max, rules.rate_s, time.monotonic()) if rules.rate_max else None
         self._intake = Intake(ports.queue, line.run, rules.max_in_hand, limit, self._neighbours, metrics)

@@ -47,6 +47,7 @@ from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.job import JobLine, Ports
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
+from fastproc.supervisor.neighbours import Guards, Neighbours, guards
 
 
 class Silent:
@@ -54,6 +55,9 @@ class Silent:
 
     async def fail(self, *_: object, **__: object) -> None:
         pass
+
+    async def probe(self) -> bool:
+        return True
 
     async def publish(self, *_: object) -> None:
         pass
@@ -65,8 +69,8 @@ class Silent:
 class ScriptedLine(JobLine):
     """The real line of a job but for the photo work, which is played from the job's script."""
 
-    def __init__(self, ports: Ports, locks: LockKeeper, pipe: Pipe, queue: str) -> None:
-        super().__init__(ports, locks, ByteBudget(1 << 20), ("validation",), Metrics())
+    def __init__(self, ports: Ports, watched: Guards, locks: LockKeeper, pipe: Pipe, queue: str) -> None:
+        super().__init__(ports, watched, locks, ByteBudget(1 << 20), ("validation",), Metrics())
         self._pipe, self._queue_name = pipe, queue
 
     async def _process(self, job: Job) -> Completed:
@@ -124,8 +128,16 @@ async def consumer(port: int, queue: str, opts: Mapping[str, Any]) -> AsyncItera
             bull, opts["lockDuration"] / 1000, opts["stalledInterval"] / 1000, lambda _ids: None
         )
         silent: Any = Silent()
-        line = ScriptedLine(Ports(bull, silent, silent, silent, silent), locks, pipe, queue)
-        intake = Intake(bull, line.run, opts["concurrency"], _bucket(opts.get("limiter")), Metrics())
+        watched = guards(silent, silent)
+        line = ScriptedLine(Ports(bull, silent, silent, silent, silent), watched, locks, pipe, queue)
+        intake = Intake(
+            bull,
+            line.run,
+            opts["concurrency"],
+            _bucket(opts.get("limiter")),
+            Neighbours(watched.all),
+            Metrics(),
+        )
         running, keeping = asyncio.create_task(intake.run()), asyncio.create_task(locks.run())
         stack.push_async_callback(_ended, intake, running, keeping)
         yield intake

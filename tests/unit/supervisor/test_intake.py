@@ -36,7 +36,7 @@ class Shop:
         self.asks = False
         self.answers: list[bool] = []
         self.intake = Intake(
-            self.queue, self._job, max_in_hand, bucket, Neighbours(world.guards), self.metrics
+            self.queue, self._job, max_in_hand, bucket, Neighbours(world.guards.all), self.metrics
         )
         self.task = asyncio.create_task(self.intake.run())
 

@@ -72,7 +72,7 @@ class Line(World):
 async def line(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Line]:
     caplog.set_level(logging.INFO)
     line = Line()
-    watch = asyncio.create_task(Neighbours(line.guards).watch())
+    watch = asyncio.create_task(Neighbours(line.guards.all).watch())
     yield line
     watch.cancel()
     await asyncio.wait([watch])
