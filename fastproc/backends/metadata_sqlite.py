@@ -72,10 +72,10 @@ class SqliteMetadataStore:
         """Raises Unreachable unless the table is there, complete, and can be written to."""
         await self._in_thread(_check, self._path, self._variable)
 
-    async def probe(self) -> None:
-        """Write what is there already, and see it reach the disk. Raises DatabaseUnavailable."""
+    async def probe(self, deep: bool) -> None:
+        """Take the write lock; `deep`: and see a page reach the disk. No row changes. Raises DatabaseUnavailable."""
         try:
-            await asyncio.to_thread(_touch, self._path)
+            await asyncio.to_thread(_touch, self._path, deep)
         except (sqlite3.Error, OSError) as error:
             raise DatabaseUnavailable(self._describe(error)) from None
 
@@ -175,13 +175,14 @@ def _open(path: str, busy_s: float = _BUSY_S) -> sqlite3.Connection:
     return connection
 
 
-def _touch(path: str) -> None:
-    """Write a page and see it reach the disk; no row and no trigger is touched. Raises sqlite3.Error, OSError."""
+def _touch(path: str, deep: bool) -> None:
+    """Begin a write; `deep`: write a page. No row and no trigger is touched. Raises sqlite3.Error, OSError."""
     os.stat(path)
     with closing(_open(path, _PROBE_BUSY_S)) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        connection.execute(f"PRAGMA user_version={int(version)}")
+        if deep:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            connection.execute(f"PRAGMA user_version={int(version)}")
         # Compiled with the table's triggers, so that a column or a table that they miss is found.
         connection.execute(f"UPDATE photos SET {', '.join(f'{name}={name}' for name in COLUMNS)} WHERE 0")
         connection.execute("COMMIT")

@@ -132,8 +132,8 @@ class S3ObjectStore:
             if problem := self._problem(bucket, refused):
                 raise Unreachable(problem)
 
-    async def probe(self) -> bool:
-        """Ask for an object that does not exist, and for the first byte of the one that was read last.
+    async def probe(self, deep: bool) -> bool:
+        """Ask for an object that does not exist; `deep`: and for the first byte of the one that was read last.
 
         Return whether that could be read. Raises StorageUnavailable.
         """
@@ -141,7 +141,7 @@ class S3ObjectStore:
             refused = await self._refusal(response)
         if refused.code not in _ALIVE:
             raise StorageUnavailable(self._problem(self._bucket, refused) or str(refused))
-        return self._last_read is not None and await self._can_read(*self._last_read)
+        return deep and self._last_read is not None and await self._can_read(*self._last_read)
 
     async def _can_read(self, bucket: str, key: str) -> bool:
         """Read the first byte of an object; False where it is gone, which is no evidence. Raises StorageUnavailable."""

@@ -39,18 +39,21 @@ IDLE_PROBE_S = 2.5
 class Neighbour:
     """One neighbour; `error` is what its backend raises while it is away.
 
-    `probe` asks it, raises that too, and returns whether it has seen the jobs' operation pass.
+    `probe` asks it, raises that too, and returns whether it has seen the jobs' operation pass; its argument is whether
+    to look deeply, which an idle look does not. `looks`: it is probed when nobody has asked for a while.
     """
 
     def __init__(
         self,
         name: str,
         error: type[ServiceError],
-        probe: Callable[[], Awaitable[bool]],
+        probe: Callable[[bool], Awaitable[bool]],
         rules: Rules | None = None,
+        *,
+        looks: bool = True,
     ) -> None:
         self.name = name
-        self._error, self._probe = error, probe
+        self._error, self._probe, self._looks = error, probe, looks
         self._passes = False
         self._breaker = Breaker(rules or Rules())
         self._asking: asyncio.Task[bool] | None = None
@@ -97,20 +100,24 @@ class Neighbour:
     async def watch(self) -> None:
         """End pauses and probe when they are over; probe when nobody has asked for a while; without end."""
         while True:
-            due = self._breaker.due()
-            if due is None:
-                due = self._asked_at + IDLE_PROBE_S
+            due = self._due()
             try:
                 # Not wait_for: before Python 3.12 it can swallow a cancellation.
-                async with asyncio.timeout(max(0.01, due - time.monotonic())):
+                async with asyncio.timeout(None if due is None else max(0.01, due - time.monotonic())):
                     await self._changed.wait()
             except TimeoutError:
                 # The due moment of a pause, of a trial, or of an idle look.
                 now = time.monotonic()
-                idle = self._breaker.state is State.CLOSED and now >= self._asked_at + IDLE_PROBE_S
-                if self._breaker.tick(now) or idle:
+                if self._breaker.tick(now):
                     await self._ask()
+                elif self._breaker.state is State.CLOSED and now >= self._asked_at + IDLE_PROBE_S:
+                    await self._ask(deep=False)
                 self._stir()
+
+    def _due(self) -> float | None:
+        if self._breaker.state is not State.CLOSED:
+            return self._breaker.due()
+        return self._asked_at + IDLE_PROBE_S if self._looks else None
 
     async def changed(self) -> None:
         """Wait for a change of the breaker."""
@@ -150,18 +157,18 @@ class Neighbour:
         if was is not self._breaker.state:
             self._stir()
 
-    async def _ask(self) -> bool:
+    async def _ask(self, *, deep: bool = True) -> bool:
         """Probe the neighbour, one probe for all that ask at the moment; return whether it is there."""
         self._asked_at = time.monotonic()
         if self._asking is None:
-            self._asking = asyncio.create_task(self._probed(), name=f"probe of {self.name}")
+            self._asking = asyncio.create_task(self._probed(deep), name=f"probe of {self.name}")
         return await asyncio.shield(self._asking)
 
-    async def _probed(self) -> bool:
+    async def _probed(self, deep: bool) -> bool:
         why = ""
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                self._passes = await self._probe()
+                self._passes = await self._probe(deep)
         except TaskError as error:
             why = error.message
         except TimeoutError:
@@ -227,17 +234,17 @@ class Guards(Struct, frozen=True):
 def guards(objects: ObjectStore, metadata: MetadataStore, rules: Rules | None = None) -> Guards:
     """Return the guards of a service's stores."""
 
-    async def upload_probe() -> bool:
+    async def upload_probe(deep: bool) -> bool:
         # It writes nothing, so it cannot see whether uploads pass.
-        await objects.probe()
+        await objects.probe(deep)
         return False
 
-    async def row_probe() -> bool:
-        await metadata.probe()
-        return True
+    async def row_probe(deep: bool) -> bool:
+        await metadata.probe(deep)
+        return deep
 
     return Guards(
         reads=Neighbour("the object store", StorageUnavailable, objects.probe, rules),
-        writes=Neighbour("the object store (uploads)", StorageUnavailable, upload_probe, rules),
+        writes=Neighbour("the object store (uploads)", StorageUnavailable, upload_probe, rules, looks=False),
         rows=Neighbour("the database", DatabaseUnavailable, row_probe, rules),
     )

@@ -105,8 +105,8 @@ class ObjectStore(Protocol):
     async def check(self, buckets: Sequence[str]) -> None:
         """Raises Unreachable with a message that names the variable to look at."""
 
-    async def probe(self) -> bool:
-        """Ask the store whether it is there, by small requests; return whether an object could be read.
+    async def probe(self, deep: bool) -> bool:
+        """Ask the store whether it is there, by a small request; return whether an object was read, as `deep` tries.
 
         Raises StorageUnavailable.
         """
@@ -137,8 +137,11 @@ class MetadataStore(Protocol):
     async def check(self) -> None:
         """Raises Unreachable with a message that names the variable to look at."""
 
-    async def probe(self) -> None:
-        """Ask the database whether it takes writes; changes no row. Raises DatabaseUnavailable."""
+    async def probe(self, deep: bool) -> None:
+        """Ask the database whether it takes writes; `deep` sees one reach the disk. No row changes.
+
+        Raises DatabaseUnavailable.
+        """
 
     async def create_schema(self) -> None:
         """Create the table `photos` where there is none. Idempotent. Raises Unreachable."""

@@ -56,7 +56,7 @@ class Silent:
     async def fail(self, *_: object, **__: object) -> None:
         pass
 
-    async def probe(self) -> bool:
+    async def probe(self, deep: bool) -> bool:
         return True
 
     async def publish(self, *_: object) -> None:

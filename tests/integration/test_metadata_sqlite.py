@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import shutil
@@ -273,7 +274,7 @@ async def test_a_trigger_that_fails_on_one_row_leaves_its_neighbours_alone(store
     assert [table.read(name)["processing_status"] for name in ("a", "bad", "b")] == [
         "processing", "pending", "processing",
     ]  # fmt: skip
-    await store.probe()
+    await store.probe(True)
 
 
 def _remove(path: str) -> None:
@@ -419,13 +420,16 @@ def test_init_db_says_what_is_wrong(tmp_path: Path) -> None:
 # Probes.
 
 
-async def test_a_probe_of_a_healthy_database_changes_nothing_and_touches_no_trigger(store, table) -> None:
+@pytest.mark.parametrize("deep", [True, False])
+async def test_a_probe_of_a_healthy_database_changes_nothing_and_touches_no_trigger(
+    store, table, deep
+) -> None:
     table.add("p")
     table.run("CREATE TABLE seen (n)")
     table.run("CREATE TRIGGER loud AFTER UPDATE ON photos BEGIN INSERT INTO seen VALUES (1); END")
     table.run("PRAGMA user_version=7")
     before = table.read("p")
-    await store.probe()
+    await store.probe(deep)
     assert table.read("p") == before
     assert [tuple(row) for row in table.run("SELECT count(*) FROM seen")] == [(0,)]
     assert [tuple(row) for row in table.run("PRAGMA user_version")] == [(7,)]
@@ -437,7 +441,7 @@ async def test_a_probe_finds_a_locked_database_while_writes_wait_for_it(store, t
         writing = [asyncio.create_task(store.begin(f"p-{n}", T1)) for n in range(3)]
         async with asyncio.timeout(1.5):
             with pytest.raises(DatabaseUnavailable, match="SQLITE_BUSY"):
-                await store.probe()
+                await store.probe(True)
         other.execute("ROLLBACK")
         await asyncio.gather(*writing)
 
@@ -453,4 +457,47 @@ async def test_a_probe_finds_a_database_that_is_not_there(store, table, sqlite_p
     else:
         table.run("CREATE TRIGGER lost AFTER UPDATE ON photos BEGIN INSERT INTO audit VALUES (1); END")
     with pytest.raises(DatabaseUnavailable):
-        await store.probe()
+        await store.probe(True)
+
+
+async def test_a_look_at_an_idle_database_writes_nothing_to_the_disk(store, sqlite_path) -> None:
+    await store.begin("p", T1)
+    before = os.stat(f"{sqlite_path}-wal")
+    for _ in range(5):
+        await store.probe(False)
+    assert os.stat(f"{sqlite_path}-wal").st_mtime_ns == before.st_mtime_ns
+    await store.probe(True)
+    assert os.stat(f"{sqlite_path}-wal").st_mtime_ns > before.st_mtime_ns
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", folder], check=False).returncode:
+        pytest.skip("needs root to mount a small file system")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def _fill(folder: Path) -> None:
+    with (folder / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(b"x" * 4096)
+
+
+async def test_a_deep_probe_finds_a_full_disk(small_disk: Path) -> None:
+    path = str(small_disk / "photos.db")
+    create_schema(path)
+    store = SqliteMetadataStore(path)
+    try:
+        await store.begin("p", T1)
+        _fill(small_disk)
+        await store.probe(False)
+        with pytest.raises(DatabaseUnavailable, match=r"SQLITE_(FULL|IOERR)"):
+            await store.probe(True)
+        (small_disk / "filler").unlink()
+        await store.probe(True)
+    finally:
+        await store.close()

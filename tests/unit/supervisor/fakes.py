@@ -159,7 +159,7 @@ class FakeObjects:
     async def check(self, buckets: Sequence[str]) -> None:
         return
 
-    async def probe(self) -> bool:
+    async def probe(self, deep: bool) -> bool:
         if self.effects.away & {"objects.get_into", "objects.put_all"}:
             raise StorageUnavailable("the probe says so")
         return True
@@ -190,7 +190,7 @@ class FakeMetadata:
     async def check(self) -> None:
         return
 
-    async def probe(self) -> None:
+    async def probe(self, deep: bool) -> None:
         if any(name.startswith("metadata") for name in self.effects.away):
             raise DatabaseUnavailable("the probe says so")
 

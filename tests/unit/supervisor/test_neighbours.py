@@ -26,7 +26,7 @@ class Store:
         self.probe_is_good: bool | None = None
         self.neighbour = Neighbour("the store", StorageUnavailable, self._probe, RULES)
 
-    async def _probe(self) -> bool:
+    async def _probe(self, deep: bool) -> bool:
         self.probes += 1
         await asyncio.sleep(0.005)
         if self.away if self.probe_is_good is None else not self.probe_is_good:
@@ -132,7 +132,7 @@ async def test_an_interrupted_call_is_forgotten(store: Store) -> None:
 async def test_a_probe_that_hangs_is_a_bad_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastproc.supervisor.neighbours.PROBE_TIMEOUT_S", 0.02)
     store.away = True
-    store.neighbour._probe = asyncio.Event().wait  # type: ignore[assignment]
+    store.neighbour._probe = lambda _deep: asyncio.Event().wait()
     with pytest.raises(NeighbourAway):
         await store.get()
 
