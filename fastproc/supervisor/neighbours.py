@@ -98,21 +98,28 @@ class Neighbour:
             raise
 
     async def watch(self) -> None:
-        """End pauses and probe when they are over; probe when nobody has asked for a while; without end."""
-        while True:
-            due = self._due()
-            try:
-                # Not wait_for: before Python 3.12 it can swallow a cancellation.
-                async with asyncio.timeout(None if due is None else max(0.01, due - time.monotonic())):
-                    await self._changed.wait()
-            except TimeoutError:
-                # The due moment of a pause, of a trial, or of an idle look.
-                now = time.monotonic()
-                if self._breaker.tick(now):
-                    await self._ask()
-                elif self._breaker.state is State.CLOSED and now >= self._asked_at + IDLE_PROBE_S:
-                    await self._ask(deep=False)
-                self._stir()
+        """End pauses and probe when they are over; probe when nobody has asked for a while; until cancelled."""
+        try:
+            while True:
+                due = self._due()
+                try:
+                    # Not wait_for: before Python 3.12 it can swallow a cancellation.
+                    async with asyncio.timeout(None if due is None else max(0.01, due - time.monotonic())):
+                        await self._changed.wait()
+                except TimeoutError:
+                    await self._look()
+        finally:
+            if self._asking:
+                self._asking.cancel()
+
+    async def _look(self) -> None:
+        """It is the due moment of a pause, of a trial, or of an idle look."""
+        now = time.monotonic()
+        if self._breaker.tick(now):
+            await self._ask()
+        elif self._breaker.state is State.CLOSED and now >= self._asked_at + IDLE_PROBE_S:
+            await self._ask(deep=False)
+        self._stir()
 
     def _due(self) -> float | None:
         if self._breaker.state is not State.CLOSED:

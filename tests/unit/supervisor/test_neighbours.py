@@ -167,3 +167,24 @@ async def test_uploads_that_nobody_gets_through_wait_though_the_probe_is_good() 
     assert store.neighbour.away == ""
     watch.cancel()
     await asyncio.wait([watch])
+
+
+async def test_the_end_of_the_watch_ends_a_probe_that_hangs() -> None:
+    store = Store()
+    asked = asyncio.Event()
+
+    async def hang(_deep: bool) -> bool:
+        asked.set()
+        await asyncio.Event().wait()
+        return True
+
+    store.neighbour._probe = hang
+    store.away = True
+    watch = asyncio.create_task(store.neighbour.watch())
+    call = asyncio.create_task(store.get())
+    await asked.wait()
+    for task in (call, watch):
+        task.cancel()
+    await asyncio.wait([call, watch])
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
