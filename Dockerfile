@@ -20,8 +20,9 @@ COPY --from=build /opt/fastproc /opt/fastproc
 ENV PATH=/opt/fastproc/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    MALLOC_ARENA_MAX=2 \
-    SQLITE_PATH=/data/photos.db
+    MALLOC_ARENA_MAX=2
+# The default database, ./data/photos.db, lies in /data. Not by a variable: DATABASE_URL would contradict it.
+WORKDIR /
 USER fastproc
 VOLUME /data
 EXPOSE 8080
