@@ -36,9 +36,9 @@ from fastproc.core.model import Completed, Ended, GiveUp, Job, Json, Report, Ret
 from fastproc.supervisor.announcer import Announcer, log_end, utc
 from fastproc.supervisor.budget import ByteBudget, Share
 from fastproc.supervisor.evidence import Quarantine
+from fastproc.supervisor.guards import Guards
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
-from fastproc.supervisor.neighbours import Guards
 from fastproc.supervisor.ports import Download, EventSink, MetadataStore, ObjectStore, Queue, Row, Upload
 from fastproc.supervisor.workers.loans import Loan
 from fastproc.supervisor.workers.task import OnStage, Result

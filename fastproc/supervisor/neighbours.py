@@ -14,17 +14,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from msgspec import Struct
-
 from fastproc.core.breaker import Away, Breaker, Count, Retry, Rules, State
 from fastproc.core.errors import (
-    DatabaseUnavailable,
     NeighbourAway,
     ServiceError,
-    StorageUnavailable,
     TaskError,
 )
-from fastproc.supervisor.ports import MetadataStore, ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -223,35 +218,3 @@ class Neighbours:
     async def watch(self) -> None:
         """Probe those that are away, without end."""
         await asyncio.gather(*(each.watch() for each in self._all))
-
-
-class Guards(Struct, frozen=True):
-    """The neighbours of the job line, by what it does with them: fetch photos, store renditions, write rows."""
-
-    reads: Neighbour
-    writes: Neighbour
-    rows: Neighbour
-
-    @property
-    def all(self) -> tuple[Neighbour, ...]:
-        """Every neighbour, once."""
-        return self.reads, self.writes, self.rows
-
-
-def guards(objects: ObjectStore, metadata: MetadataStore, rules: Rules | None = None) -> Guards:
-    """Return the guards of a service's stores."""
-
-    async def upload_probe(deep: bool) -> bool:
-        # It writes nothing, so it cannot see whether uploads pass.
-        await objects.probe(deep)
-        return False
-
-    async def row_probe(deep: bool) -> bool:
-        await metadata.probe(deep)
-        return deep
-
-    return Guards(
-        reads=Neighbour("the object store", StorageUnavailable, objects.probe, rules),
-        writes=Neighbour("the object store (uploads)", StorageUnavailable, upload_probe, rules, looks=False),
-        rows=Neighbour("the database", DatabaseUnavailable, row_probe, rules),
-    )

@@ -16,11 +16,12 @@ from msgspec import Struct
 
 from fastproc.core.limit import TokenBucket
 from fastproc.supervisor.budget import ByteBudget
+from fastproc.supervisor.guards import guards
 from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.job import JobLine, Ports
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
-from fastproc.supervisor.neighbours import Neighbours, guards
+from fastproc.supervisor.neighbours import Neighbours
 from fastproc.supervisor.stopping import StopRequest
 
 log = logging.getLogger(__name__)

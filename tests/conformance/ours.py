@@ -43,11 +43,12 @@ from fastproc.core.errors import from_code
 from fastproc.core.limit import TokenBucket
 from fastproc.core.model import Completed, Job, Keep
 from fastproc.supervisor.budget import ByteBudget
+from fastproc.supervisor.guards import Guards, guards
 from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.job import JobLine, Ports
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
-from fastproc.supervisor.neighbours import Guards, Neighbours, guards
+from fastproc.supervisor.neighbours import Neighbours
 
 
 class Silent:

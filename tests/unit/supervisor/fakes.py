@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from fastproc.core.breaker import Rules
 from fastproc.core.errors import DatabaseUnavailable, ObjectNotFound, StorageUnavailable
 from fastproc.core.model import Event, Job, Rendition, Report
+from fastproc.supervisor.guards import guards
 from fastproc.supervisor.job import Ports
-from fastproc.supervisor.neighbours import guards
 from fastproc.supervisor.ports import Admit, Download, Row, Upload
 from fastproc.supervisor.workers.task import OnStage, Result
 

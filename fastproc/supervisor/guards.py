@@ -1,0 +1,42 @@
+"""Which neighbours the line of a job has, and how each is probed."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from fastproc.core.breaker import Rules
+from fastproc.core.errors import DatabaseUnavailable, StorageUnavailable
+from fastproc.supervisor.neighbours import Neighbour
+from fastproc.supervisor.ports import MetadataStore, ObjectStore
+
+
+class Guards(Struct, frozen=True):
+    """The neighbours of the job line, by what it does with them: fetch photos, store renditions, write rows."""
+
+    reads: Neighbour
+    writes: Neighbour
+    rows: Neighbour
+
+    @property
+    def all(self) -> tuple[Neighbour, ...]:
+        """Every neighbour, once."""
+        return self.reads, self.writes, self.rows
+
+
+def guards(objects: ObjectStore, metadata: MetadataStore, rules: Rules | None = None) -> Guards:
+    """Return the guards of a service's stores."""
+
+    async def upload_probe(deep: bool) -> bool:
+        # It writes nothing, so it cannot see whether uploads pass.
+        await objects.probe(deep)
+        return False
+
+    async def row_probe(deep: bool) -> bool:
+        await metadata.probe(deep)
+        return deep
+
+    return Guards(
+        reads=Neighbour("the object store", StorageUnavailable, objects.probe, rules),
+        writes=Neighbour("the object store (uploads)", StorageUnavailable, upload_probe, rules, looks=False),
+        rows=Neighbour("the database", DatabaseUnavailable, row_probe, rules),
+    )
