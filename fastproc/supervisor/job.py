@@ -52,8 +52,8 @@ GIVE_BACK_S = 3.0
 class Workers(Protocol):
     """What the line needs of the pool."""
 
-    def lend(self) -> AbstractAsyncContextManager[Loan]:
-        """Lend shared memory for one photo."""
+    def lend(self, photo: str) -> AbstractAsyncContextManager[Loan]:
+        """Lend shared memory for the photo of this id. Raises NeighbourAway where the kernel refuses it."""
 
     async def run(self, loan: Loan, content_type: str | None, on_stage: OnStage) -> Result:
         """Process the photo on loan."""
@@ -137,7 +137,7 @@ class JobLine:
             job.photo_id, lambda: ports.metadata.begin(job.photo_id, utc()), keep=False
         )
         self._tell.started(job)
-        async with ports.workers.lend() as loan, self._budget.share() as share:
+        async with ports.workers.lend(job.photo_id) as loan, self._budget.share() as share:
             got = await self._guards.reads.call(
                 job.photo_id, lambda: self._fetch(job, loan, share), keep=False
             )

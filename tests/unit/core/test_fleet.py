@@ -9,18 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastproc.core.fleet import (
+from fastproc.core.fleet import Fleet, Rules, State
+from fastproc.core.orders import (
     BOOT_TIMEOUT,
     DEADLINE,
     WOULD_NOT_STOP,
-    Fleet,
     Halt,
     Kill,
     Lost,
     Order,
-    Rules,
     Spawn,
-    State,
     Stop,
 )
 
