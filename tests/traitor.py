@@ -462,6 +462,20 @@ def many_threads() -> None:
         threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
 
 
+@escape
+def thread_bomb(most: int) -> int:
+    """Start threads until the kernel refuses one, or there are `most`."""
+    threading.stack_size(64 << 10)
+    count = 0
+    while count < most:
+        try:
+            threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+        except RuntimeError:
+            break
+        count += 1
+    return count
+
+
 def _channel() -> socket.socket:
     # With all arguments given, so that Python does not ask the kernel for them.
     return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, CHANNEL_FD)

@@ -14,7 +14,6 @@
     ├ ConfigError    the operator's fault        named exit code, every problem at once
     ├ Unreachable    the operator's fault        a server was not reachable at start
     └ FleetHalted    the deployment's fault      workers die before they are ready
-
 The code is the metric label, the prefix of `failedReason`, the wire value and the log field. Drivers' exceptions are
 translated in the backend that uses the driver, nowhere else.
 """
@@ -241,7 +240,7 @@ def _leaves(root: type[TaskError]) -> dict[str, type[TaskError]]:
 #: code -> class, for every code of the contract.
 BY_CODE: dict[str, type[TaskError]] = _leaves(TaskError)
 
-#: Errors that count as a worker's death by its photo: the second one makes the photo the suspect (`core.retry`).
+#: Errors that count as a worker's death by its photo: the second makes the photo the suspect (`core.retry`).
 DEADLY = frozenset({WorkerCrashed.code, WorkerTimeout.code, WorkerOutOfMemory.code})
 
 

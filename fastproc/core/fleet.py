@@ -13,7 +13,6 @@ Rule 5: what the kernel refuses or kills for lack of memory is charged to nobody
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
 
 from msgspec import Struct
 
@@ -29,30 +28,10 @@ from fastproc.core.orders import (
     Spawn,
     Stop,
 )
-
+from fastproc.core.slot import TRANSITIONS, Slot, State
 
 #: Seconds after which an order that was due is overdue.
 OVERDUE_S = 2.0
-
-
-class State(Enum):
-    """Where a slot's worker is in its life cycle."""
-
-    STARTING = "starting"
-    IDLE = "idle"
-    BUSY = "busy"
-    RETIRING = "retiring"
-    GONE = "gone"
-
-
-#: state -> {event: next state}; anything else is a bug in the caller.
-TRANSITIONS: dict[State, dict[str, State]] = {
-    State.GONE: {"spawned": State.STARTING},
-    State.STARTING: {"ready": State.IDLE, "not spawned": State.GONE, "exited": State.GONE},
-    State.IDLE: {"assigned": State.BUSY, "retired": State.RETIRING, "exited": State.GONE},
-    State.BUSY: {"finished": State.IDLE, "exited": State.GONE},
-    State.RETIRING: {"exited": State.GONE},
-}
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -66,24 +45,6 @@ class Rules(Struct, frozen=True, kw_only=True):
     boot_failures: int = 5
     boot_backoff_s: float = 0.1
     boot_backoff_max_s: float = 10.0
-
-
-class Slot(Struct):
-    """One worker's place: its state, its task (0 = none), and why it was ordered to die (`doomed`, "" if not).
-
-    `refused` counts spawns in a row that the kernel refused, `refusal` is its last reason.
-    """
-
-    state: State = State.GONE
-    since: float = 0.0
-    born: float = 0.0
-    task: int = 0
-    deadline: float = 0.0
-    doomed: str = ""
-    failed_boots: int = 0
-    refused: int = 0
-    refusal: str = ""
-    spawn_at: float = 0.0
 
 
 class Fleet:

@@ -40,6 +40,7 @@ from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.neighbours import Guards
 from fastproc.supervisor.ports import Download, EventSink, MetadataStore, ObjectStore, Queue, Row, Upload
+from fastproc.supervisor.standing import waiting
 from fastproc.supervisor.workers.loans import Loan
 from fastproc.supervisor.workers.task import OnStage, Result
 
@@ -144,9 +145,10 @@ class JobLine:
             loan.size = got.size
             self._tell.progress(job, naming.FETCHED_PERCENT)
             async with ports.quarantine.watch(job, loan):
-                result = await ports.workers.run(
-                    loan, got.content_type, lambda stage: self._tell.stage(job, stage)
-                )
+                with waiting("a worker"):
+                    result = await ports.workers.run(
+                        loan, got.content_type, lambda stage: self._tell.stage(job, stage)
+                    )
         self._metrics.processed(got.size, result.report)
         for stage, ms in result.report.timings_ms.items():
             ports.queue.add_log(job, f"{stage}: {ms:.1f} ms")

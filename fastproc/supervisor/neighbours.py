@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from msgspec import Struct
 
@@ -25,6 +25,7 @@ from fastproc.core.errors import (
     TaskError,
 )
 from fastproc.supervisor.ports import MetadataStore, ObjectStore
+from fastproc.supervisor.standing import step, waiting
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,9 @@ class Neighbour:
         #: Set, and replaced, at every change that may let somebody go on.
         self._changed = asyncio.Event()
 
+    #: What its state is called in the log while it is away.
+    gone: ClassVar[str] = "is away"
+
     @property
     def away(self) -> str:
         """Why the neighbour cannot be used now; "" when it can."""
@@ -79,6 +83,7 @@ class Neighbour:
         try:
             while True:
                 began = self._asked_at = time.monotonic()
+                step(f"asking {self.name}")
                 try:
                     result = await operation()
                 except self._error as error:
@@ -93,6 +98,13 @@ class Neighbour:
         except asyncio.CancelledError:
             self._breaker.forget(photo)
             raise
+
+    def seen_away(self, why: str, aside_s: float) -> NeighbourAway:
+        """It was found away outside of `call`: pause, and return what a job that needed it ends with."""
+        self._breaker.probed(False, time.monotonic(), random.random(), why)
+        self._stir()
+        self._sent_back += 1
+        return NeighbourAway(f"{self.name} {self.gone}: {why}", aside_s)
 
     async def watch(self) -> None:
         """End pauses and probe when they are over; probe when nobody has asked for a while; without end."""
@@ -137,8 +149,9 @@ class Neighbour:
             case Count():
                 raise error
             case Away() if keep:
-                while self._breaker.state is State.OPEN:
-                    await self._changed.wait()
+                with waiting(self.name):
+                    while self._breaker.state is State.OPEN:
+                        await self._changed.wait()
                 return 0
             case Away(aside_s):
                 self._sent_back += 1
@@ -177,7 +190,7 @@ class Neighbour:
         is_open, now = self._breaker.state is not State.CLOSED, time.monotonic()
         if is_open and self._open_since is None:
             self._open_since, self._sent_back = now, 0
-            log.warning("%s is away, no jobs are taken until it is back: %s", self.name, self.away)
+            log.warning("%s %s, no jobs are taken until it is back: %s", self.name, self.gone, self.away)
         elif not is_open and self._open_since is not None:
             seconds, self._open_since = now - self._open_since, None
             log.warning(
@@ -190,8 +203,8 @@ class Neighbour:
 class Neighbours:
     """All neighbours of a service: what the intake and /ready ask."""
 
-    def __init__(self, guards: Guards) -> None:
-        self._all = (guards.reads, guards.writes, guards.rows)
+    def __init__(self, guards: Guards, kernel: Neighbour | None = None) -> None:
+        self._all = (guards.reads, guards.writes, guards.rows, *([kernel] if kernel else []))
 
     def admit(self, in_hand: int) -> bool:
         """Whether a job may be taken, with so many in hand."""

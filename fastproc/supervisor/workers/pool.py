@@ -18,16 +18,17 @@ from contextlib import asynccontextmanager
 
 from fastproc.core import fleet
 from fastproc.core.errors import DEADLY, FleetHalted, NeighbourAway, WorkerOutOfMemory
-from fastproc.core.fleet import Fleet, State
+from fastproc.core.fleet import Fleet
 from fastproc.core.model import Report
 from fastproc.core.orders import Halt, Kill, Lost, Order, Spawn, Stop
 from fastproc.core.plan import allowance_s
+from fastproc.core.slot import State
 from fastproc.ipc.messages import GATE, Done, Failed, FromWorker, Progress, Ready, Settings
 from fastproc.supervisor.workers.deaths import Deaths
 from fastproc.supervisor.workers.host import ASIDE_S, Host
 from fastproc.supervisor.workers.loans import Loan, Loans
 from fastproc.supervisor.workers.memory import Memory
-from fastproc.supervisor.workers.roster import MAX_THREADS, Roster
+from fastproc.supervisor.workers.roster import Roster
 from fastproc.supervisor.workers.task import OnStage, PendingTask, Result
 from fastproc.supervisor.workers.tasks import TaskLists
 from fastproc.supervisor.workers.trust import Distrust, failure_of, renditions_of
@@ -278,8 +279,8 @@ class Pool:
             if about.state is not State.GONE and not self._processes.lives(slot):
                 found.append(f"worker {slot} was {about.state.value} without a process")
                 self._exited(slot, "it has no process")
-            elif (threads := self._processes.threads(slot)) > MAX_THREADS:
-                self._obey(self._fleet.condemn(slot, f"it has {threads} threads"))
+            elif why := self._processes.excess(slot):
+                self._obey(self._fleet.condemn(slot, why))
         if self._fleet.is_overdue(time.monotonic()) and not self.halted.done():
             found.append("an order to the workers was forgotten")
             self._tick()

@@ -61,9 +61,10 @@ class Roster:
         process = self._by_slot.get(slot)
         return process is not None and not process.gone.is_set()
 
-    def threads(self, slot: int) -> int:
-        """How many threads the slot's process has."""
-        return self._by_slot[slot].threads if self.lives(slot) else 0
+    def excess(self, slot: int) -> str:
+        """Why the slot's process must end, where it has too many threads; else ""."""
+        threads = self._by_slot[slot].threads if self.lives(slot) else 0
+        return f"it has {threads} threads" if threads > MAX_THREADS else ""
 
     def said(self, slot: int) -> str:
         """The end of what the slot's process wrote to stderr."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastproc.core.fleet import Fleet, Rules, State
+from fastproc.core.fleet import Fleet, Rules
 from fastproc.core.orders import (
     BOOT_TIMEOUT,
     DEADLINE,
@@ -21,6 +21,7 @@ from fastproc.core.orders import (
     Spawn,
     Stop,
 )
+from fastproc.core.slot import State
 
 RULES = Rules(boot_s=5.0, stop_s=3.0, boot_failures=4, boot_backoff_s=0.1, boot_backoff_max_s=2.0)
 
