@@ -458,6 +458,7 @@ def sleep() -> None:
 
 @escape
 def many_threads() -> None:
+    threading.stack_size(64 << 10)
     while True:
         threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
 

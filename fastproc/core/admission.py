@@ -20,7 +20,7 @@ from fastproc.core.model import Header
 SUPERVISOR_BYTES: Final = 110 << 20
 WORKER_BYTES: Final = 75 << 20
 #: What any task takes, and what each pixel adds for an optimised copy (tuning.md, "memory of a task").
-TASK_BYTES: Final = 24 << 20
+TASK_BYTES: Final = 40 << 20
 COPY_BYTES_A_PIXEL: Final = 6.3
 #: Above so many pixels a copy is one sequential scan, which takes less (`worker.encoders`).
 LARGE_PX: Final = 48_000_000

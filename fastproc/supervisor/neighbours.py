@@ -166,8 +166,7 @@ class Neighbour:
     async def _ask(self) -> bool:
         """Probe the neighbour, together with everybody who asks now; return whether it is there."""
         self._asked_at = time.monotonic()
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._probed(), name=f"probe of {self.name}")
+        self._asking = self._asking or asyncio.create_task(self._probed(), name=f"probe of {self.name}")
         return await asyncio.shield(self._asking)
 
     async def _probed(self) -> bool:
@@ -204,7 +203,7 @@ class Neighbours:
     """All neighbours of a service: what the intake and /ready ask."""
 
     def __init__(self, guards: Guards, kernel: Neighbour | None = None) -> None:
-        self._all = (guards.reads, guards.writes, guards.rows, *([kernel] if kernel else []))
+        self._all = [each for each in (guards.reads, guards.writes, guards.rows, kernel) if each]
 
     def admit(self, in_hand: int) -> bool:
         """Whether a job may be taken, with so many in hand."""

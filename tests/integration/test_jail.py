@@ -164,11 +164,11 @@ async def order(pool: Pool, escape: str, *arguments: Any) -> str:
     return str(result.report.facts["traitor"]["outcome"])
 
 
-async def process(pool: Pool, photo: bytes) -> Result:
+async def process(pool: Pool, photo: bytes, content_type: str = "image/jpeg") -> Result:
     async with pool.lend() as loan:
         loan.target[: len(photo)] = photo
         loan.size = len(photo)
-        return await pool.run(loan, "image/jpeg", lambda _stage: None)
+        return await pool.run(loan, content_type, lambda _stage: None)
 
 
 async def attempts(outside: Outside, sandbox: Sandbox, size: int) -> dict[str, str]:
@@ -354,9 +354,11 @@ async def test_the_time_that_a_task_may_take_grows_with_its_pixels(monkeypatch: 
 async def test_a_worker_that_starts_threads_without_end_is_refused_them_and_hurts_nobody() -> None:
     async with started(size=2) as pool:
         started_threads = int((await order(pool, "thread_bomb", 2000)).removeprefix("escaped: "))
-        assert 0 < started_threads < THREADS
-        # Pictures whose decoder needs a thread pass in the other worker meanwhile.
-        others = await asyncio.gather(*(process(pool, pictures.webp()) for _ in range(4)))
+        assert roster.MAX_THREADS < started_threads < THREADS
+        # The worker is replaced, and pictures whose decoder needs a thread pass.
+        pool.tend()
+        others = await asyncio.gather(*(process(pool, pictures.webp(), "image/webp") for _ in range(4)))
+        assert pool.deaths == 1
     assert all(other.report.format == "webp" for other in others)
 
 

@@ -158,7 +158,7 @@ async def test_a_worker_killed_in_mid_job_costs_an_attempt_and_not_the_service(
         worker.kill()
         place.until("completed", job_id)
     job = place.job(job_id)
-    assert (job["atm"], job["failedReason"].partition(":")[0]) == ("2", "WORKER_CRASHED")
+    assert (job["atm"], job["failedReason"].partition(":")[0]) == ("2", "WORKER_KILLED")
     assert place.row("one")["processing_status"] == "completed"
     assert place.row("one")["processing_error"] is None
     further = await place.add({"photoId": "two", "s3Key": "one.jpg"})

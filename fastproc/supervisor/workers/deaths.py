@@ -6,7 +6,6 @@ Rule 1: a SIGKILL that the fleet did not order is no evidence against a photo, a
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -37,6 +36,8 @@ class Deaths:
 
     def __init__(self, memory: Memory, processes: Roster) -> None:
         self._memory, self._processes = memory, processes
+        #: Of the libraries in the workers, as the last one said that was ready.
+        self.versions: dict[str, str] = {}
 
     def seen(self, slot: int, how: str, *, starting: bool, ordered: bool) -> Exit:
         """Log the end of the slot's process, and return what it was. `ordered`: the fleet wanted it."""
@@ -52,17 +53,15 @@ class Deaths:
             how = f"{how}: {said.splitlines()[-1][:MAX_REASON_CHARS]}"
         return Exit(how, by_kernel)
 
-    def error(
-        self, task: PendingTask, slot: int, why: str, versions: Mapping[str, str]
-    ) -> TaskError | NeighbourAway:
+    def error(self, task: PendingTask, slot: int, why: str) -> TaskError | NeighbourAway:
         """Return what the task of a worker that has ended ends with; `why` is the fleet's word for it."""
         if why == OUT_OF_MEMORY:
             return self._memory.lost(task)
         error = task.lost(why)
         if not isinstance(error, WorkerKilled):
-            error.death = self.evidence(task, slot, why, versions)
+            error.death = self.evidence(task, slot, why)
         return error
 
-    def evidence(self, task: PendingTask, slot: int, how: str, versions: Mapping[str, str]) -> Death:
+    def evidence(self, task: PendingTask, slot: int, how: str) -> Death:
         """What is known of a worker whose task did not end: call it before the slot's next process is spawned."""
-        return Death(stage=task.stage, how=how, said=self._processes.said(slot), versions=dict(versions))
+        return Death(stage=task.stage, how=how, said=self._processes.said(slot), versions=self.versions)

@@ -13,7 +13,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastproc.core import fleet
@@ -169,11 +169,7 @@ class Pool:
 
     def _lose(self, slot: int, number: int, why: str) -> None:
         task = self._tasks.running.pop(number)
-        task.fail(self._deaths.error(task, slot, why, self._versions))
-
-    @property
-    def _versions(self) -> Mapping[str, str]:
-        return self.greeting.versions if self.greeting else {}
+        task.fail(self._deaths.error(task, slot, why))
 
     def _halt(self, why: str) -> None:
         error = FleetHalted(why)
@@ -191,6 +187,7 @@ class Pool:
         match message:
             case Ready() if self._fleet.slots[slot].state is State.STARTING:
                 self.greeting, refused = message, self._fleet.refusal
+                self._deaths.versions = message.versions
                 self._obey(self._fleet.ready(slot, time.monotonic()))
                 if refused and not self._fleet.refusal:
                     log.warning("worker processes can be started again")
@@ -232,7 +229,7 @@ class Pool:
             self._obey(self._fleet.condemn(slot, f"its answer is wrong: {wrong}"))
             return
         if error.code in DEADLY:
-            error.death = self._deaths.evidence(task, slot, "it says so itself, and lives", self._versions)
+            error.death = self._deaths.evidence(task, slot, "it says so itself, and lives")
         del self._tasks.running[task.number]
         task.fail(error)
         # What is left of a memory that was once full is in pieces: the next photo gets a new process.

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 #: A worker has 4 to 8 threads; decoders of AVIF and HEIC may start one for each core. Workers of a user of their own
 #: cannot even start as many (`worker.jail`); this is for the others.
-MAX_THREADS: Final = 1000
+MAX_THREADS: Final = 200
 
 
 class Roster:
