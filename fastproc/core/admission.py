@@ -100,6 +100,15 @@ def budget_bytes(limit: int, workers: int, worker_bytes: int) -> int:
     return max(TASK_BYTES, round(limit * (1 - STAGED_SHARE)) - idle)
 
 
+def wanted_bytes(workers: int) -> int:
+    """Return the least memory limit under which so many workers can be busy with large camera photos (24 megapixels).
+
+    Supervisor, staged photos, and for each worker what is resident and an optimised copy. tuning.md "memory of a task".
+    """
+    photo = need_of(Header(format="jpeg", width=6000, height=4000), 1, 0).bytes
+    return round((SUPERVISOR_BYTES + workers * (WORKER_BYTES + photo)) / (1 - STAGED_SHARE))
+
+
 def staged_bytes(limit: int, wanted: int) -> int:
     """Return how many photo bytes may lie in shared memory, of the `wanted` ones (MAX_INFLIGHT_BYTES)."""
     return min(wanted, round(limit * STAGED_SHARE)) if limit else wanted
