@@ -9,11 +9,15 @@ import os
 import resource
 import signal
 import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 
+from fastproc.config.host import memory_limit, oom_kills
 from fastproc.core.errors import NeighbourAway, WorkerKilled
 from fastproc.core.fleet import Rules
 from fastproc.core.model import Limits, Options
@@ -24,8 +28,9 @@ from fastproc.supervisor.workers.host import Host
 from fastproc.supervisor.workers.pool import Pool
 from fastproc.supervisor.workers.process import WorkerProcess
 from tests import pictures
-from tests.integration.test_pool import OPTIONS, PATIENCE_S, held, process, started, stopped, until
+from tests.integration.test_pool import OPTIONS, PATIENCE_S, STAGES, held, process, started, stopped, until
 
+SMALL = pictures.jpeg()
 QUICK = Rules(boot_backoff_s=0.02, boot_backoff_max_s=0.1)
 
 
@@ -200,8 +205,7 @@ async def test_a_kill_from_outside_is_an_ordinary_attempt_and_no_evidence() -> N
         assert caught.value.death is None
 
 
-async def run_as(pool: Pool, photo: str) -> None:
-    body = pictures.jpeg()
+async def run_as(pool: Pool, photo: str, body: bytes = SMALL) -> None:
     async with pool.lend(photo) as loan:
         loan.target[: len(body)] = body
         loan.size = len(body)
@@ -240,6 +244,52 @@ async def test_a_photo_whose_worker_the_kernel_killed_goes_back_uncounted_and_th
             with pytest.raises(WorkerKilled, match="while no other task ran"):
                 await asyncio.wait_for(alone, PATIENCE_S)
         await asyncio.wait_for(beside, PATIENCE_S)
+    finally:
+        await pool.stop()
+
+
+@pytest.fixture
+def cgroup() -> Iterator[tuple[Path, Path]]:
+    """A cgroup of 64 MiB, and a file that names it as /proc/PID/cgroup would."""
+    root = Path("/sys/fs/cgroup")
+    is_v1 = (root / "memory").is_dir()
+    group = (root / "memory" if is_v1 else root) / f"fastproc-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / ("memory.limit_in_bytes" if is_v1 else "memory.max")).write_text(str(64 << 20))
+    except OSError as error:
+        pytest.skip(f"no cgroup can be made: {error}")
+    with tempfile.NamedTemporaryFile("w") as own:
+        own.write(f"1:{'memory' if is_v1 else ''}:/{group.name}\n")
+        own.flush()
+        yield group, Path(own.name)
+    for _ in range(100):
+        with contextlib.suppress(OSError):
+            group.rmdir()
+            return
+        time.sleep(0.05)
+
+
+async def test_a_worker_that_the_kernel_kills_for_real_is_recognised_and_its_photo_completes(
+    cgroup: tuple[Path, Path],
+) -> None:
+    group, own = cgroup
+    root = Path("/sys/fs/cgroup")
+    large = pictures.jpeg(4000, 3000, progressive=True, quality=95)
+    options = Options(stages=STAGES, optimize_threshold_bytes=1, limits=Limits(max_source_bytes=16 << 20))
+    host = Host(oom_kills=lambda: oom_kills(root, own))
+    pool = Pool(1, Settings(options=options), PATIENCE_S, QUICK, host)
+    pool.start()
+    try:
+        await until(lambda: pool.alive == 1)
+        assert memory_limit(root, own) == 64 << 20
+        (group / "cgroup.procs").write_text(str(pool.pids[0]))
+        with pytest.raises(NeighbourAway, match="the kernel killed the worker for lack of memory"):
+            await run_as(pool, "large", large)
+        assert pool.memory.kernel_kills == 1
+        # The next worker is not in the small cgroup.
+        await until(lambda: pool.alive == 1)
+        await run_as(pool, "large", large)
     finally:
         await pool.stop()
 
