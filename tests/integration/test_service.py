@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -187,7 +188,8 @@ async def test_a_photo_that_kills_its_worker_twice_is_poison(place: Place, start
                 lambda id=fetched: id in [event["id"] for event in place.heard(photo)], "it has the photo"
             )
             eventually(lambda: "fastproc_workers_busy 1.0" in service.get(port, "/metrics")[1], "it is busy")
-            worker.kill()
+            # A SIGKILL from outside would be no evidence against the photo.
+            worker.send_signal(signal.SIGSEGV)
         place.until(("delayed", "failed")[attempt - 1], job_id)
     assert place.job(job_id)["failedReason"].startswith("POISON_PHOTO: ")
     assert place.row(photo)["processing_status"] == "failed"
