@@ -38,7 +38,8 @@ from fastproc.worker.vips import library, samples
 #: 12 megapixels are encoded in the same memory one after another, 20 ms faster each than in fresh pages; the memory of
 #: a giant is given back (tuning.md, "kept memory").
 _M_TRIM_THRESHOLD: Final = -1
-_M_MMAP_THRESHOLD: Final = (-3, 32 << 20)
+_M_MMAP_THRESHOLD: Final = -3
+_MMAP_BYTES: Final = 32 << 20
 #: The supervisor has ended: no program reads this, it is for people.
 EXIT_ORPHANED: Final = 3
 #: A required part of the jail is not available, or a picture fails in it; stderr says which.
@@ -155,7 +156,10 @@ def warm_up(
 def keep_memory(kept_bytes: int) -> None:
     """Let malloc keep the memory of usual photos between tasks, up to so many bytes."""
     libc = ctypes.CDLL(None)
-    for parameter, value in ((_M_TRIM_THRESHOLD, kept_bytes), _M_MMAP_THRESHOLD):
+    for parameter, value in (
+        (_M_TRIM_THRESHOLD, kept_bytes),
+        (_M_MMAP_THRESHOLD, min(_MMAP_BYTES, kept_bytes)),
+    ):
         # Other C libraries lack it; it changes speed, not results.
         if hasattr(libc, "mallopt"):
             libc.mallopt(parameter, value)
