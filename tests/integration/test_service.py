@@ -261,7 +261,8 @@ async def test_http_says_how_the_service_is(place: Place, start: Start) -> None:
     assert service.get(port, "/health") == (200, '{"status":"ok"}')
     status, body = service.get(port, "/ready")
     assert (status, json.loads(body)) == (
-        200, {"status": "ready", "started": True, "redis": True, "workers": True, "storage": True, "database": True, "kernel": True},
+        200, {"status": "ready", "started": True, "redis": True, "workers": True, "storage": True, "database": True,
+              "kernel": True},
     )  # fmt: skip
     eventually(lambda: 'outcome="completed"} 1.0' in service.get(port, "/metrics")[1], "the job is counted")
     metrics = service.get(port, "/metrics")[1]

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from fastproc.core.admission import Easing, Need, admitted, need_of
 from fastproc.core.errors import NeighbourAway, WorkerKilled
-from fastproc.core.gate.judge import judge
+from fastproc.core.gate.judge import glance
 from fastproc.core.model import Header, Options
 from fastproc.supervisor.workers.host import ASIDE_S, Host
 from fastproc.supervisor.workers.loans import Loan
@@ -34,7 +34,7 @@ class Memory:
         self.kernel_kills = 0
 
     def need(self, loan: Loan) -> Need:
-        """Return what the photo on loan needs. Cost: 10 to 100 microseconds, as `core.gate.judge`."""
+        """Return what the photo on loan needs. Cost: as `core.gate.judge.glance`."""
         with loan.target[: loan.size] as data:
             need = need_of(self._header(data), loan.size, self._options.optimize_threshold_bytes)
         return Need(need.bytes, alone=loan.photo in self._alone)
@@ -75,7 +75,7 @@ class Memory:
 
     def _header(self, data: memoryview) -> Header | None:
         try:
-            return judge(data, self._options.limits, may_be_cut=True)
+            return glance(data, self._options.limits)
         except Exception:
             # Hostile bytes: the verdict is the worker's, in its jail.
             return None
