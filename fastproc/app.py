@@ -17,19 +17,24 @@ from fastproc import __version__
 from fastproc.backends import factories
 from fastproc.bullmq.opening import checked_server, open_pipe, open_queue
 from fastproc.bullmq.pipe import Pipe
-from fastproc.config.host import service_name
+from fastproc.config.host import memory_limit, oom_kills, service_name
 from fastproc.config.settings import Config
+from fastproc.core import admission
 from fastproc.core.errors import ConfigError
+from fastproc.core.stuck import STEP_S
 from fastproc.ipc.messages import Ready, Settings
 from fastproc.supervisor.evidence import Quarantine
 from fastproc.supervisor.http import HttpServer
 from fastproc.supervisor.job import Ports
+from fastproc.supervisor.kernel import Kernel
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.ports import MetadataStore, ObjectStore
 from fastproc.supervisor.readiness import Readiness
 from fastproc.supervisor.service import Rules, Service
 from fastproc.supervisor.stopping import StopRequest
 from fastproc.supervisor.vitals import Vitals
+from fastproc.supervisor.watchdog import Watchdog
+from fastproc.supervisor.workers.host import Host
 from fastproc.supervisor.workers.pool import Pool
 
 log = logging.getLogger(__name__)
@@ -53,8 +58,15 @@ class App:
         async with AsyncExitStack() as stack:
             if self._config.http.port:
                 await self._serve_http(stack)
-            ports, pool = await self._start(stack)
-            service = Service(ports, rules_of(self._config), self.metrics, self._stop)
+            kernel = Kernel()
+            ports, pool = await self._start(stack, kernel)
+            watchdog = Watchdog(pool.tend, max(STEP_S, self._config.pool.job_timeout_s))
+            self._readiness.stuck, self._readiness.found = watchdog.stuck, watchdog.found
+            self.metrics.watch("watchdog_finds", "Faults that were found and mended", lambda: watchdog.finds)
+            self.metrics.watch(
+                "loop_lag_seconds", "How late the loop was at its last look", lambda: watchdog.lag_s
+            )
+            service = Service(ports, rules_of(self._config), self.metrics, self._stop, kernel, watchdog)
             for name, away in service.neighbours.items():
                 self._readiness.watch(name, away)
             _announce(self._config, pool)
@@ -70,7 +82,7 @@ class App:
         await http.start()
         stack.push_async_callback(http.close)
 
-    async def _start(self, stack: AsyncExitStack) -> tuple[Ports, Pool]:
+    async def _start(self, stack: AsyncExitStack, kernel: Kernel) -> tuple[Ports, Pool]:
         """Start the parts in order; the stack stops them in reverse."""
         config = self._config
         pipe = await stack.enter_async_context(open_pipe(config))
@@ -84,7 +96,8 @@ class App:
         stack.push_async_callback(events.close)
         quarantine = Quarantine(factories.vault(config.quarantine, objects))
         await quarantine.prepare()
-        pool = await stack.enter_async_context(started_pool(config))
+        pool = await stack.enter_async_context(started_pool(config, kernel))
+        kernel.spawning = lambda: pool.refusal
         ports = Ports(queue, objects, metadata, events, pool, quarantine)
         self._watch(pipe, ports, pool)
         return ports, pool
@@ -92,12 +105,17 @@ class App:
     def _watch(self, pipe: Pipe, ports: Ports, pool: Pool) -> None:
         self._readiness.watch("redis", lambda: "" if pipe.connected else "there is no connection")
         self._readiness.watch("workers", lambda: "" if pool.alive else "no worker process is running")
-        self.metrics.registry.register(Vitals(lambda: pool.pids_by_slot))
+        self.metrics.registry.register(Vitals(lambda: pool.processes.living))
         metadata, events, watch = ports.metadata, ports.events, self.metrics.watch
         watch("redis_reconnects", "Times that the connection to Redis came back", lambda: pipe.reconnects)
         watch("workers_alive", "Workers that have a task or could take one", lambda: pool.alive)
         watch("workers_busy", "Workers that have a task", lambda: pool.busy)
         watch("worker_deaths", "Worker processes that ended before the service", lambda: pool.deaths)
+        watch(
+            "kernel_kills",
+            "Workers that the kernel killed for lack of memory",
+            lambda: pool.memory.kernel_kills,
+        )
         watch("photos_moved", "Photos that changed the worker slot while they waited", lambda: pool.moves)
         watch("events_dropped", "Events that could not be published", lambda: events.dropped)
         watch(
@@ -110,7 +128,7 @@ def rules_of(config: Config) -> Rules:
     return Rules(
         stages=config.pipeline.stages,
         max_in_hand=config.pool.max_in_hand,
-        max_inflight_bytes=config.pool.max_inflight_bytes,
+        max_inflight_bytes=admission.staged_bytes(memory_limit(), config.pool.max_inflight_bytes),
         lock_s=config.queue.lock_duration_ms / 1000,
         sweep_s=config.queue.stalled_interval_ms / 1000,
         grace_s=config.pool.shutdown_grace_s,
@@ -142,15 +160,22 @@ async def checked_metadata(config: Config) -> AsyncIterator[MetadataStore]:
 
 
 @asynccontextmanager
-async def started_pool(config: Config) -> AsyncIterator[Pool]:
+async def started_pool(config: Config, kernel: Kernel | None = None) -> AsyncIterator[Pool]:
     """Run the workers while the block runs; the first is ready when it begins. Raises FleetHalted, ConfigError."""
     require_stages(config.pipeline.stages)
+    workers, limit, kernel = config.pool.workers, memory_limit(), kernel or Kernel()
     settings = Settings(
         options=config.pipeline.options(),
         sandbox=config.pool.sandbox,
         memory_bytes=config.pool.memory_bytes,
+        kept_bytes=admission.kept_bytes(limit, workers),
     )
-    pool = Pool(config.pool.workers, settings, config.pool.job_timeout_s)
+    host = Host(
+        budget_bytes=admission.budget_bytes(limit, workers, config.pool.memory_bytes),
+        oom_kills=oom_kills,
+        refused=kernel.refused,
+    )
+    pool = Pool(workers, settings, config.pool.job_timeout_s, host=host)
     pool.start()
     try:
         ready = asyncio.create_task(pool.ready.wait())

@@ -458,8 +458,23 @@ def sleep() -> None:
 
 @escape
 def many_threads() -> None:
+    threading.stack_size(64 << 10)
     while True:
         threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+
+
+@escape
+def thread_bomb(most: int) -> int:
+    """Start threads until the kernel refuses one, or there are `most`."""
+    threading.stack_size(64 << 10)
+    count = 0
+    while count < most:
+        try:
+            threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+        except RuntimeError:
+            break
+        count += 1
+    return count
 
 
 def _channel() -> socket.socket:

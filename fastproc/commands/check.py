@@ -14,6 +14,7 @@ from fastproc.app import checked_metadata, checked_objects, started_pool
 from fastproc.bullmq.opening import checked_server, open_pipe
 from fastproc.bullmq.scripts import installed_version
 from fastproc.commands import running
+from fastproc.config.host import memory_limit
 from fastproc.config.settings import Config, table
 from fastproc.core.errors import ConfigError, FleetHalted, TaskError, Unreachable
 from fastproc.ipc.messages import Ready
@@ -34,6 +35,8 @@ async def check(config: Config) -> bool:
     """Print the settings, then try each server and a worker; return whether all can be used."""
     console = Console()
     console.print(settings_table([(row.env, row.value, row.default, row.meaning) for row in table(config)]))
+    if shortage := config.pool.shortage(memory_limit()):
+        print_line(console, f"WARN memory: {shortage}")
     results = [
         await _try(console, "Redis", lambda: _check_redis(config)),
         await _try(console, "S3", lambda: _check_objects(config)),

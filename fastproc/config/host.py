@@ -1,4 +1,4 @@
-"""What the host gives this process: the cores that it may use, and a name."""
+"""What the host gives this process: the cores and the memory that it may use, and a name."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import os
 import pathlib
 import re
 import socket
+from collections.abc import Iterator
 
 _CGROUP = pathlib.Path("/sys/fs/cgroup")
+_OWN = pathlib.Path("/proc/self/cgroup")
+_V1_LIMIT = "memory.limit_in_bytes"
 
 
 def usable_cores(cgroup: pathlib.Path = _CGROUP) -> int:
@@ -29,6 +32,63 @@ def _quota(cgroup: pathlib.Path) -> float:
         return max(0.0, float(limit) / float(period)) if limit.strip() != "max" else 0.0
     except (OSError, ValueError, ZeroDivisionError):
         return 0.0
+
+
+def memory_limit(cgroup: pathlib.Path = _CGROUP, own: pathlib.Path = _OWN) -> int:
+    """Return the bytes that this service may use: the least limit of its cgroup and those around it; 0 for none.
+
+    Source: kernel docs, cgroup-v2 memory.max; memory.limit_in_bytes for v1, whose "no limit" is beyond any machine.
+    """
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    found = [_number(folder / name) for folder, name in _memory_files(cgroup, own, "memory.max", _V1_LIMIT)]
+    return min((limit for limit in found if 0 < limit < total), default=0)
+
+
+def oom_kills(cgroup: pathlib.Path = _CGROUP, own: pathlib.Path = _OWN) -> int:
+    """Return how many processes of this service's cgroup the kernel has killed for lack of memory.
+
+    Source: kernel docs, cgroup-v2 memory.events `oom_kill`; the same line of memory.oom_control for v1.
+    """
+    for folder, name in _memory_files(cgroup, own, "memory.events", "memory.oom_control"):
+        try:
+            words = (folder / name).read_text().split()
+        except OSError:
+            continue
+        if "oom_kill" in words[:-1]:
+            return int(words[words.index("oom_kill") + 1])
+    return 0
+
+
+def _memory_files(
+    cgroup: pathlib.Path, own: pathlib.Path, v2: str, v1: str
+) -> Iterator[tuple[pathlib.Path, str]]:
+    """Yield the places of a file, from the process' own cgroup outwards.
+
+    In a container the named path is often the host's and not there: what is mounted is then the container's own.
+    """
+    try:
+        lines = [line.split(":", 2) for line in own.read_text().splitlines()]
+    except OSError:
+        lines = []
+    paths = {kinds: path.strip("/") for _, kinds, path in lines if ".." not in path}
+    root, name, path = cgroup, v2, paths.get("", "")
+    if (cgroup / "memory").is_dir():
+        root, name = cgroup / "memory", v1
+        path = next((path for kinds, path in paths.items() if "memory" in kinds.split(",")), "")
+    here = root / path
+    for folder in (here, *here.parents):
+        if (folder / name).exists():
+            yield folder, name
+        if folder == root:
+            return
+
+
+def _number(path: pathlib.Path) -> int:
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return 0
+    return int(text) if text.isdigit() else 0
 
 
 def service_name() -> str:

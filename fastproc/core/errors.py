@@ -5,7 +5,7 @@
     │ ├ JobError     the producer's fault        INVALID_JOB · BUCKET_NOT_ALLOWED · OBJECT_NOT_FOUND · SOURCE_TOO_LARGE
     │ ├ ImageError   the picture's fault         UNSUPPORTED_FORMAT · MIME_MISMATCH · FILE_CORRUPTED · IMAGE_TOO_SMALL
     │ │                                          IMAGE_TOO_LARGE · IMAGE_TOO_COMPLEX · POISON_PHOTO
-    │ ├ WorkerError  our fault                   WORKER_CRASHED · WORKER_TIMEOUT · WORKER_OUT_OF_MEMORY
+    │ ├ WorkerError  our fault   WORKER_CRASHED · WORKER_TIMEOUT · WORKER_OUT_OF_MEMORY · WORKER_KILLED
     │ │                                          PROCESSING_ERROR
     │ └ ServiceError another server's fault      STORAGE_UNAVAILABLE · DATABASE_UNAVAILABLE · ROW_REFUSED
     ├ QueueUnavailable                           Redis did not answer: nothing is known about the job
@@ -14,9 +14,8 @@
     ├ ConfigError    the operator's fault        named exit code, every problem at once
     ├ Unreachable    the operator's fault        a server was not reachable at start
     └ FleetHalted    the deployment's fault      workers die before they are ready
-
-The code is the metric label, the prefix of `failedReason`, the wire value and the log field.
-Drivers' exceptions are translated in the backend that uses the driver, nowhere else.
+The code is the metric label, the prefix of `failedReason`, the wire value and the log field. Drivers' exceptions are
+translated in the backend that uses the driver, nowhere else.
 """
 
 from __future__ import annotations
@@ -155,6 +154,12 @@ class WorkerOutOfMemory(WorkerError):
     code = "WORKER_OUT_OF_MEMORY"
 
 
+class WorkerKilled(WorkerError):
+    """The worker was killed from outside (SIGKILL) during the task: no evidence against the photo."""
+
+    code = "WORKER_KILLED"
+
+
 class ProcessingError(WorkerError):
     """The pipeline failed in a way that has no code of its own."""
 
@@ -175,6 +180,10 @@ class DatabaseUnavailable(ServiceError):
     """The metadata database did not answer as it should."""
 
     code = "DATABASE_UNAVAILABLE"
+
+
+class KernelRefuses(ServiceError):
+    """The kernel has no memory, descriptors or processes now: jobs go back, so no job ends with this."""
 
 
 class RowRefused(ServiceError):
@@ -231,7 +240,7 @@ def _leaves(root: type[TaskError]) -> dict[str, type[TaskError]]:
 #: code -> class, for every code of the contract.
 BY_CODE: dict[str, type[TaskError]] = _leaves(TaskError)
 
-#: Errors that count as a worker's death by its photo: the second one makes the photo the suspect (`core.retry`).
+#: Errors that count as a worker's death by its photo: the second makes the photo the suspect (`core.retry`).
 DEADLY = frozenset({WorkerCrashed.code, WorkerTimeout.code, WorkerOutOfMemory.code})
 
 

@@ -7,99 +7,44 @@ Rule 3: a death while STARTING, or of an idle worker that was spawned at most `b
         deployment: back off, then halt. A death while BUSY is charged to the task, never to the fleet: a poison photo
         must not stop the service.
 Rule 4: a worker that was ordered to stop or die keeps its slot until its process has ended (`exited`).
+Rule 5: what the kernel refuses or kills for lack of memory is charged to nobody: back off and try again, never halt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
 
 from msgspec import Struct
 
+from fastproc.core.orders import (
+    BOOT_TIMEOUT,
+    DEADLINE,
+    DRAINED,
+    WOULD_NOT_STOP,
+    Halt,
+    Kill,
+    Lost,
+    Order,
+    Spawn,
+    Stop,
+)
+from fastproc.core.slot import TRANSITIONS, Slot, State
 
-class State(Enum):
-    """Where a slot's worker is in its life cycle."""
-
-    STARTING = "starting"
-    IDLE = "idle"
-    BUSY = "busy"
-    RETIRING = "retiring"
-    GONE = "gone"
-
-
-#: state -> {event: next state}; anything else is a bug in the caller.
-TRANSITIONS: dict[State, dict[str, State]] = {
-    State.GONE: {"spawned": State.STARTING},
-    State.STARTING: {"ready": State.IDLE, "exited": State.GONE},
-    State.IDLE: {"assigned": State.BUSY, "retired": State.RETIRING, "exited": State.GONE},
-    State.BUSY: {"finished": State.IDLE, "exited": State.GONE},
-    State.RETIRING: {"exited": State.GONE},
-}
-
-
-class Spawn(Struct, frozen=True):
-    """Start a process for the slot."""
-
-    slot: int
-
-
-class Stop(Struct, frozen=True):
-    """Close the slot's channel: the worker sees the end of it and exits."""
-
-    slot: int
-
-
-class Kill(Struct, frozen=True):
-    """SIGKILL the slot's process. `why` is for the log and is repeated in Lost."""
-
-    slot: int
-    why: str
-
-
-class Lost(Struct, frozen=True):
-    """The worker died while it held this task."""
-
-    slot: int
-    task: int
-    why: str
-
-
-class Halt(Struct, frozen=True):
-    """Workers do not survive their start: give up."""
-
-    why: str
-
-
-Order = Spawn | Stop | Kill | Lost | Halt
-
-#: Why the fleet itself kills a worker.
-DEADLINE = "deadline"
-BOOT_TIMEOUT = "was not ready in time"
-WOULD_NOT_STOP = "did not stop in time"
-DRAINED = "no longer needed"
+#: Seconds after which an order that was due is overdue.
+OVERDUE_S = 2.0
 
 
 class Rules(Struct, frozen=True, kw_only=True):
-    """The fleet's numbers: seconds to become ready, seconds to stop, failed boots in a row before the halt."""
+    """The fleet's numbers: seconds to become ready, seconds to stop, failed boots in a row before the halt.
+
+    The pauses between boots that failed, or were refused by the kernel, double up to `boot_backoff_max_s`.
+    """
 
     boot_s: float = 30.0
     stop_s: float = 5.0
     boot_failures: int = 5
     boot_backoff_s: float = 0.1
     boot_backoff_max_s: float = 10.0
-
-
-class Slot(Struct):
-    """One worker's place: its state, its task (0 = none), and why it was ordered to die (`doomed`, "" if not)."""
-
-    state: State = State.GONE
-    since: float = 0.0
-    born: float = 0.0
-    task: int = 0
-    deadline: float = 0.0
-    doomed: str = ""
-    failed_boots: int = 0
-    spawn_at: float = 0.0
 
 
 class Fleet:
@@ -123,11 +68,11 @@ class Fleet:
         """How many slots are in this state."""
         return sum(s.state is state for s in self.slots)
 
-    def pick(self, homes: Sequence[int]) -> tuple[int, int] | None:
+    def pick(self, homes: Sequence[int], *, may_carry: bool = True) -> tuple[int, int] | None:
         """Return (index of the waiting task, slot) to start next, or None. `homes`: their home slots, oldest first.
 
-        A task goes to its home slot when that is idle; else the oldest task moves to the slot that is idle longest, so
-        that no worker waits while there is work.
+        A task goes to its home slot when that is idle; else, where a photo may be carried, the oldest task moves to the
+        slot that is idle longest, so that no worker waits while there is work.
         """
         idle = self.idle()
         if not idle or not homes:
@@ -135,24 +80,40 @@ class Fleet:
         for index, home in enumerate(homes):
             if home in idle:
                 return index, home
-        return 0, idle[0]
+        return (0, idle[0]) if may_carry else None
 
     def home(self, lent: Sequence[int]) -> int:
         """Return the home slot of a new task; `lent` counts the tasks that each slot has now."""
         alive = (State.IDLE, State.BUSY)
         return min(range(len(self.slots)), key=lambda i: (lent[i], self.slots[i].state not in alive, i))
 
+    @property
+    def refusal(self) -> str:
+        """Why a slot has no process, where the kernel refuses one; "" where it refuses none."""
+        return next((slot.refusal for slot in self.slots if slot.refused), "")
+
     def due(self) -> float | None:
         """Return when `tick` has something to do, or None if nothing depends on time."""
         times = [self._due(slot) for slot in self.slots]
         return min((at for at in times if at is not None), default=None)
 
+    def is_overdue(self, now: float) -> bool:
+        """Whether `tick` has not come for what was due: the alarm was lost, or the loop stood still."""
+        due = self.due()
+        return due is not None and due + OVERDUE_S < now
+
     # --- facts
 
     def ready(self, i: int, now: float) -> list[Order]:
         """The worker has warmed up."""
-        self._go(i, "ready", now)
+        slot = self._go(i, "ready", now)
+        slot.refused, slot.refusal = 0, ""
         return self._retire(i, now) if self.draining else []
+
+    def not_spawned(self, i: int, why: str, now: float) -> None:
+        """The kernel refused the process that Spawn ordered."""
+        self._go(i, "not spawned", now)
+        self._refuse(self.slots[i], why, now)
 
     def assign(self, i: int, task: int, deadline: float, now: float) -> None:
         """The worker is given a task (any number but 0) that it must finish by `deadline`."""
@@ -169,6 +130,11 @@ class Fleet:
         slot.task = 0
         return self._retire(i, now) if self.draining or spent else []
 
+    def not_sent(self, i: int, why: str) -> list[Order]:
+        """The task that was assigned did not reach the worker, which must be replaced: nothing is lost with it."""
+        self.slots[i].task = 0
+        return self.condemn(i, why)
+
     def condemn(self, i: int, why: str) -> list[Order]:
         """The worker must die: it broke the protocol, or its task was cancelled."""
         slot = self.slots[i]
@@ -177,14 +143,20 @@ class Fleet:
         slot.doomed = why
         return [Kill(i, why)]
 
-    def exited(self, i: int, how: str, now: float) -> list[Order]:
-        """The worker's process has ended; `how` is the reason unless the fleet had condemned it."""
+    def exited(self, i: int, how: str, now: float, *, by_kernel: bool = False) -> list[Order]:
+        """The worker's process has ended; `how` is the reason unless the fleet had condemned it.
+
+        `by_kernel`: the kernel killed it for lack of memory.
+        """
         slot = self.slots[i]
-        task, why, was = slot.task, slot.doomed or how, slot.state
+        task, why, was, by_kernel = slot.task, slot.doomed or how, slot.state, by_kernel and not slot.doomed
         self._go(i, "exited", now)
         slot.task, slot.doomed, slot.spawn_at = 0, "", now
         if task:
             return [Lost(i, task, why)]
+        if by_kernel:
+            self._refuse(slot, why, now)
+            return []
         young = was is State.STARTING or (was is State.IDLE and now - slot.born <= self.rules.boot_s)
         slot.failed_boots = slot.failed_boots + 1 if young and not self.draining else 0
         if slot.failed_boots >= self.rules.boot_failures:
@@ -220,6 +192,11 @@ class Fleet:
             elif slot.state is State.STARTING:
                 orders += self.condemn(i, DRAINED)
         return orders
+
+    def _refuse(self, slot: Slot, why: str, now: float) -> None:
+        slot.refused, slot.refusal = slot.refused + 1, why
+        pause = self.rules.boot_backoff_s * 2.0 ** min(slot.refused, 30)
+        slot.spawn_at = now + min(self.rules.boot_backoff_max_s, pause)
 
     def _retire(self, i: int, now: float) -> list[Order]:
         self._go(i, "retired", now)

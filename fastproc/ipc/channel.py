@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable, Sequence
 
@@ -30,11 +31,15 @@ class ProtocolError(Exception):
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """Return the two ends, supervisor's first. Neither is inherited by a child process by default."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    # A message must fit into the buffers whole; the system's default is 208 KiB, but it can be set lower.
-    for end in (ours, theirs):
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MAX_MESSAGE_BYTES)
+    """Return the two ends, supervisor's first. Neither is inherited by a child process by default. Raises OSError."""
+    with contextlib.ExitStack() as undo:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        undo.callback(ours.close)
+        undo.callback(theirs.close)
+        for end in (ours, theirs):
+            # A message must fit into the buffers whole; the system's default is 208 KiB, but it can be set lower.
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MAX_MESSAGE_BYTES)
+        undo.pop_all()
     return ours, theirs
 
 

@@ -28,12 +28,14 @@ GATE: Final = "gate"
 class Settings(Struct, frozen=True, kw_only=True):
     """What a worker gets once, on its command line (JSON): its environment has nothing but constants.
 
-    `memory_bytes` is the most that it may allocate, for the interpreter and all buffers of a photo.
+    `memory_bytes` is the most that it may allocate, for the interpreter and all buffers of a photo; `kept_bytes` is
+    the most that it keeps of that between tasks.
     """
 
     options: Options
     sandbox: Sandbox = "enforce"
     memory_bytes: int = 2 << 30
+    kept_bytes: int = 128 << 20
 
 
 class Task(Struct, frozen=True, kw_only=True, tag="task"):

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from fastproc.supervisor.standing import waiting
+
 
 class Share:
     """One job's part of the budget: nothing until `admit`."""
@@ -56,6 +58,7 @@ class ByteBudget:
 
     async def take(self, size: int) -> None:
         """Wait for `size` bytes and hold them."""
-        async with self._turn, self._freed:
-            await self._freed.wait_for(lambda: self.held == 0 or self.held + size <= self.total)
-            self.held += size
+        with waiting("room for its photo"):
+            async with self._turn, self._freed:
+                await self._freed.wait_for(lambda: self.held == 0 or self.held + size <= self.total)
+                self.held += size

@@ -40,6 +40,7 @@ from fastproc.supervisor.guards import Guards
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.ports import Download, EventSink, MetadataStore, ObjectStore, Queue, Row, Upload
+from fastproc.supervisor.standing import waiting
 from fastproc.supervisor.workers.loans import Loan
 from fastproc.supervisor.workers.task import OnStage, Result
 
@@ -52,8 +53,8 @@ GIVE_BACK_S = 3.0
 class Workers(Protocol):
     """What the line needs of the pool."""
 
-    def lend(self) -> AbstractAsyncContextManager[Loan]:
-        """Lend shared memory for one photo."""
+    def lend(self, photo: str) -> AbstractAsyncContextManager[Loan]:
+        """Lend shared memory for the photo of this id. Raises NeighbourAway where the kernel refuses it."""
 
     async def run(self, loan: Loan, content_type: str | None, on_stage: OnStage) -> Result:
         """Process the photo on loan."""
@@ -137,16 +138,17 @@ class JobLine:
             job.photo_id, lambda: ports.metadata.begin(job.photo_id, utc()), keep=False
         )
         self._tell.started(job)
-        async with ports.workers.lend() as loan, self._budget.share() as share:
+        async with ports.workers.lend(job.photo_id) as loan, self._budget.share() as share:
             got = await self._guards.reads.call(
                 job.photo_id, lambda: self._fetch(job, loan, share), keep=False
             )
             loan.size = got.size
             self._tell.progress(job, naming.FETCHED_PERCENT)
             async with ports.quarantine.watch(job, loan):
-                result = await ports.workers.run(
-                    loan, got.content_type, lambda stage: self._tell.stage(job, stage)
-                )
+                with waiting("a worker"):
+                    result = await ports.workers.run(
+                        loan, got.content_type, lambda stage: self._tell.stage(job, stage)
+                    )
         self._metrics.processed(got.size, result.report)
         for stage, ms in result.report.timings_ms.items():
             ports.queue.add_log(job, f"{stage}: {ms:.1f} ms")

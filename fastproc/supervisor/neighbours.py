@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from fastproc.core.breaker import Away, Breaker, Count, Retry, Rules, State
 from fastproc.core.errors import (
@@ -20,6 +20,7 @@ from fastproc.core.errors import (
     ServiceError,
     TaskError,
 )
+from fastproc.supervisor.standing import step, waiting
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,9 @@ class Neighbour:
         #: Set, and replaced, at every change that a waiting caller may want to see.
         self._changed = asyncio.Event()
 
+    #: What its state is called in the log while it is away.
+    gone: ClassVar[str] = "is away"
+
     @property
     def away(self) -> str:
         """Why the neighbour cannot be used now; "" when it can."""
@@ -77,6 +81,7 @@ class Neighbour:
         try:
             while True:
                 began = self._asked_at = time.monotonic()
+                step(f"asking {self.name}")
                 try:
                     result = await operation()
                 except self._error as error:
@@ -91,6 +96,13 @@ class Neighbour:
         except asyncio.CancelledError:
             self._breaker.forget(photo)
             raise
+
+    def seen_away(self, why: str, aside_s: float) -> NeighbourAway:
+        """It was found away outside of `call`: pause, and return what a job that needed it ends with."""
+        self._breaker.probed(False, time.monotonic(), random.random(), why)
+        self._stir()
+        self._sent_back += 1
+        return NeighbourAway(f"{self.name} {self.gone}: {why}", aside_s)
 
     async def watch(self) -> None:
         """End pauses and probe when they are over; probe when nobody has asked for a while; until cancelled."""
@@ -146,8 +158,9 @@ class Neighbour:
             case Count():
                 raise error
             case Away() if keep:
-                while self._breaker.state is State.OPEN:
-                    await self._changed.wait()
+                with waiting(self.name):
+                    while self._breaker.state is State.OPEN:
+                        await self._changed.wait()
                 return 0
             case Away(aside_s):
                 self._sent_back += 1
@@ -186,7 +199,7 @@ class Neighbour:
         is_open, now = self._breaker.state is not State.CLOSED, time.monotonic()
         if is_open and self._open_since is None:
             self._open_since, self._sent_back = now, 0
-            log.warning("%s is away, no jobs are taken until it is back: %s", self.name, self.away)
+            log.warning("%s %s, no jobs are taken until it is back: %s", self.name, self.gone, self.away)
         elif not is_open and self._open_since is not None:
             seconds, self._open_since = now - self._open_since, None
             log.warning(

@@ -1,8 +1,8 @@
-"""What must hold for jobs to be processed now, by name: the answer of /ready."""
+"""What must hold for jobs to be processed now, by name: the answer of /ready; and what of the service is stuck."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -28,6 +28,9 @@ class Readiness:
     def __init__(self) -> None:
         self.started = False
         self._checks: dict[str, Check] = {}
+        #: What of the service is stuck, and what else its watchdog has found lately: the answer of /health.
+        self.stuck: Callable[[], Sequence[str]] = tuple
+        self.found: Callable[[], Sequence[str]] = tuple
 
     def watch(self, name: str, check: Check) -> None:
         """Add a condition, which is asked for at each look."""

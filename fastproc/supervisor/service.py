@@ -19,10 +19,12 @@ from fastproc.supervisor.budget import ByteBudget
 from fastproc.supervisor.guards import guards
 from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.job import JobLine, Ports
+from fastproc.supervisor.kernel import Kernel
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.neighbours import Neighbours
 from fastproc.supervisor.stopping import StopRequest
+from fastproc.supervisor.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -46,18 +48,28 @@ class Rules(Struct, frozen=True, kw_only=True):
 class Service:
     """One queue, served by one supervisor."""
 
-    def __init__(self, ports: Ports, rules: Rules, metrics: Metrics, stop: StopRequest) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        rules: Rules,
+        metrics: Metrics,
+        stop: StopRequest,
+        kernel: Kernel,
+        watchdog: Watchdog,
+    ) -> None:
         self._rules, self._stop = rules, stop
-        self._quarantine = ports.quarantine
+        self._quarantine, self._kernel, self._watchdog = ports.quarantine, kernel, watchdog
         self._locks = LockKeeper(
             ports.queue, rules.lock_s, rules.sweep_s, lambda ids: metrics.stalled(len(ids))
         )
         budget = ByteBudget(rules.max_inflight_bytes)
         self._guards = guards(ports.objects, ports.metadata)
-        self._neighbours = Neighbours(self._guards.all)
+        self._neighbours = Neighbours((*self._guards.all, kernel))
         line = JobLine(ports, self._guards, self._locks, budget, rules.stages, metrics)
         limit = TokenBucket(rules.rate_max, rules.rate_s, time.monotonic()) if rules.rate_max else None
-        self._intake = Intake(ports.queue, line.run, rules.max_in_hand, limit, self._neighbours, metrics)
+        self._intake = Intake(
+            ports.queue, watchdog.watched(line.run), rules.max_in_hand, limit, self._neighbours, metrics
+        )
         metrics.watch("jobs_in_hand", "Jobs taken and not ended", lambda: self._intake.in_hand)
         metrics.watch("inflight_bytes", "Photo bytes held", lambda: budget.held)
         metrics.watch("quarantined", "Photos kept in quarantine", lambda: ports.quarantine.kept)
@@ -66,7 +78,11 @@ class Service:
     def neighbours(self) -> Mapping[str, Callable[[], str]]:
         """By name: says why a neighbour is away, "" where it is not."""
         reads, writes, rows = self._guards.reads, self._guards.writes, self._guards.rows
-        return {"storage": lambda: reads.away or writes.away, "database": lambda: rows.away}
+        return {
+            "storage": lambda: reads.away or writes.away,
+            "database": lambda: rows.away,
+            "kernel": lambda: self._kernel.away,
+        }
 
     async def run(self, halted: asyncio.Future[None]) -> None:
         """Run jobs until the stop. `halted` fails when no worker will ever start. Raises: what broke; FleetHalted."""
@@ -74,7 +90,8 @@ class Service:
         locks = asyncio.create_task(self._locks.run(), name="locks")
         quarantine = asyncio.create_task(self._quarantine.tend(), name="quarantine")
         neighbours = asyncio.create_task(self._neighbours.watch(), name="neighbours")
-        loops = (intake, locks, quarantine, neighbours)
+        watchdog = asyncio.create_task(self._watchdog.run(), name="watchdog")
+        loops = (intake, locks, quarantine, neighbours, watchdog)
         try:
             await self._until_stopped_or_broken(halted, *loops)
         finally:

@@ -38,8 +38,9 @@ from fastproc.worker.vips import library, samples
 #: malloc.h: how much malloc keeps at the top of its heap, and from which size on it maps and unmaps instead. Photos of
 #: 12 megapixels are encoded in the same memory one after another, 20 ms faster each than in fresh pages; the memory of
 #: a giant is given back (tuning.md, "kept memory").
-_M_TRIM_THRESHOLD: Final = (-1, 128 << 20)
-_M_MMAP_THRESHOLD: Final = (-3, 32 << 20)
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+_MMAP_BYTES: Final = 32 << 20
 #: The supervisor has ended: no program reads this, it is for people.
 EXIT_ORPHANED: Final = 3
 #: A required part of the jail is not available, or a picture fails in it; stderr says which.
@@ -81,7 +82,7 @@ def _get_ready(settings: Settings, jail: Jail) -> tuple[Ready, Pipeline]:
     """
     lane_bytes = _LANES * settings.options.limits.max_source_bytes
     jail.begin(settings.memory_bytes, lane_bytes, {*launch.ENVIRONMENT, *_SET_BY_LIBRARIES})
-    keep_memory()
+    keep_memory(settings.kept_bytes)
     stages = stage.load(settings.options.stages)
     jail.before_threads([*sys.path, str(Path(__file__).parents[1])])
     tools = encoders.Encoders()
@@ -162,10 +163,13 @@ def warm_up(
     }
 
 
-def keep_memory() -> None:
-    """Let malloc keep the memory of usual photos between tasks."""
+def keep_memory(kept_bytes: int) -> None:
+    """Let malloc keep the memory of usual photos between tasks, up to so many bytes."""
     libc = ctypes.CDLL(None)
-    for parameter, value in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
+    for parameter, value in (
+        (_M_TRIM_THRESHOLD, kept_bytes),
+        (_M_MMAP_THRESHOLD, min(_MMAP_BYTES, kept_bytes)),
+    ):
         # Other C libraries lack it; it changes speed, not results.
         if hasattr(libc, "mallopt"):
             libc.mallopt(parameter, value)

@@ -23,12 +23,14 @@ import psutil
 import pytest
 
 from fastproc.core import plan
-from fastproc.core.errors import TaskError, WorkerCrashed, WorkerOutOfMemory, WorkerTimeout
+from fastproc.core.errors import TaskError, WorkerCrashed, WorkerKilled, WorkerOutOfMemory, WorkerTimeout
 from fastproc.core.model import Limits, Options, Sandbox
 from fastproc.ipc import launch
 from fastproc.ipc.messages import Settings
+from fastproc.supervisor.workers import roster
 from fastproc.supervisor.workers.pool import Pool
 from fastproc.supervisor.workers.task import Result
+from fastproc.worker.jail.jail import _OWN_UIDS, THREADS
 from tests import pictures, traitor
 
 PATIENCE_S = 30.0
@@ -162,11 +164,11 @@ async def order(pool: Pool, escape: str, *arguments: Any) -> str:
     return str(result.report.facts["traitor"]["outcome"])
 
 
-async def process(pool: Pool, photo: bytes) -> Result:
+async def process(pool: Pool, photo: bytes, content_type: str = "image/jpeg") -> Result:
     async with pool.lend() as loan:
         loan.target[: len(photo)] = photo
         loan.size = len(photo)
-        return await pool.run(loan, "image/jpeg", lambda _stage: None)
+        return await pool.run(loan, content_type, lambda _stage: None)
 
 
 async def attempts(outside: Outside, sandbox: Sandbox, size: int) -> dict[str, str]:
@@ -238,7 +240,8 @@ async def test_a_worker_sees_no_secret_and_holds_nothing_but_its_own(monkeypatch
     assert len(seen["descriptors"]) == 6
     assert status["Seccomp"] == ["2"]
     assert status["NoNewPrivs"] == ["1"]
-    assert set(status["Uid"]) == {str(os.getuid() or 65534)}
+    assert len(set(status["Uid"])) == 1
+    assert int(status["Uid"][0]) >= _OWN_UIDS if os.getuid() == 0 else int(status["Uid"][0]) == os.getuid()
     if os.getuid() == 0:
         assert status["CapEff"] == status["CapPrm"] == ["0" * 16]
         assert status["Groups"] == []
@@ -312,7 +315,7 @@ async def test_the_photo_and_the_size_of_shared_memory_are_beyond_a_worker_even_
         ("flood_the_channel", [], WorkerCrashed, "it sent Progress when nobody asked"),
         ("send_descriptors", [], WorkerCrashed, "it sent descriptors"),
         ("flood_stderr", [], WorkerCrashed, "it floods its stderr"),
-        ("die", [signal.SIGKILL], WorkerCrashed, "SIGKILL"),
+        ("die", [signal.SIGKILL], WorkerKilled, "SIGKILL"),
         ("die", [signal.SIGSEGV], WorkerCrashed, "SIGSEGV"),
         ("touch_nothing", [], WorkerCrashed, "SIGSEGV"),
         ("spin", [], WorkerTimeout, "no result after"),
@@ -344,3 +347,32 @@ async def test_the_time_that_a_task_may_take_grows_with_its_pixels(monkeypatch: 
         orders = [process(pool, traitor.ordered(photo, "sleep")) for photo in (small, large)]
         ends = await asyncio.gather(*orders, return_exceptions=True)
     assert [str(end) for end in ends] == ["no result after 2 s", "no result after 3 s"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="a worker has a uid of its own where the service is root")
+@pytest.mark.usefixtures("treason")
+async def test_a_worker_that_starts_threads_without_end_is_refused_them_and_hurts_nobody() -> None:
+    async with started(size=2) as pool:
+        started_threads = int((await order(pool, "thread_bomb", 2000)).removeprefix("escaped: "))
+        assert roster.MAX_THREADS < started_threads < THREADS
+        # The worker is replaced, and pictures whose decoder needs a thread pass.
+        pool.tend()
+        others = await asyncio.gather(*(process(pool, pictures.webp(), "image/webp") for _ in range(4)))
+        assert pool.deaths == 1
+    assert all(other.report.format == "webp" for other in others)
+
+
+@pytest.mark.usefixtures("treason")
+async def test_a_worker_with_too_many_threads_is_killed_where_its_user_is_not_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(roster, "MAX_THREADS", 100)
+    async with started(sandbox="off") as pool:
+        [pid] = pool.pids
+        bomb = asyncio.create_task(process(pool, traitor.ordered(PHOTO, "many_threads")))
+        while not bomb.done():
+            pool.tend()
+            await asyncio.sleep(0.05)
+        with pytest.raises(WorkerCrashed, match=r"it has \d+ threads"):
+            await bomb
+        assert not psutil.pid_exists(pid)

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from fastproc.core.errors import FileCorrupted, FleetHalted, WorkerCrashed, WorkerTimeout
+from fastproc.core.errors import FileCorrupted, FleetHalted, WorkerKilled, WorkerTimeout
 from fastproc.core.fleet import Rules
 from fastproc.core.model import Limits, Options
 from fastproc.ipc.messages import Settings
@@ -112,7 +112,7 @@ async def test_a_worker_that_is_killed_loses_its_own_task_alone_and_is_replaced(
             assert [task.exception() for task in done] == [None]
             os.kill(victim, signal.SIGKILL)
             [lost] = hanging
-            with pytest.raises(WorkerCrashed, match="SIGKILL"):
+            with pytest.raises(WorkerKilled, match="SIGKILL"):
                 await asyncio.wait_for(lost, PATIENCE_S)
         await until(lambda: pool.alive == 2)
         assert other in pool.pids
@@ -156,7 +156,7 @@ async def test_cancelling_a_task_that_waits_harms_nobody() -> None:
             await asyncio.sleep(0.05)
             waiting.cancel()
             await asyncio.wait([waiting], timeout=PATIENCE_S)
-            assert pool._waiting == []
+            assert pool._tasks.waiting == []
         assert (await asyncio.wait_for(busy, PATIENCE_S)).bodies
         assert pool.pids == [pid]
         assert pool._loans.lent == [0]

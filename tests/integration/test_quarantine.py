@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -198,8 +199,9 @@ async def killed_once(place: Place, tmp_path: Path, photo: bytes, quarantine: st
         with frozen(worker):
             job_id = await place.add({"photoId": "one", "s3Key": "one.jpg"}, attempts=3)
             eventually(lambda: place.job(job_id).get("progress") == "25", "the photo is with the worker")
-            worker.kill()
-            place.until("completed", job_id)
+            # A SIGKILL from outside would be no evidence.
+            worker.send_signal(signal.SIGSEGV)
+        place.until("completed", job_id)
         assert service.terminate() == Exit.OK
     finally:
         service.close()
@@ -213,7 +215,7 @@ async def test_a_death_is_kept_listed_shown_and_replayed(
     listed = fastproc("quarantine", "list", "--json", QUARANTINE=str(folder))
     [evidence] = map(json.loads, listed.stdout.splitlines())
     assert (evidence["photo_id"], evidence["code"], evidence["deaths"]) == ("one", "WORKER_CRASHED", 1)
-    assert evidence["death"]["how"].startswith("SIGKILL")
+    assert evidence["death"]["how"].startswith("SIGSEGV")
     assert evidence["death"]["stage"] == "validation"
     assert evidence["death"]["versions"]["libvips"]
     assert (folder / f"{evidence['id']}.photo").read_bytes() == photo

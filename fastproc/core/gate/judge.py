@@ -14,6 +14,8 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
+from msgspec import structs
+
 from fastproc.core.errors import (
     FileCorrupted,
     ImageTooComplex,
@@ -47,6 +49,18 @@ def judge(data: Buffer, limits: Limits, *, may_be_cut: bool = False) -> Header:
     if too_complex:
         raise ImageTooComplex(too_complex)
     return header
+
+
+def glance(data: Buffer, limits: Limits) -> Header:
+    """Return what the header says, without a verdict: for an estimate of memory. Scans are not counted.
+
+    Raises: what `judge` raises, and IndexError, struct.error.
+    Cost:   2 to 70 microseconds; 0.9 ms for a multi-scan JPEG, whatever its size.
+    """
+    name = format_of(data)
+    if name is None:
+        raise UnsupportedFormat
+    return _READERS[name](data, structs.replace(limits, max_scans=0))[0]
 
 
 def format_of(data: Buffer) -> str | None:

@@ -6,6 +6,7 @@ Rule 2: a photo is copied only where it changes its slot: a worker sees the phot
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from fastproc.ipc.blob import Lane, SlotLanes
@@ -17,13 +18,14 @@ OUTPUT_HEADROOM_BYTES = 16 << 20
 class Loan:
     """A source lane on loan to one job: write the photo into `target`, set `size`, then run it.
 
-    `slot` is where the photo lies now; `target` is as long as the largest photo allowed.
+    `slot` is where the photo lies now; `target` is as long as the largest photo allowed; `photo` is its id.
     """
 
     def __init__(self, slot: int, lane: Lane, max_bytes: int) -> None:
         self.slot, self.lane = slot, lane
         self.target = lane.blob.view[:max_bytes]
         self.size = 0
+        self.photo = ""
 
 
 class Loans:
@@ -33,9 +35,12 @@ class Loans:
         """Raises OSError when the kernel has no memory or no descriptors."""
         self._max_bytes = max_source_bytes
         output_bytes = max_source_bytes + OUTPUT_HEADROOM_BYTES
-        self._lanes = [
-            SlotLanes(slot, source_bytes=max_source_bytes, output_bytes=output_bytes) for slot in range(slots)
-        ]
+        self._lanes: list[SlotLanes] = []
+        with contextlib.ExitStack() as undo:
+            for slot in range(slots):
+                self._lanes.append(SlotLanes(slot, source_bytes=max_source_bytes, output_bytes=output_bytes))
+                undo.callback(self._lanes[-1].close)
+            undo.pop_all()
 
     @property
     def lent(self) -> list[int]:
@@ -47,7 +52,7 @@ class Loans:
         return Loan(slot, self._lanes[slot].lend(), self._max_bytes)
 
     def take_back(self, loan: Loan) -> None:
-        """End the loan; its memory is lent again. Raises OSError where a giant's memory cannot be replaced."""
+        """End the loan; its memory is lent again."""
         loan.target.release()
         self._lanes[loan.slot].take_back(loan.lane, loan.size)
 
@@ -70,7 +75,7 @@ class Loans:
         return self._lanes[slot].output.blob.view
 
     def renew_output(self, slot: int, used_bytes: int) -> None:
-        """Replace the output lane's memory where it held a giant. Raises OSError."""
+        """Replace the output lane's memory where it held a giant, as soon as the kernel has new memory for it."""
         self._lanes[slot].renew_output(used_bytes)
 
     def forget_worker(self, slot: int) -> None:

@@ -4,6 +4,7 @@ Rule 1: a worker's process is gone when the kernel says so (its pidfd is readabl
 Rule 2: what a worker reports is checked before use (`trust`): copied out first, because it may still be writing.
 Rule 3: nothing waits for an answer without a deadline, which the fleet's table has for every state but IDLE; only the
         end of a process that was killed is waited for as long as the kernel takes.
+Rule 4: where the kernel refuses something, the job goes back uncounted; a SIGKILL from outside is not the photo's.
 """
 
 from __future__ import annotations
@@ -16,43 +17,51 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastproc.core import fleet
-from fastproc.core.errors import DEADLY, FleetHalted, WorkerOutOfMemory
-from fastproc.core.evidence import Death
-from fastproc.core.fleet import Fleet, Halt, Kill, Lost, Order, Spawn, State, Stop
+from fastproc.core.errors import DEADLY, FleetHalted, NeighbourAway, WorkerOutOfMemory
+from fastproc.core.fleet import Fleet
 from fastproc.core.model import Report
+from fastproc.core.orders import Halt, Kill, Lost, Order, Spawn, Stop
 from fastproc.core.plan import allowance_s
-from fastproc.ipc.messages import GATE, Done, Failed, FromWorker, Progress, Ready, Settings, Task
+from fastproc.core.slot import State
+from fastproc.ipc.messages import GATE, Done, Failed, FromWorker, Progress, Ready, Settings
+from fastproc.supervisor.workers.deaths import Deaths
+from fastproc.supervisor.workers.host import ASIDE_S, Host
 from fastproc.supervisor.workers.loans import Loan, Loans
-from fastproc.supervisor.workers.process import WorkerProcess
+from fastproc.supervisor.workers.memory import Memory
+from fastproc.supervisor.workers.roster import Roster
 from fastproc.supervisor.workers.task import OnStage, PendingTask, Result
+from fastproc.supervisor.workers.tasks import TaskLists
 from fastproc.supervisor.workers.trust import Distrust, failure_of, renditions_of
 
 log = logging.getLogger(__name__)
-
-#: Longest reason that is kept of a worker that cannot start.
-MAX_REASON_CHARS = 300
 
 
 class Pool:
     """`size` worker processes and their shared memory."""
 
     def __init__(
-        self, size: int, settings: Settings, task_timeout_s: float, rules: fleet.Rules | None = None
+        self,
+        size: int,
+        settings: Settings,
+        task_timeout_s: float,
+        rules: fleet.Rules | None = None,
+        host: Host | None = None,
     ) -> None:
-        self._settings, self._timeout_s = settings, task_timeout_s
-        self._stages = settings.options.stages
+        """Raises OSError when the kernel has no shared memory."""
+        self._timeout_s, self._stages = task_timeout_s, settings.options.stages
+        self._host = host or Host()
+        self.memory = Memory(size, settings.options, self._host)
         self._fleet = Fleet(size, rules or fleet.Rules())
         self._loans = Loans(size, settings.options.limits.max_source_bytes)
-        self._processes: dict[int, WorkerProcess] = {}
-        self._waiting: list[PendingTask] = []
-        self._running: dict[int, PendingTask] = {}
+        self.processes = Roster(settings)
+        self._tasks = TaskLists(self.memory, self._loans, self._host)
+        self._deaths = Deaths(self.memory, self.processes)
         self._numbers = itertools.count(1)
         self._alarm: asyncio.TimerHandle | None = None
         self.ready = asyncio.Event()
         self.halted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.greeting: Ready | None = None
         self.deaths = 0
-        self.moves = 0
 
     # --- for the line
 
@@ -61,9 +70,13 @@ class Pool:
         self._tick()
 
     @asynccontextmanager
-    async def lend(self) -> AsyncIterator[Loan]:
-        """Lend shared memory for one photo, in the slot that has least to do."""
-        loan = self._loans.lend(self._fleet.home(self._loans.lent))
+    async def lend(self, photo: str = "") -> AsyncIterator[Loan]:
+        """Lend shared memory for the photo of this id, in the slot that has least to do. Raises NeighbourAway."""
+        try:
+            loan = self._loans.lend(self._fleet.home(self._loans.lent))
+        except OSError as error:
+            raise self._host.refused(f"shared memory: {error}") from None
+        loan.photo = photo
         try:
             yield loan
         finally:
@@ -73,21 +86,20 @@ class Pool:
         """Process the photo on loan; `on_stage` is called with each stage that is done.
 
         Cancelling kills the worker that has the task. Raises: the TaskError that the worker reported, or
-        WorkerCrashed, WorkerTimeout; FleetHalted.
+        WorkerCrashed, WorkerKilled, WorkerTimeout; NeighbourAway where the kernel does not let it run; FleetHalted.
         """
         task = PendingTask(next(self._numbers), loan, content_type, on_stage, self._stages)
-        self._waiting.append(task)
+        task.need = self.memory.need(loan)
+        self._tasks.add(task)
         self._dispatch()
         try:
             return await task.result
         finally:
-            if task in self._waiting:
-                self._waiting.remove(task)
-            if task.number in self._running:
+            if self._tasks.drop(task):
                 # Nobody wants the answer any more, but the worker still reads the photo: the memory must not be
                 # lent again before the process is gone.
                 self._obey(self._fleet.condemn(loan.slot, "its job was abandoned"))
-                await self._processes[loan.slot].gone.wait()
+                await self.processes[loan.slot].gone.wait()
 
     @property
     def busy(self) -> int:
@@ -102,18 +114,23 @@ class Pool:
     @property
     def pids(self) -> list[int]:
         """The processes, for profilers and tests."""
-        return [process.pid for process in self._processes.values()]
+        return self.processes.pids
 
     @property
-    def pids_by_slot(self) -> dict[int, int]:
-        """The processes that live now, for metrics."""
-        return {slot: process.pid for slot, process in self._processes.items() if not process.gone.is_set()}
+    def moves(self) -> int:
+        """Photos that changed their slot while they waited."""
+        return self._tasks.moves
+
+    @property
+    def refusal(self) -> str:
+        """Why no worker can run: the kernel refuses processes; "" where one can."""
+        return self._fleet.refusal if not self.alive + self._fleet.count(State.STARTING) else ""
 
     async def stop(self) -> None:
         """Let busy workers finish, stop the rest, and free the memory. Call it when no task is left."""
         self._obey(self._fleet.drain(time.monotonic()))
         self._tick()
-        await asyncio.gather(*(process.gone.wait() for process in list(self._processes.values())))
+        await self.processes.gone()
         if self._alarm:
             self._alarm.cancel()
         self._loans.close()
@@ -126,10 +143,9 @@ class Pool:
                 case Spawn(slot):
                     self._spawn(slot)
                 case Stop(slot):
-                    self._processes[slot].stop()
+                    self.processes[slot].stop()
                 case Kill(slot, why):
-                    log.warning("worker %d (pid %d) is killed: %s", slot, self._processes[slot].pid, why)
-                    self._processes[slot].kill()
+                    self.processes.kill(slot, why)
                 case Lost(slot, number, why):
                     self._lose(slot, number, why)
                 case Halt(why):
@@ -137,31 +153,29 @@ class Pool:
 
     def _spawn(self, slot: int) -> None:
         self._loans.forget_worker(slot)
-        self._processes[slot] = WorkerProcess(
-            slot,
-            self._settings,
-            on_message=lambda message: self._said(slot, message),
-            on_wrong=lambda why: self._obey(self._fleet.condemn(slot, why)),
-            on_exit=lambda how: self._exited(slot, how),
-        )
+        try:
+            self.processes.spawn(
+                slot,
+                on_message=lambda message: self._said(slot, message),
+                on_wrong=lambda why: self._obey(self._fleet.condemn(slot, why)),
+                on_exit=lambda how: self._exited(slot, how),
+            )
+        except (OSError, MemoryError) as error:
+            if not self._fleet.refusal:
+                log.warning("worker processes cannot be started, it is tried again: %s", error)
+            self._fleet.not_spawned(slot, str(error), time.monotonic())
+            if self.refusal:
+                self._tasks.fail_waiting(self._host.refused(f"a worker process: {error}"))
 
     def _lose(self, slot: int, number: int, why: str) -> None:
-        task = self._running.pop(number)
-        error = task.lost(why)
-        error.death = self._death(slot, task, why)
-        task.fail(error)
-
-    def _death(self, slot: int, task: PendingTask, how: str) -> Death:
-        """What is known of a worker whose task did not end: call it before the slot's next process is spawned."""
-        versions = self.greeting.versions if self.greeting else {}
-        return Death(stage=task.stage, how=how, said=self._processes[slot].said, versions=versions)
+        task = self._tasks.running.pop(number)
+        task.fail(self._deaths.error(task, slot, why))
 
     def _halt(self, why: str) -> None:
         error = FleetHalted(why)
         if not self.halted.done():
             self.halted.set_exception(error)
-        for task in self._waiting:
-            task.fail(error)
+        self._tasks.fail_waiting(error)
 
     # --- facts
 
@@ -169,11 +183,14 @@ class Pool:
         if self._fleet.slots[slot].doomed:
             # It was caught lying, or is too late; what it says until it is dead is not believed.
             return
-        task = self._running.get(self._fleet.slots[slot].task)
+        task = self._tasks.running.get(self._fleet.slots[slot].task)
         match message:
             case Ready() if self._fleet.slots[slot].state is State.STARTING:
-                self.greeting = message
+                self.greeting, refused = message, self._fleet.refusal
+                self._deaths.versions = message.versions
                 self._obey(self._fleet.ready(slot, time.monotonic()))
+                if refused and not self._fleet.refusal:
+                    log.warning("worker processes can be started again")
                 self.ready.set()
                 self._dispatch()
             case Progress(stage=stage, pixels=pixels) if task and task.expects(stage):
@@ -200,7 +217,8 @@ class Pool:
             self._obey(self._fleet.condemn(slot, f"its report is wrong: {wrong}"))
             return
         self._loans.renew_output(slot, max((r.offset + r.size for r in report.renditions), default=0))
-        del self._running[task.number]
+        del self._tasks.running[task.number]
+        self.memory.done(task)
         task.succeed(Result(report, bodies))
         self._free(slot)
 
@@ -211,8 +229,8 @@ class Pool:
             self._obey(self._fleet.condemn(slot, f"its answer is wrong: {wrong}"))
             return
         if error.code in DEADLY:
-            error.death = self._death(slot, task, "it says so itself, and lives")
-        del self._running[task.number]
+            error.death = self._deaths.evidence(task, slot, "it says so itself, and lives")
+        del self._tasks.running[task.number]
         task.fail(error)
         # What is left of a memory that was once full is in pieces: the next photo gets a new process.
         self._free(slot, spent=isinstance(error, WorkerOutOfMemory))
@@ -223,50 +241,57 @@ class Pool:
 
     def _exited(self, slot: int, how: str) -> None:
         self.deaths += not self._fleet.draining
-        if self._fleet.slots[slot].state is State.STARTING and (said := self._processes[slot].said):
-            # No photo had a hand in it yet, and the operator needs the reason: the jail's, a stage's, a library's.
-            how = f"{how}: {said.splitlines()[-1][:MAX_REASON_CHARS]}"
-        self._obey(self._fleet.exited(slot, how, time.monotonic()))
+        about = self._fleet.slots[slot]
+        end = self._deaths.seen(slot, how, starting=about.state is State.STARTING, ordered=bool(about.doomed))
+        self._obey(self._fleet.exited(slot, end.how, time.monotonic(), by_kernel=end.by_kernel))
         self._tick()
 
     # --- time and work
 
     def _dispatch(self) -> None:
-        while choice := self._fleet.pick([task.loan.slot for task in self._waiting]):
-            index, slot = choice
-            self._assign(self._waiting.pop(index), slot)
+        while choice := self._tasks.next(self._fleet):
+            self._assign(*choice)
         self._set_alarm()
 
     def _assign(self, task: PendingTask, slot: int) -> None:
-        if task.loan.slot != slot:
-            self._loans.carry(task.loan, slot)
-            self.moves += 1
         now = time.monotonic()
         task.allowed_s = allowance_s(0, self._timeout_s)
         self._fleet.assign(slot, task.number, now + task.allowed_s, now)
-        self._running[task.number] = task
         fresh = self._loans.show(task.loan)
-        order = Task(
-            lane=task.loan.lane.number,
-            size=task.loan.size,
-            content_type=task.content_type,
-            fresh=tuple(lane.number for lane in fresh),
-        )
         try:
-            self._processes[slot].send(order, [lane.blob.fd for lane in fresh])
-        except (OSError, ValueError) as error:
-            # ValueError: the task itself cannot be encoded. Either way the slot must not stay busy with nothing.
+            self.processes[slot].send(task.order(fresh), [lane.blob.fd for lane in fresh])
+        except OSError as error:
+            # The worker never saw the photo: it died before, or the kernel has no room for the message.
+            del self._tasks.running[task.number]
+            task.fail(NeighbourAway(f"its worker takes no task: {error}", ASIDE_S))
+            self._obey(self._fleet.not_sent(slot, f"it takes no task: {error}"))
+        except ValueError as error:
+            # The task itself cannot be encoded. The slot must not stay busy with nothing.
             self._obey(self._fleet.condemn(slot, f"it takes no task: {error}"))
+
+    def tend(self) -> list[str]:
+        """Look for what must never be, mend it, and return what it was. Call it once a second."""
+        found = self._tasks.mend()
+        for slot, about in enumerate(self._fleet.slots):
+            if about.state is not State.GONE and not self.processes.lives(slot):
+                found.append(f"worker {slot} was {about.state.value} without a process")
+                self._exited(slot, "it has no process")
+            elif why := self.processes.excess(slot):
+                self._obey(self._fleet.condemn(slot, why))
+        if self._fleet.is_overdue(time.monotonic()) and not self.halted.done():
+            found.append("an order to the workers was forgotten")
+            self._tick()
+        return found
 
     def _tick(self) -> None:
         self._obey(self._fleet.tick(time.monotonic()))
-        self._set_alarm()
+        self._dispatch()
 
     def _set_alarm(self) -> None:
         if self._alarm:
             self._alarm.cancel()
             self._alarm = None
-        due = self._fleet.due()
+        due = min((at for at in (self._fleet.due(), self._tasks.carry_at) if at is not None), default=None)
         if due is not None and not self.halted.done():
             # At least a millisecond, so that a clock that is a hair behind cannot make the loop spin.
             delay = max(0.001, due - time.monotonic())

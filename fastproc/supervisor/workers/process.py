@@ -2,19 +2,23 @@
 
 Rule 1: the child inherits its socket's end and nothing else: no environment, no descriptor, no terminal.
 Rule 2: the exit is told once, after the last messages of the process were read.
+Rule 3: where the kernel refuses a step of the start, nothing is left: no descriptor, no child, no callback.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from fastproc.ipc import channel, launch
 from fastproc.ipc.messages import FromWorker, Settings, Task
+from fastproc.supervisor.workers.task import KILLED
 
 log = logging.getLogger(__name__)
 
@@ -39,31 +43,29 @@ class WorkerProcess:
         on_exit: Callable[[str], None],
     ) -> None:
         """Spawn it. `on_wrong` hears of a broken protocol, `on_exit` how the process ended. Raises OSError."""
-        self._slot, self._on_exit = slot, on_exit
-        ours, theirs = channel.pair()
-        with theirs:
-            self._process = subprocess.Popen(
-                launch.command(theirs.fileno(), settings),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env=launch.ENVIRONMENT,
-                pass_fds=(theirs.fileno(),),
-            )
-        self.pid = self._process.pid
+        self._on_wrong, self._on_exit = on_wrong, on_exit
         self.gone = asyncio.Event()
         self._stderr = bytearray()
         self._window = (0.0, 0)
-        self._channel = channel.SupervisorChannel(ours)
-        self._on_wrong = on_wrong
         self._lingering: asyncio.TimerHandle | None = None
-        self._channel.listen(on_message, self._channel_ended)
+        self._killed = False
         loop = asyncio.get_running_loop()
-        self._pidfd = os.pidfd_open(self.pid)
-        loop.add_reader(self._pidfd, self._ended)
-        assert self._process.stderr is not None
-        os.set_blocking(self._process.stderr.fileno(), False)
-        loop.add_reader(self._process.stderr.fileno(), self._read_stderr)
+        with contextlib.ExitStack() as undo:
+            ours, theirs = channel.pair()
+            self._channel = channel.SupervisorChannel(ours)
+            undo.callback(self._channel.close)
+            with theirs:
+                self._process, self._errors = _started(theirs.fileno(), settings)
+            undo.callback(self._discard)
+            self.pid = self._process.pid
+            self._channel.listen(on_message, self._channel_ended)
+            self._pidfd = os.pidfd_open(self.pid)
+            undo.callback(os.close, self._pidfd)
+            loop.add_reader(self._pidfd, self._ended)
+            undo.callback(loop.remove_reader, self._pidfd)
+            loop.add_reader(self._errors, self._read_stderr)
+            undo.pop_all()
+        log.debug("worker %d has pid %d", slot, self.pid)
 
     def send(self, task: Task, fds: Sequence[int]) -> None:
         """Give it a task. Raises OSError when it does not take it."""
@@ -75,7 +77,22 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """SIGKILL; `on_exit` follows."""
+        self._killed = True
         self._process.kill()
+
+    @property
+    def threads(self) -> int:
+        """How many threads it has; 0 where that cannot be seen."""
+        try:
+            # man 5 proc: num_threads is the 18th field behind the name, which may hold anything.
+            return int(Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[17])
+        except (OSError, ValueError, IndexError):
+            return 0
+
+    def _discard(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._errors)
 
     def _channel_ended(self, wrong: str) -> None:
         if wrong:
@@ -97,32 +114,26 @@ class WorkerProcess:
             self._lingering.cancel()
         code = self._process.wait()
         self._read_stderr()
-        assert self._process.stderr is not None
-        loop.remove_reader(self._process.stderr.fileno())
-        self._process.stderr.close()
-        how = _how(code)
-        if code:
-            words = f"; it said: {self.said}" if self.said else ""
-            log.warning("worker %d (pid %d): %s%s", self._slot, self.pid, how, words)
+        loop.remove_reader(self._errors)
+        os.close(self._errors)
         self.gone.set()
-        self._on_exit(how)
+        self._on_exit(_how(code, ordered=self._killed))
 
     def _read_stderr(self) -> None:
-        assert self._process.stderr is not None
         try:
-            part = os.read(self._process.stderr.fileno(), 65536)
+            part = os.read(self._errors, 65536)
         except BlockingIOError:
             return
         loop = asyncio.get_running_loop()
         if not part:
-            loop.remove_reader(self._process.stderr.fileno())
+            loop.remove_reader(self._errors)
         self._stderr = (self._stderr + part)[-STDERR_TAIL_BYTES:]
         since, count = self._window
         if loop.time() - since > STDERR_WINDOW_S:
             since, count = loop.time(), 0
         self._window = (since, count + len(part))
         if count + len(part) > STDERR_FLOOD_BYTES:
-            loop.remove_reader(self._process.stderr.fileno())
+            loop.remove_reader(self._errors)
             self._on_wrong("it floods its stderr")
 
     @property
@@ -131,11 +142,35 @@ class WorkerProcess:
         return self._stderr.decode("utf-8", "replace").strip()
 
 
-def _how(code: int) -> str:
+def _started(fd: int, settings: Settings) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a worker whose channel is `fd`; return it and the end of its stderr, which the caller closes.
+
+    The pipe is made here: where a descriptor is refused, `subprocess` of Python 3.11 leaks those that it has opened.
+    Raises OSError.
+    """
+    with contextlib.ExitStack() as undo, open(os.devnull, "r+b", buffering=0) as nothing:
+        errors, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        undo.callback(os.close, errors)
+        with open(theirs, "wb", buffering=0) as their_errors:
+            os.set_blocking(theirs, True)
+            process = subprocess.Popen(
+                launch.command(fd, settings),
+                stdin=nothing,
+                stdout=nothing,
+                stderr=their_errors,
+                env=launch.ENVIRONMENT,
+                pass_fds=(fd,),
+            )
+        undo.pop_all()
+    return process, errors
+
+
+def _how(code: int, *, ordered: bool) -> str:
     if code >= 0:
         return f"exit code {code}"
-    hint = ", perhaps the container is out of memory" if code == -signal.SIGKILL else ""
+    if code == -signal.SIGKILL:
+        return "SIGKILL" if ordered else KILLED
     try:
-        return f"{signal.Signals(-code).name}{hint}"
+        return signal.Signals(-code).name
     except ValueError:
         return f"signal {-code}"

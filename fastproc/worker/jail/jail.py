@@ -6,14 +6,17 @@ What the parts are for:
   seccomp           an allow list of system calls, for every thread at once: the main wall
   no new privileges, not dumpable   set-uid files have no effect; no ptrace, no core, /proc/PID closed to its own user
   Landlock          no path, no TCP, no abstract socket, no signals to others: a second wall, where the kernel has it
-  uid 65534         where the service runs as root and may change it: no access to root's files, should both walls fall
-  limits            memory, descriptors, file size 0, no locked memory, no message queues
+  a uid of its own  where the service runs as root and may change it: no access to root's files, should both walls fall
+  limits            memory, descriptors, file size 0, no locked memory, no message queues; threads, with the uid
 
 Rule 1: `enforce` raises JailError if seccomp, no_new_privs, "not dumpable", a limit or the clean environment is not
         available. The other parts are used where they are available; `missing` lists those that are not, and why.
 Rule 2: the limits on memory and the death with the supervisor hold in every mode, `off` included.
 Rule 3: the filter is tested, not assumed: after it is loaded, opening a file must fail.
-There is no RLIMIT_NPROC: it counts the threads of all the user's processes, including those in other containers.
+Rule 4: RLIMIT_NPROC counts the threads of all the user's processes, including those in other containers: it is set
+        where the worker has a uid that no other process has. The filter cannot refuse threads: the decoders of WebP,
+        HEIC and AVIF start some for each photo. Elsewhere the supervisor kills a worker that has too many
+        (`supervisor.workers.roster`).
 """
 
 from __future__ import annotations
@@ -34,6 +37,10 @@ from fastproc.worker.jail import kernel, landlock, seccomp
 #: linux/capability.h: KILL, SETGID, SETUID. Without KILL the supervisor could not end a worker of another user.
 _TO_CHANGE_UID: Final = 1 << 5 | 1 << 6 | 1 << 7
 NOBODY: Final = 65534
+#: Uids of workers: 2^30 of them, beyond those of people, systems and containers, by chance: none is used twice.
+_OWN_UIDS: Final = 0x4000_0000
+#: A worker has 4 to 8 threads; a decoder may start one for each core.
+THREADS: Final = 256
 #: The standard three, the channel, one for each lane, two in transit. More would only help to hold memory.
 DESCRIPTORS: Final = 32
 #: The kernel should kill this process first when the machine is out of memory, not the supervisor.
@@ -64,7 +71,7 @@ class Jail:
 
     @property
     def description(self) -> str:
-        """Such as `seccomp, landlock 7, uid 65534`."""
+        """Such as `seccomp, landlock 7, uid 1594382190`."""
         return ", ".join([*self._in_force, f"uid {self._uid}"])
 
     def begin(self, memory_bytes: int, lane_bytes: int, environment: Iterable[str]) -> None:
@@ -132,8 +139,15 @@ class Jail:
         os.setgroups([])
         # The C library changes every thread; all capabilities are lost with the uid.
         os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
-        self._uid = NOBODY
+        self._uid = _OWN_UIDS + int.from_bytes(os.urandom(4), "little") % _OWN_UIDS
+        try:
+            os.setresuid(self._uid, self._uid, self._uid)
+            _lower(resource.RLIMIT_NPROC, THREADS)
+        except OSError:
+            # A user namespace that does not map it.
+            self._uid = NOBODY
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            self.missing.append("a bound on threads: no uid of its own is available")
         # The kernel resets both when the user changes.
         die_with(self._parent)
         kernel.forbid_tracing()

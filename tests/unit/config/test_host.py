@@ -1,4 +1,4 @@
-"""Cores by quota and affinity, from cgroup files as kernels write them."""
+"""Cores by quota and affinity, memory by limits, from cgroup files as kernels write them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fastproc.config.host import service_name, usable_cores
+from fastproc.config.host import memory_limit, oom_kills, service_name, usable_cores
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +76,65 @@ def test_a_services_name_says_host_and_pid_and_has_nothing_unprintable(
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "a b\nü.example")
     assert service_name() == f"fastproc-a-b--.example-{os.getpid()}"
+
+
+def written(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def own(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "own"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("files", "where", "limit"),
+    [
+        ({"memory.max": "536870912\n"}, "0::/\n", 536870912),
+        ({"memory.max": "max\n"}, "0::/\n", 0),
+        ({}, "0::/\n", 0),
+        ({}, "", 0),
+        # Nested: the least of all around counts.
+        ({"a/memory.max": "max", "a/b/memory.max": "2097152"}, "0::/a/b\n", 2097152),
+        ({"a/memory.max": "1048576", "a/b/memory.max": "2097152"}, "0::/a/b\n", 1048576),
+        # The host's path is not there in a container: what is mounted is the container's own.
+        ({"memory.max": "1048576"}, "0::/docker/0123\n", 1048576),
+        ({"memory.max": "1048576"}, "0::/../other\n", 1048576),
+        # v1, whose "no limit" is a large number.
+        ({"memory/memory.limit_in_bytes": "9223372036854771712"}, "4:memory:/\n", 0),
+        ({"memory/a/memory.limit_in_bytes": "4096", "cpu/x": ""}, "4:memory:/a\n0::/\n", 4096),
+        ({"memory/memory.limit_in_bytes": "4096"}, "4:memory:/docker/0123\n", 4096),
+        ({"memory.max": "nonsense"}, "0::/\n", 0),
+    ],
+)
+def test_the_memory_limit_is_the_least_of_its_cgroup_and_those_around(
+    files: dict[str, str], where: str, limit: int, tmp_path: Path
+) -> None:
+    assert memory_limit(written(tmp_path / "fs", files), own(tmp_path, where)) == limit
+
+
+@pytest.mark.parametrize(
+    ("files", "where", "kills"),
+    [
+        ({"memory.events": "low 0\noom 9\noom_kill 7\noom_group_kill 1\n"}, "0::/\n", 7),
+        ({"memory.events": "low 0\n"}, "0::/\n", 0),
+        ({}, "0::/\n", 0),
+        ({"a/memory.events": "oom_kill 2\n", "memory.events": "oom_kill 9\n"}, "0::/a\n", 2),
+        ({"memory/memory.oom_control": "under_oom 0\noom_kill 3\n"}, "4:memory:/\n", 3),
+    ],
+)
+def test_the_kernels_kills_are_counted_in_the_own_cgroup(
+    files: dict[str, str], where: str, kills: int, tmp_path: Path
+) -> None:
+    (tmp_path / "fs").mkdir()
+    assert oom_kills(written(tmp_path / "fs", files), own(tmp_path, where)) == kills
+
+
+def test_the_functions_answer_on_this_machine() -> None:
+    assert memory_limit() >= 0
+    assert oom_kills() >= 0

@@ -9,20 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastproc.core.fleet import (
+from fastproc.core.fleet import Fleet, Rules
+from fastproc.core.orders import (
     BOOT_TIMEOUT,
     DEADLINE,
     WOULD_NOT_STOP,
-    Fleet,
     Halt,
     Kill,
     Lost,
     Order,
-    Rules,
     Spawn,
-    State,
     Stop,
 )
+from fastproc.core.slot import State
 
 RULES = Rules(boot_s=5.0, stop_s=3.0, boot_failures=4, boot_backoff_s=0.1, boot_backoff_max_s=2.0)
 
@@ -407,3 +406,56 @@ def test_homes_are_spread_evenly(size: int, tasks: int) -> None:
 def test_a_new_task_gets_a_slot_with_a_live_worker_rather_than_a_starting_one() -> None:
     assert fleet_in(["starting", "busy", "idle"]).home([0, 0, 0]) == 1
     assert fleet_in(["starting", "busy", "idle"]).home([0, 1, 1]) == 0
+
+
+def test_a_slot_whose_process_is_refused_is_spawned_again_with_growing_pauses_and_never_halts() -> None:
+    fleet, now, pauses = Fleet(1, RULES), 0.0, []
+    for _ in range(10 * RULES.boot_failures):
+        assert fleet.tick(now) == [Spawn(0)]
+        fleet.not_spawned(0, "no descriptors", now)
+        assert fleet.refusal == "no descriptors"
+        due = fleet.due()
+        assert due is not None
+        pauses.append(due - now)
+        now = due
+    assert pauses == sorted(pauses)
+    assert (round(pauses[0], 3), round(pauses[-1], 3)) == (0.2, RULES.boot_backoff_max_s)
+    assert fleet.tick(now) == [Spawn(0)]
+    assert fleet.ready(0, now) == []
+    assert fleet.refusal == ""
+
+
+def test_a_boot_that_the_kernel_killed_for_lack_of_memory_is_charged_to_nobody() -> None:
+    fleet, now = Fleet(1, RULES), 0.0
+    for _ in range(3 * RULES.boot_failures):
+        assert fleet.tick(now) == [Spawn(0)]
+        assert fleet.exited(0, "SIGKILL", now, by_kernel=True) == []
+        now = fleet.due() or now
+    assert fleet.slots[0].failed_boots == 0
+
+
+def test_a_task_that_did_not_reach_its_worker_is_not_lost_with_it() -> None:
+    fleet = Fleet(1, RULES)
+    fleet.tick(0.0)
+    fleet.ready(0, 0.0)
+    fleet.assign(0, 7, 30.0, 0.0)
+    assert fleet.not_sent(0, "it takes no task") == [Kill(0, "it takes no task")]
+    assert fleet.exited(0, "SIGKILL", 1.0) == []
+    assert fleet.tick(1.0) == [Spawn(0)]
+
+
+def test_where_no_photo_can_be_carried_only_tasks_at_home_are_picked() -> None:
+    fleet = Fleet(2, RULES)
+    fleet.tick(0.0)
+    fleet.ready(1, 0.0)
+    assert fleet.pick([0, 0], may_carry=False) is None
+    assert fleet.pick([0, 1], may_carry=False) == (1, 1)
+    assert fleet.pick([0, 0]) == (0, 1)
+
+
+def test_an_order_that_nobody_fetched_is_overdue() -> None:
+    fleet = Fleet(1, RULES)
+    assert not fleet.is_overdue(1.0)
+    assert fleet.is_overdue(3.0)
+    fleet.tick(3.0)
+    assert not fleet.is_overdue(4.0)

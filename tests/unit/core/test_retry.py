@@ -17,6 +17,7 @@ from fastproc.core.errors import (
     StorageUnavailable,
     TaskError,
     WorkerCrashed,
+    WorkerKilled,
     WorkerTimeout,
 )
 from fastproc.core.model import Backoff, GiveUp, Job, Retry
@@ -135,3 +136,11 @@ def test_a_failure_that_killed_no_worker_does_not_make_a_photo_poison(error: Tas
 
 def test_crash_timeout_and_memory_are_what_kills_a_worker() -> None:
     assert {WorkerCrashed.code, WorkerTimeout.code, "WORKER_OUT_OF_MEMORY"} == DEADLY
+
+
+def test_a_kill_from_outside_is_retried_while_attempts_are_left_and_never_makes_a_photo_poison() -> None:
+    killed = WorkerKilled()
+    assert killed.code not in DEADLY
+    assert final_error(job(deaths=5), killed) is killed
+    assert isinstance(decide(job(attempt=1), killed, 0.5), Retry)
+    assert isinstance(decide(job(attempt=3), killed, 0.5), GiveUp)

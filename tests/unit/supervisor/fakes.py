@@ -236,7 +236,7 @@ class FakeWorkers:
         self.got: list[tuple[bytes, str | None]] = []
 
     @asynccontextmanager
-    async def lend(self) -> AsyncIterator[FakeLoan]:
+    async def lend(self, photo: str = "") -> AsyncIterator[FakeLoan]:
         self.lent += 1
         try:
             yield FakeLoan()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -11,6 +13,7 @@ import pytest
 
 from fastproc.core.errors import Unreachable
 from fastproc.embedded.child import free_ports
+from fastproc.supervisor.door import MAX_CONNECTIONS
 from fastproc.supervisor.http import HttpServer
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.readiness import Readiness
@@ -83,6 +86,53 @@ async def test_nothing_else_is_served_and_nothing_can_be_sent(site: Site) -> Non
     assert (await site.get("/nothing"))[0] == 404
     assert (await site.get("/health", "POST"))[0] == 405
     assert (await site.get("/ready", "DELETE"))[0] == 405
+
+
+async def test_health_names_what_was_found_and_fails_only_for_what_is_stuck(site: Site) -> None:
+    site.readiness.found = lambda: ["the event loop was 2.0 s late"]
+    status, _, body = await site.get("/health")
+    assert (status, json.loads(body)) == (
+        200,
+        {"status": "ok", "problems": ["the event loop was 2.0 s late"]},
+    )
+    site.readiness.stuck = lambda: ["job 7 does not end: begun"]
+    status, _, body = await site.get("/health")
+    assert (status, json.loads(body)["status"]) == (503, "stuck")
+    assert json.loads(body)["problems"][0] == "job 7 does not end: begun"
+
+
+async def test_idle_connections_are_few_and_lock_no_probe_out(site: Site) -> None:
+    idle = [await asyncio.open_connection("127.0.0.1", site.port) for _ in range(100)]
+    try:
+        assert (await site.get("/health"))[0] == 200
+        assert site.server.door is not None
+        assert len(site.server.door) <= MAX_CONNECTIONS
+        assert site.server.door.turned_out >= 100 - MAX_CONNECTIONS
+        reader, _ = idle[0]
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+    finally:
+        for _, writer in idle:
+            writer.transport.abort()
+
+
+async def test_a_connection_that_sends_nothing_is_closed(site: Site) -> None:
+    assert site.server.door is not None
+    site.server.door.life_s = 0.1
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(b"GET /health HTTP/1.1\r\nHost:")
+    with contextlib.suppress(ConnectionResetError):
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.transport.abort()
+
+
+async def test_a_connection_serves_one_request(site: Site) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = await asyncio.wait_for(reader.read(), 5)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"Connection: close" in answer
+    writer.transport.abort()
 
 
 async def test_a_port_that_is_taken_is_one_message_that_names_the_variables() -> None:

@@ -287,3 +287,16 @@ _SOUND = [
     pictures.avif(40, 30),
     pictures.heif(40, 30),
 ]
+
+
+def test_a_glance_gives_what_the_verdict_gives_without_counting_scans() -> None:
+    for photo in (pictures.jpeg(progressive=True), pictures.jpeg(), pictures.png(), pictures.webp()):
+        seen, judged = gate.glance(photo, ALL), gate.judge(photo, ALL)
+        assert (seen.width, seen.height, seen.decoded_bytes) == (
+            judged.width,
+            judged.height,
+            judged.decoded_bytes,
+        )
+    assert gate.glance(pictures.scan_bomb(200), ALL).format == "jpeg"
+    with pytest.raises(errors.UnsupportedFormat):
+        gate.glance(b"no picture", ALL)

@@ -1,0 +1,45 @@
+"""One worker's place in the fleet: its life cycle as a table, and what is known of it."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from msgspec import Struct
+
+
+class State(Enum):
+    """Where a slot's worker is in its life cycle."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    RETIRING = "retiring"
+    GONE = "gone"
+
+
+#: state -> {event: next state}; anything else is a bug in the caller.
+TRANSITIONS: dict[State, dict[str, State]] = {
+    State.GONE: {"spawned": State.STARTING},
+    State.STARTING: {"ready": State.IDLE, "not spawned": State.GONE, "exited": State.GONE},
+    State.IDLE: {"assigned": State.BUSY, "retired": State.RETIRING, "exited": State.GONE},
+    State.BUSY: {"finished": State.IDLE, "exited": State.GONE},
+    State.RETIRING: {"exited": State.GONE},
+}
+
+
+class Slot(Struct):
+    """One worker's place: its state, its task (0 = none), and why it was ordered to die (`doomed`, "" if not).
+
+    `refused` counts spawns in a row that the kernel refused, `refusal` is its last reason.
+    """
+
+    state: State = State.GONE
+    since: float = 0.0
+    born: float = 0.0
+    task: int = 0
+    deadline: float = 0.0
+    doomed: str = ""
+    failed_boots: int = 0
+    refused: int = 0
+    refusal: str = ""
+    spawn_at: float = 0.0

@@ -1,0 +1,67 @@
+"""What a worker's end means: the words for the log, whether the kernel's lack of memory explains it, its task's error.
+
+Rule 1: a SIGKILL that the fleet did not order is no evidence against a photo, and is not kept as such.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from msgspec import Struct
+
+from fastproc.core.errors import NeighbourAway, TaskError, WorkerKilled
+from fastproc.core.evidence import Death
+from fastproc.supervisor.workers.memory import Memory
+from fastproc.supervisor.workers.roster import Roster
+from fastproc.supervisor.workers.task import KILLED, PendingTask
+
+log = logging.getLogger(__name__)
+
+#: Longest reason that is kept of a worker that cannot start.
+MAX_REASON_CHARS: Final = 300
+#: How a process ended whose cgroup had no memory left.
+OUT_OF_MEMORY: Final = f"{KILLED}: the kernel had no memory left for the service (oom_kill)"
+
+
+class Exit(Struct, frozen=True):
+    """How a process ended, in words for the fleet, and whether the kernel killed it for lack of memory."""
+
+    how: str
+    by_kernel: bool
+
+
+class Deaths:
+    """The ends of a pool's workers."""
+
+    def __init__(self, memory: Memory, processes: Roster) -> None:
+        self._memory, self._processes = memory, processes
+        #: Of the libraries in the workers, as the last one said that was ready.
+        self.versions: dict[str, str] = {}
+
+    def seen(self, slot: int, how: str, *, starting: bool, ordered: bool) -> Exit:
+        """Log the end of the slot's process, and return what it was. `ordered`: the fleet wanted it."""
+        by_kernel = how == KILLED and not ordered and self._memory.killed_by_kernel()
+        if how == KILLED and not ordered:
+            how = OUT_OF_MEMORY if by_kernel else f"{KILLED}, perhaps the container is out of memory"
+        said = self._processes.said(slot)
+        if how != "exit code 0":
+            words = f"; it said: {said}" if said else ""
+            log.warning("worker %d (pid %d): %s%s", slot, self._processes.pid(slot), how, words)
+        if starting and said:
+            # No photo had a hand in it yet, and the operator needs the reason: the jail's, a stage's, a library's.
+            how = f"{how}: {said.splitlines()[-1][:MAX_REASON_CHARS]}"
+        return Exit(how, by_kernel)
+
+    def error(self, task: PendingTask, slot: int, why: str) -> TaskError | NeighbourAway:
+        """Return what the task of a worker that has ended ends with; `why` is the fleet's word for it."""
+        if why == OUT_OF_MEMORY:
+            return self._memory.lost(task)
+        error = task.lost(why)
+        if not isinstance(error, WorkerKilled):
+            error.death = self.evidence(task, slot, why)
+        return error
+
+    def evidence(self, task: PendingTask, slot: int, how: str) -> Death:
+        """What is known of a worker whose task did not end: call it before the slot's next process is spawned."""
+        return Death(stage=task.stage, how=how, said=self._processes.said(slot), versions=self.versions)

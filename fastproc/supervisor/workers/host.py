@@ -1,0 +1,27 @@
+"""What the host gives the pool beside workers: a memory budget, the count of the kernel's kills, its refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from fastproc.core.errors import NeighbourAway
+
+#: Seconds for which a job stays aside that could not be run because of the kernel.
+ASIDE_S = 1.0
+
+
+def _refused(why: str) -> NeighbourAway:
+    return NeighbourAway(f"the kernel refuses {why}", ASIDE_S)
+
+
+class Host(Struct, frozen=True, kw_only=True):
+    """`budget_bytes` for all tasks together; `oom_kills` counts the kernel's kills in the service's cgroup.
+
+    `refused` is called when the kernel refused something, and returns what a job that needed it ends with.
+    """
+
+    budget_bytes: int = 1 << 62
+    oom_kills: Callable[[], int] = lambda: 0
+    refused: Callable[[str], NeighbourAway] = _refused
