@@ -114,7 +114,7 @@ class Breaker:
         if not self._by_probe:
             self.state, self._due = State.TRIAL, now + self.rules.trial_s
             self._trial_left = min(
-                self.rules.trial_jobs_max, self.rules.trial_jobs * 2 ** max(0, self._rounds - 1)
+                self.rules.trial_jobs_max, self.rules.trial_jobs * 2 ** min(max(0, self._rounds - 1), 32)
             )
         return self._by_probe
 
@@ -187,7 +187,7 @@ class Breaker:
             self._rounds = 0
             self.since = now
         self._by_probe = by_probe
-        pause = min(self.rules.pause_max_s, self.rules.pause_s * 2.0**self._rounds)
+        pause = min(self.rules.pause_max_s, self.rules.pause_s * 2.0 ** min(self._rounds, 32))
         self._due = now + pause * (0.5 + dice / 2)
         self._rounds += 1
         self.state = State.OPEN

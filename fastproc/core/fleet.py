@@ -4,8 +4,8 @@ Rule 1: every decision about workers is made here; `supervisor.workers.pool` onl
 Rule 2: each fact has one method; the caller passes the time. `tick(now)` gives the orders that depend on time alone,
         `due()` says when it is needed next.
 Rule 3: a death while STARTING, or of an idle worker that was spawned at most `boot_s` ago, is charged to the
-        deployment: back off, then halt. A death while BUSY is charged to the task, never to the fleet: a poison photo
-        must not stop the service.
+        deployment: back off, then halt, unless another slot has a healthy worker. A death while BUSY is charged to the
+        task, never to the fleet: a poison photo must not stop the service.
 Rule 4: a worker that was ordered to stop or die keeps its slot until its process has ended (`exited`).
 Rule 5: what the kernel refuses or kills for lack of memory is charged to nobody: back off and try again, never halt.
 """
@@ -159,10 +159,11 @@ class Fleet:
             return []
         young = was is State.STARTING or (was is State.IDLE and now - slot.born <= self.rules.boot_s)
         slot.failed_boots = slot.failed_boots + 1 if young and not self.draining else 0
-        if slot.failed_boots >= self.rules.boot_failures:
+        healthy = self.count(State.IDLE) + self.count(State.BUSY)
+        if slot.failed_boots >= self.rules.boot_failures and not healthy:
             return [Halt(f"worker {i} did not survive its start {slot.failed_boots} times in a row: {why}")]
         if slot.failed_boots:
-            pause = self.rules.boot_backoff_s * 2.0**slot.failed_boots
+            pause = self.rules.boot_backoff_s * 2.0 ** min(slot.failed_boots, 32)
             slot.spawn_at = now + min(self.rules.boot_backoff_max_s, pause)
         return []
 

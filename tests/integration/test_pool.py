@@ -237,3 +237,17 @@ async def test_a_deployment_whose_workers_do_not_survive_their_start_is_given_up
     with pytest.raises(FleetHalted, match="did not survive its start 2 times in a row"):
         await asyncio.wait_for(asyncio.shield(pool.halted), PATIENCE_S)
     await pool.stop()
+
+
+async def test_after_the_halt_a_hanging_task_still_has_its_deadline() -> None:
+    """A pool that is stopped after the halt must not wait for a worker that hangs."""
+    async with started(timeout_s=2.0) as pool:
+        [pid] = pool.pids
+        with stopped(pid):
+            task = asyncio.create_task(process(pool, pictures.jpeg()))
+            await until(lambda: pool.busy == 1)
+            pool._halt("another slot does not start")
+            with pytest.raises(FleetHalted):
+                await asyncio.wait_for(asyncio.shield(pool.halted), PATIENCE_S)
+            with pytest.raises(WorkerTimeout):
+                await asyncio.wait_for(task, PATIENCE_S)

@@ -278,7 +278,7 @@ class Pool:
                 self._exited(slot, "it has no process")
             elif why := self.processes.excess(slot):
                 self._obey(self._fleet.condemn(slot, why))
-        if self._fleet.is_overdue(time.monotonic()) and not self.halted.done():
+        if self._fleet.is_overdue(time.monotonic()):
             found.append("an order to the workers was forgotten")
             self._tick()
         return found
@@ -292,7 +292,7 @@ class Pool:
             self._alarm.cancel()
             self._alarm = None
         due = min((at for at in (self._fleet.due(), self._tasks.carry_at) if at is not None), default=None)
-        if due is not None and not self.halted.done():
+        if due is not None:
             # At least a millisecond, so that a clock that is a hair behind cannot make the loop spin.
             delay = max(0.001, due - time.monotonic())
             self._alarm = asyncio.get_running_loop().call_later(delay, self._tick)

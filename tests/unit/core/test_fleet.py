@@ -226,6 +226,22 @@ def test_a_task_that_was_assigned_clears_the_count_of_failed_boots() -> None:
     assert world.fleet.slots[0].failed_boots == 1
 
 
+def test_one_slot_that_cannot_start_does_not_halt_the_others() -> None:
+    world = World(2)
+    world.tick(0)
+    world.ready(1)
+    for _ in range(2000):  # Far more than where the pauses' exponent would overflow.
+        world.tick(RULES.boot_backoff_max_s)
+        if 0 in world.up:
+            world.exit(0)
+    assert world.halts == []
+    assert world.fleet.slots[0].failed_boots > 1030
+    world.exit(1)
+    world.tick(RULES.boot_backoff_max_s)
+    world.exit(0)
+    assert len(world.halts) == 1, "now nobody is healthy"
+
+
 def test_a_boot_that_hangs_is_killed_and_counted() -> None:
     world = World(1)
     kills = 0
