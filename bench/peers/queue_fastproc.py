@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import uvloop
 
@@ -19,6 +20,15 @@ from fastproc.core.model import Event, Job
 from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
+from fastproc.supervisor.neighbours import Neighbours, guards
+
+
+class NoStore:
+    """Stands for the stores, which no job here asks."""
+
+    async def probe(self) -> bool:
+        """Answer that it is there."""
+        return True
 
 
 async def work(port: int, name: str, jobs: int, slots: int) -> None:
@@ -50,7 +60,9 @@ async def measure(pipe: Pipe, queue: BullQueue, jobs: int, slots: int) -> None:
             done.set()
         return following
 
-    intake = Intake(queue, run_job, slots, None, Metrics())
+    no_store: Any = NoStore()
+    neighbours = Neighbours(guards(no_store, no_store))
+    intake = Intake(queue, run_job, slots, None, neighbours, Metrics())
     before, started = time.process_time(), time.monotonic()
     background = [asyncio.create_task(intake.run()), asyncio.create_task(locks.run())]
     await done.wait()

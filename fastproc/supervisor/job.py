@@ -46,7 +46,7 @@ from fastproc.supervisor.workers.task import OnStage, Result
 log = logging.getLogger(__name__)
 
 #: Longest wait for Redis to take a job back: a service that stops while Redis is away must still stop.
-GIVE_BACK_S = 3.0
+GIVE_BACK_S = 0.8
 
 
 class Workers(Protocol):
@@ -71,7 +71,9 @@ class Ports(Struct, frozen=True):
 
 
 class JobLine:
-    """Runs jobs, one call each; holds nothing of a job between calls."""
+    """Runs jobs, one call each. `given_back`, `stranded`: jobs that went back to the queue, and that could not."""
+
+    given_back = stranded = 0
 
     def __init__(
         self,
@@ -229,14 +231,18 @@ class JobLine:
         return await queue.fail(job, end.reason, end.stack, fetch_next=fetch_next)
 
     async def _give_back(self, job: Job, why: str, aside_s: float = 0.0) -> None:
-        queue = self._ports.queue
+        queue, is_back = self._ports.queue, False
         try:
             async with asyncio.timeout(GIVE_BACK_S):
                 await (queue.put_aside(job, round(aside_s * 1000)) if aside_s else queue.give_back(job))
             self._metrics.given_back()
+            is_back = True
             log.info("job %s: given back to the queue: %s", job.id, why)
         except (LockLost, QueueUnavailable, TimeoutError) as error:
             log.warning("job %s: cannot be given back, it will be found stalled: %s", job.id, error)
+        finally:
+            self.given_back += is_back
+            self.stranded += not is_back
 
 
 def _json(value: Json) -> str:

@@ -3,12 +3,16 @@
 Rule 1: one renewal for all jobs, at a quarter of the lock's duration, as the official worker does.
 Rule 2: a lock that is gone, or that could not be renewed until it must have run out, ends its job's effects at once.
         Time is the monotonic clock's: a wall clock that jumps costs no lock.
+Rule 3: the queue allows one sweep an interval, whoever makes it. Each service asks several times an interval, at odd
+        moments: one that slept for exactly the interval would come too early now and then, and lose the whole sweep.
+Rule 4: an outage of the queue is logged by the queue, not here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +22,9 @@ from fastproc.core.model import Job
 from fastproc.supervisor.ports import Queue
 
 log = logging.getLogger(__name__)
+
+#: How often a sweep is asked for in the interval of which the queue allows one. It comes late by a part of that.
+SWEEPS_ASKED = 10
 
 
 class _Held:
@@ -70,7 +77,7 @@ class LockKeeper:
         try:
             lost = await self._queue.extend_locks([held.job for held in due])
         except QueueUnavailable as error:
-            log.warning("locks of %d jobs not renewed: %s", len(due), error)
+            log.debug("locks of %d jobs not renewed: %s", len(due), error)
             return
         for held in due:
             if held.job not in lost:
@@ -99,7 +106,7 @@ class LockKeeper:
                 async with asyncio.timeout(self._lock_s / 4):
                     await self.renew()
             except TimeoutError:
-                log.warning("locks not renewed: no answer from Redis")
+                log.debug("locks not renewed: no answer")
             self.expire()
 
     async def _sweep_for_ever(self) -> None:
@@ -107,9 +114,9 @@ class LockKeeper:
             try:
                 moved = await self._queue.sweep_stalled()
             except QueueUnavailable as error:
-                log.warning("no sweep for stalled jobs: %s", error)
+                log.debug("no sweep for stalled jobs: %s", error)
             else:
                 if moved:
                     log.warning("jobs of dead workers put back: %s", ", ".join(moved))
                     self._on_stalled(moved)
-            await asyncio.sleep(self._sweep_s)
+            await asyncio.sleep(self._sweep_s / SWEEPS_ASKED * random.uniform(0.5, 1.5))

@@ -38,6 +38,7 @@ from fastproc.bullmq.queue import BullQueue, Sweep
 from fastproc.bullmq.series import Series
 from fastproc.bullmq.settle import JobsInHand
 from fastproc.bullmq.waiter import Waiter
+from fastproc.bullmq.watch import Watch
 from fastproc.config.redis import RedisConfig
 from fastproc.core.errors import from_code
 from fastproc.core.limit import TokenBucket
@@ -47,6 +48,7 @@ from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.job import JobLine, Ports
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
+from fastproc.supervisor.neighbours import Guards, Neighbours, guards
 
 
 class Silent:
@@ -54,6 +56,9 @@ class Silent:
 
     async def fail(self, *_: object, **__: object) -> None:
         pass
+
+    async def probe(self) -> bool:
+        return True
 
     async def publish(self, *_: object) -> None:
         pass
@@ -65,8 +70,8 @@ class Silent:
 class ScriptedLine(JobLine):
     """The real line of a job but for the photo work, which is played from the job's script."""
 
-    def __init__(self, ports: Ports, locks: LockKeeper, pipe: Pipe, queue: str) -> None:
-        super().__init__(ports, locks, ByteBudget(1 << 20), ("validation",), Metrics())
+    def __init__(self, ports: Ports, guarded: Guards, locks: LockKeeper, pipe: Pipe, queue: str) -> None:
+        super().__init__(ports, guarded, locks, ByteBudget(1 << 20), ("validation",), Metrics())
         self._pipe, self._queue_name = pipe, queue
 
     async def _process(self, job: Job) -> Completed:
@@ -114,7 +119,7 @@ async def consumer(port: int, queue: str, opts: Mapping[str, Any]) -> AsyncItera
         await pipe.open()
         stack.push_async_callback(pipe.close)
         client_name = f"{keys.client_name}:w:{opts['name']}"
-        waiter = Waiter(connector(redis, keys.base, client_name), keys("marker"))
+        waiter = Waiter(connector(redis, keys.base), keys("marker"), client_name)
         stack.push_async_callback(waiter.close)
         client = Client(pipe, keys, commands, str(opts["name"]), int(opts["lockDuration"]))
         series = Series(client)
@@ -124,10 +129,13 @@ async def consumer(port: int, queue: str, opts: Mapping[str, Any]) -> AsyncItera
             bull, opts["lockDuration"] / 1000, opts["stalledInterval"] / 1000, lambda _ids: None
         )
         silent: Any = Silent()
-        line = ScriptedLine(Ports(bull, silent, silent, silent, silent), locks, pipe, queue)
-        intake = Intake(bull, line.run, opts["concurrency"], _bucket(opts.get("limiter")), Metrics())
+        guarded = guards(silent, silent)
+        line = ScriptedLine(Ports(bull, silent, silent, silent, silent), guarded, locks, pipe, queue)
+        bucket, neighbours = _bucket(opts.get("limiter")), Neighbours(guarded)
+        intake = Intake(bull, line.run, opts["concurrency"], bucket, neighbours, Metrics())
         running, keeping = asyncio.create_task(intake.run()), asyncio.create_task(locks.run())
-        stack.push_async_callback(_ended, intake, running, keeping)
+        watching = asyncio.create_task(bull.watch())
+        stack.push_async_callback(_ended, intake, running, keeping, watching)
         yield intake
         intake.stop()
         # Its last fetch may still bring a job.
@@ -154,7 +162,8 @@ def _queue(client: Client, waiter: Waiter, series: Series, opts: Mapping[str, An
     )
     sweep = Sweep(interval_ms=opts["stalledInterval"], max_stalled_count=opts["maxStalledCount"])
     in_hand = JobsInHand(client, str(uuid.uuid4()))
-    return BullQueue(client, Fetcher(client, waiter, in_hand, series, defaults), in_hand, sweep)
+    fetcher = Fetcher(client, waiter, in_hand, series, defaults)
+    return BullQueue(client, fetcher, in_hand, sweep, Watch(client, waiter))
 
 
 def _bucket(limiter: Mapping[str, int] | None) -> TokenBucket | None:

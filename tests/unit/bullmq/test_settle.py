@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastproc.bullmq import settle as settle_module
+from fastproc.bullmq import outage as outage_module
 from fastproc.bullmq.protocol import Fetched, Standing
 from fastproc.bullmq.settle import JobsInHand, Settled, calls_without_doubles, settle
 from fastproc.core.errors import LockLost, QueueUnavailable
@@ -86,7 +86,7 @@ def moves(*replies: Any) -> tuple[list[bool], Callable[[bool], Awaitable[Fetched
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settle_module, "RETRY_PAUSE_S", 0)
+    monkeypatch.setattr(outage_module, "FIRST_PAUSE_S", 0)
 
 
 # --- one id that is in hand twice

@@ -104,6 +104,9 @@ class FakeQueue:
         self.renewed.append([job.id for job in jobs])
         return [job for job in jobs if job.id in self.lost]
 
+    async def watch(self) -> None:
+        await asyncio.Event().wait()
+
     async def sweep_stalled(self) -> list[str]:
         await self.effects.at("queue.sweep")
         return self.stalled
