@@ -48,7 +48,7 @@ _STRIPPED: tuple[tuple[type[ResponseError], str], ...] = (
     (ClusterDownError, "CLUSTERDOWN"),
 )
 #: Where in a script the error arose, at the end of a message.
-_WHERE = re.compile(r" script: [0-9a-f]{40}.*", re.DOTALL)
+_WHERE = re.compile(r" script: [^:]*@user_script.*", re.DOTALL)
 #: Codes of a server that refuses before anything was done: a script too is refused at its first write, never later.
 #: Source: Valkey src/script.c scriptVerifyWriteCommandAllow, scriptVerifyOOM; src/server.c processCommand.
 _NOTHING_DONE = frozenset({code for _, code in _STRIPPED} | {"MISCONF", "NOREPLICAS", "BUSY"})

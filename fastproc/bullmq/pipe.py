@@ -172,8 +172,12 @@ class Pipe:
 
     async def _leave(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.drop()
+        try:
+            if connection is not None:
+                await connection.drop()
+        except Exception:
+            # Rule 4. It is not used again in any case.
+            log.exception("redis: a connection could not be dropped")
 
 
 def _words(error: Exception) -> str:
