@@ -70,7 +70,7 @@ _LAYOUTS: Final[dict[tuple[str, int], tuple[str, ...]]] = {
     ("addLog", 2): ("{job}", "{job}:logs"),
 }  # fmt: skip
 
-SCRIPTS: Final = tuple(sorted({name for name, _ in _LAYOUTS}))
+SCRIPTS: Final = tuple(sorted({name for name, _ in _LAYOUTS}))  # those that this consumer calls
 
 
 class Keys:
