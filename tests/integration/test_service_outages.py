@@ -11,6 +11,8 @@ import re
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +27,7 @@ from fastproc.embedded.seaweedfs import SeaweedFS
 from fastproc.embedded.valkey import Valkey
 from fastproc.terminal.exits import Exit
 from tests import pictures
-from tests.integration.service import Place, Service, eventually, frozen
+from tests.integration.service import PATIENCE_S, Place, Service, eventually, frozen
 
 Start = Callable[..., Service]
 
@@ -270,6 +272,27 @@ def test_sigterm_ends_a_start_whose_server_hangs(place: Place, start: Start, var
         took = time.monotonic() - began
         assert took < 2.0 + 1.0, f"{took:.1f} s\n{service.said}"
     assert code == Exit.OK, service.said
+
+
+STUCK = """
+import asyncio, time
+from fastproc.commands import run
+
+class App:
+    gave_up = True
+    def stop(self): ...
+    async def serve(self): asyncio.get_running_loop().run_in_executor(None, time.sleep, 60)
+
+run.App = lambda config: App()
+asyncio.run(run.serve(None))
+"""
+
+
+def test_a_thread_that_hangs_does_not_keep_the_process() -> None:
+    began = time.monotonic()
+    ended = subprocess.run([sys.executable, "-c", STUCK], timeout=PATIENCE_S, check=False)
+    assert ended.returncode == Exit.OK
+    assert time.monotonic() - began < 20.0
 
 
 def signals(pid: int) -> int:
