@@ -27,6 +27,7 @@ class Waiter:
         self._connect, self._marker, self._client_name = connect, marker, client_name
         self._connection: Connection | None = None
         self._turn = asyncio.Lock()
+        self._said_nameless = False
 
     async def wait(self, timeout_s: float) -> int | None:
         """Return the score (ms) of the marker popped, or None after `timeout_s` seconds without one.
@@ -75,5 +76,9 @@ class Waiter:
         try:
             await connection.read()
         except ReplyError as error:
-            log.info("redis: the connection has no name, so dashboards do not show this worker: %s", error)
+            if not self._said_nameless:
+                self._said_nameless = True
+                log.info(
+                    "redis: the connection has no name, so dashboards do not show this worker: %s", error
+                )
         return connection

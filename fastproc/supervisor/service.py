@@ -84,7 +84,8 @@ class Service:
             await self._finish(intake)
             for loop in loops:
                 loop.cancel()
-            await asyncio.wait(loops, timeout=LOOPS_S)
+            done, _ = await asyncio.wait(loops, timeout=LOOPS_S)
+            await asyncio.gather(*done, return_exceptions=True)
 
     async def _until_stopped_or_broken(self, *parts: asyncio.Future[Any]) -> None:
         stop: asyncio.Future[Any] = asyncio.ensure_future(self._stop.asked.wait())
