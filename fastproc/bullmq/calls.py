@@ -2,15 +2,14 @@
 
 Rule 1: scripts are loaded when a connection is made. NOSCRIPT means that nothing ran (SCRIPT FLUSH): the script is
         loaded and the call is sent again, once.
-Rule 2: what nobody waits for is sent again too. Of the calls whose newest one counts, only that is: a job's progress
-        does not go back.
+Rule 2: what nobody waits for is sent again too, in its order, so that a job's progress does not go back: while the
+        script is loaded, later calls of it are held.
 Rule 3: a call that is refused before anything was done reports an outage: the server takes no writes, or none of ours.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,14 +22,21 @@ from fastproc.bullmq.scripts import Script
 log = logging.getLogger(__name__)
 
 
+class _Loading:
+    """A script that is loaded again: the calls that have failed for want of it, and those held meanwhile."""
+
+    def __init__(self) -> None:
+        self.failed: list[Sequence[Arg]] = []
+        self.held: list[Sequence[Arg]] = []
+
+
 class ScriptCalls:
     """The scripts of one queue."""
 
     def __init__(self, pipe: Pipe, keys: Keys, scripts: Mapping[str, Script]) -> None:
         self._pipe, self._keys, self._scripts = pipe, keys, scripts
-        #: The number of the newest call by `send_newest`, for each job that has one under way.
-        self._newest: dict[str, int] = {}
-        self._numbers = itertools.count()
+        self._names = {script.sha1: name for name, script in scripts.items()}
+        self._loading: dict[str, _Loading] = {}
 
     async def run(
         self, name: str, args: Sequence[Arg], job_id: str = "", target: str = "", *, wake: bool = False
@@ -56,30 +62,28 @@ class ScriptCalls:
     def send(self, name: str, args: Sequence[Arg], job_id: str) -> None:
         """Call a script, before anything that is called later. Nobody waits for the reply."""
         command = self._command(name, args, job_id)
-
-        def answered(call: asyncio.Future[Any]) -> None:
-            self._send_again_if_unknown(call, name, command)
-
-        self._pipe.call(*command).add_done_callback(answered)
-
-    def send_newest(self, name: str, args: Sequence[Arg], job_id: str) -> None:
-        """As `send`, for a call that makes the earlier ones of the same job pointless."""
-        command = self._command(name, args, job_id)
-        number = self._newest[job_id] = next(self._numbers)
-
-        def answered(call: asyncio.Future[Any]) -> None:
-            if self._newest.get(job_id) == number:
-                del self._newest[job_id]
-                self._send_again_if_unknown(call, name, command)
-
-        self._pipe.call(*command).add_done_callback(answered)
-
-    def _send_again_if_unknown(self, call: asyncio.Future[Any], name: str, command: Sequence[Arg]) -> None:
-        if not call.cancelled() and _unknown_script(call.exception()):
-            self._load(name).add_done_callback(_log_failure)
-            self._pipe.call(*command).add_done_callback(_log_failure)
+        if name in self._loading:
+            self._loading[name].held.append(command)
         else:
+            self._pipe.call(*command).add_done_callback(self._answered)
+
+    def _answered(self, call: asyncio.Future[Any]) -> None:
+        if call.cancelled() or (error := call.exception()) is None:
+            return
+        if not isinstance(error, ReplyError) or not _unknown_script(error):
             _log_failure(call)
+            return
+        name = self._names[str(error.command[1])]
+        if name not in self._loading:
+            self._loading[name] = _Loading()
+            self._load(name).add_done_callback(lambda _: self._loaded(name))
+        self._loading[name].failed.append(error.command)
+
+    def _loaded(self, name: str) -> None:
+        # Every call that was sent before the script was loaded has been answered by now.
+        loading = self._loading.pop(name)
+        for command in (*loading.failed, *loading.held):
+            self._pipe.call(*command).add_done_callback(_log_failure)
 
     def _call(self, command: Sequence[Arg], wake: bool) -> asyncio.Future[Any]:
         called = self._pipe.call(*command)
@@ -96,8 +100,8 @@ class ScriptCalls:
         return ["EVALSHA", script.sha1, len(keys), *keys, *args]
 
 
-def _unknown_script(error: BaseException | None) -> bool:
-    return isinstance(error, ReplyError) and str(error).startswith("NOSCRIPT")
+def _unknown_script(error: ReplyError) -> bool:
+    return str(error).startswith("NOSCRIPT")
 
 
 def _log_failure(call: asyncio.Future[Any]) -> None:

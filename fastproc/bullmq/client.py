@@ -128,7 +128,7 @@ class Client:
 
     def update_progress(self, job_id: str, progress: str) -> None:
         """Send the job's progress, JSON text, before anything that is called later. Not worth a reply."""
-        self._calls.send_newest("updateProgress", [job_id, progress], job_id)
+        self._calls.send("updateProgress", [job_id, progress], job_id)
 
     def add_log(self, job_id: str, row: str, keep: int | None) -> None:
         """Send a row for the job's log, before anything that is called later. Not worth a reply."""

@@ -57,8 +57,10 @@ _NOTHING_DONE = frozenset({code for _, code in _STRIPPED} | {"MISCONF", "NOREPLI
 class ReplyError(QueueRefused):
     """Redis answered the command with an error. The message begins with Redis' code.
 
-    `wrong_server`: the server is not, or no longer, the primary that holds our keys.
+    `wrong_server`: the server is not, or no longer, the primary that holds our keys. `command`: what was refused.
     """
+
+    command: Sequence[Arg] = ()
 
     def __init__(self, message: str, *, in_part: bool = False, wrong_server: bool = False) -> None:
         super().__init__(message, in_part=in_part)

@@ -128,6 +128,7 @@ class Pipe:
                     reply = await connection.read()
                 except ReplyError as error:
                     # Only its own command fails of it.
+                    error.command = batch[0][0]
                     reply = error
                     wrong_server = str(error) if error.wrong_server else wrong_server
                 _end(batch.popleft()[1], reply)

@@ -99,7 +99,7 @@ class JobsInHand:
             try:
                 fetched = await make(fetch_next)
             except QueueUnavailable as error:
-                if failures == 0 and isinstance(error, QueueRefused) and error.in_part:
+                if failures == 0 and isinstance(error, QueueRefused) and not self._client.outage.why:
                     # No outage, which would be in the log, but a job that Redis' script stumbles over.
                     log.warning("job %s: the outcome of its end is unknown: %s", job.id, error)
                 settled = await self._settled(job, error, fetch_next, finishing, removed)

@@ -329,14 +329,14 @@ async def test_a_job_of_a_killed_holder_is_back_within_two_sweeps(place: Place, 
     settings = {"LOCK_DURATION_MS": "1000", "STALLED_INTERVAL_MS": "1000"}
     start(**settings)
     sweeps: list[int] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 12
     while time.monotonic() < deadline:
         at = place.redis.get(place.key("stalled-check"))
         if at and (not sweeps or int(at) != sweeps[-1]):
             sweeps.append(int(at))
         await asyncio.sleep(0.01)
     gaps = [later - earlier for earlier, later in itertools.pairwise(sweeps)]
-    assert len(gaps) > 10
+    assert len(gaps) > 6
     assert max(gaps) < 1700, gaps
 
 

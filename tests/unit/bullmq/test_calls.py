@@ -63,13 +63,13 @@ async def test_what_nobody_waits_for_is_sent_again(calls: ScriptCalls, server: F
     assert server.asked == ["row", "row"]
 
 
-async def test_of_several_calls_in_one_batch_the_newest_is_sent_again(
+async def test_several_calls_of_one_batch_are_sent_again_in_their_order(
     calls: ScriptCalls, server: Forgetful
 ) -> None:
     for job_id, percent in (("7", "10"), ("8", "10"), ("7", "25"), ("7", "35")):
-        calls.send_newest("updateProgress", [job_id, f"{job_id}:{percent}"], job_id)
-    await until_ran(server, "8:10", "7:35")
-    assert server.ran == ["8:10", "7:35"]
+        calls.send("updateProgress", [job_id, f"{job_id}:{percent}"], job_id)
+    await until_ran(server, "7:35")
+    assert server.ran == ["7:10", "8:10", "7:25", "7:35"]
 
 
 async def test_a_call_that_fails_after_a_later_one_was_sent_is_not_sent_behind_it(
@@ -78,17 +78,17 @@ async def test_a_call_that_fails_after_a_later_one_was_sent_is_not_sent_behind_i
     def meanwhile(command: Command) -> bytes:
         if command[-1] in (b"10", b"25") and command[-1].decode() not in server.asked:
             later = {b"10": "25", b"25": "35"}[command[-1]]
-            calls.send_newest("updateProgress", ["7", later], "7")
+            calls.send("updateProgress", ["7", later], "7")
         return server.script(command)
 
     server.answer = meanwhile
-    calls.send_newest("updateProgress", ["7", "10"], "7")
+    calls.send("updateProgress", ["7", "10"], "7")
     await until_ran(server, "35")
-    assert server.ran == sorted(server.ran)
+    assert server.ran == ["10", "25", "35"]
 
 
 async def test_nothing_is_kept_of_calls_that_were_answered(calls: ScriptCalls, server: Forgetful) -> None:
     for percent in range(5):
-        calls.send_newest("updateProgress", ["7", str(percent)], "7")
+        calls.send("updateProgress", ["7", str(percent)], "7")
     await until_ran(server, "4")
-    assert calls._newest == {}
+    assert calls._loading == {}

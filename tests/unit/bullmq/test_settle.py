@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastproc.bullmq import outage as outage_module
+from fastproc.bullmq.outage import Outage
 from fastproc.bullmq.protocol import Fetched, Standing
 from fastproc.bullmq.settle import JobsInHand, Settled, calls_without_doubles, settle
 from fastproc.core.errors import LockLost, QueueRefused, QueueUnavailable
@@ -32,6 +33,7 @@ class FakeClient:
         self.given_back: list[tuple[str, str]] = []
         self.standings: list[Standing | QueueUnavailable] = []
         self.away = False
+        self.outage = Outage()
 
     async def extend_locks(self, tokens: Sequence[str], job_ids: Sequence[str]) -> set[str]:
         asked = list(zip(job_ids, tokens, strict=True))
