@@ -2,6 +2,7 @@
 
 Rule 1: every server is checked before the first job is taken; what is wrong ends the start with one message.
 Rule 2: nothing runs here: `supervisor.service` runs what is built.
+Rule 3: every close has a deadline (`supervisor.stopping`), and a request to stop ends a start that is under way.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import importlib.metadata
 import importlib.util
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import TypeVar
 
 from fastproc import __version__
 from fastproc.backends import factories
@@ -25,19 +27,24 @@ from fastproc.core.stuck import STEP_S
 from fastproc.ipc.messages import Ready, Settings
 from fastproc.supervisor.evidence import Quarantine
 from fastproc.supervisor.http import HttpServer
-from fastproc.supervisor.job import Ports
 from fastproc.supervisor.kernel import Kernel
 from fastproc.supervisor.metrics import Metrics
+from fastproc.supervisor.outside import Ports
 from fastproc.supervisor.ports import MetadataStore, ObjectStore
 from fastproc.supervisor.readiness import Readiness
 from fastproc.supervisor.service import Rules, Service
-from fastproc.supervisor.stopping import StopRequest
+from fastproc.supervisor.stopping import Closing, StopRequest
 from fastproc.supervisor.vitals import Vitals
 from fastproc.supervisor.watchdog import Watchdog
 from fastproc.supervisor.workers.host import Host
 from fastproc.supervisor.workers.pool import Pool
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Longest wait for a start that was told to end, before what it had built is closed all the same.
+START_ENDS_S = 0.5
 
 
 class App:
@@ -47,7 +54,13 @@ class App:
         self._config = config
         self._stop = StopRequest()
         self._readiness = Readiness()
+        self._closing = Closing()
         self.metrics = Metrics()
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether something did not close in time, so that the process must not wait for it at its end."""
+        return self._closing.gave_up
 
     def stop(self) -> None:
         """Take no more jobs, finish those in hand, then end; called again, end without waiting for them."""
@@ -59,13 +72,12 @@ class App:
             if self._config.http.port:
                 await self._serve_http(stack)
             kernel = Kernel()
-            ports, pool = await self._start(stack, kernel)
-            watchdog = Watchdog(pool.tend, max(STEP_S, self._config.pool.job_timeout_s))
-            self._readiness.stuck, self._readiness.found = watchdog.stuck, watchdog.found
-            self.metrics.watch("watchdog_finds", "Faults that were found and mended", lambda: watchdog.finds)
-            self.metrics.watch(
-                "loop_lag_seconds", "How late the loop was at its last look", lambda: watchdog.lag_s
-            )
+            starting = asyncio.create_task(self._start(stack, kernel), name="start")
+            if not await self._started(starting):
+                log.info("stopped before it had started; no job was taken")
+                return
+            ports, pool = starting.result()
+            watchdog = self._watchdog_of(pool)
             service = Service(ports, rules_of(self._config), self.metrics, self._stop, kernel, watchdog)
             for name, away in service.neighbours.items():
                 self._readiness.watch(name, away)
@@ -76,34 +88,65 @@ class App:
             finally:
                 self._readiness.started = False
 
+    def _watchdog_of(self, pool: Pool) -> Watchdog:
+        watchdog = Watchdog(pool.tend, max(STEP_S, self._config.pool.job_timeout_s))
+        self._readiness.stuck, self._readiness.found = watchdog.stuck, watchdog.found
+        watch = self.metrics.watch
+        watch("watchdog_finds", "Faults that were found and mended", lambda: watchdog.finds)
+        watch("loop_lag_seconds", "How late the loop was at its last look", lambda: watchdog.lag_s)
+        return watchdog
+
     async def _serve_http(self, stack: AsyncExitStack) -> None:
         config = self._config.http
         http = HttpServer(config.host, config.port, self._readiness, self.metrics)
         await http.start()
-        stack.push_async_callback(http.close)
+        stack.push_async_callback(self._closing.close, "HTTP", http.close)
+
+    async def _started(self, starting: asyncio.Task[tuple[Ports, Pool]]) -> bool:
+        """Wait for the start; False when it was given up because of a request to stop."""
+        stop = asyncio.create_task(self._stop.asked.wait())
+        try:
+            await asyncio.wait((starting, stop), return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                return True
+            starting.cancel()
+            await asyncio.wait((starting,), timeout=START_ENDS_S)
+            self._closing.gave_up |= not starting.done()
+            if starting.done() and not starting.cancelled():
+                log.info("the start has ended with: %s", starting.exception())
+            return False
+        finally:
+            stop.cancel()
+            starting.cancel()
+
+    async def _enter(self, stack: AsyncExitStack, name: str, part: AbstractAsyncContextManager[T]) -> T:
+        """Enter a part, which the stack closes within the deadline."""
+        value = await part.__aenter__()
+        stack.push_async_callback(self._closing.close, name, lambda: part.__aexit__(None, None, None))
+        return value
 
     async def _start(self, stack: AsyncExitStack, kernel: Kernel) -> tuple[Ports, Pool]:
         """Start the parts in order; the stack stops them in reverse."""
         config = self._config
-        pipe = await stack.enter_async_context(open_pipe(config))
+        pipe = await self._enter(stack, "Redis", open_pipe(config))
         server = await checked_server(pipe, config.redis.where)
         for warning in server.warnings:
             log.warning("Redis at %s: %s", config.redis.where, warning)
-        queue = await stack.enter_async_context(open_queue(config, pipe, service_name()))
-        objects = await stack.enter_async_context(checked_objects(config))
-        metadata = await stack.enter_async_context(checked_metadata(config))
+        queue = await self._enter(stack, "the queue", open_queue(config, pipe, service_name()))
+        objects = await self._enter(stack, "S3", checked_objects(config))
+        metadata = await self._enter(stack, "the database", checked_metadata(config))
         events = factories.event_sink(pipe.call)
-        stack.push_async_callback(events.close)
+        stack.push_async_callback(self._closing.close, "the events", events.close)
         quarantine = Quarantine(factories.vault(config.quarantine, objects))
         await quarantine.prepare()
-        pool = await stack.enter_async_context(started_pool(config, kernel))
+        pool = await self._enter(stack, "the workers", started_pool(config, kernel))
         kernel.spawning = lambda: pool.refusal
         ports = Ports(queue, objects, metadata, events, pool, quarantine)
         self._watch(pipe, ports, pool)
         return ports, pool
 
     def _watch(self, pipe: Pipe, ports: Ports, pool: Pool) -> None:
-        self._readiness.watch("redis", lambda: "" if pipe.connected else "there is no connection")
+        self._readiness.watch("redis", lambda: pipe.outage.why)
         self._readiness.watch("workers", lambda: "" if pool.alive else "no worker process is running")
         self.metrics.registry.register(Vitals(lambda: pool.processes.living))
         metadata, events, watch = ports.metadata, ports.events, self.metrics.watch

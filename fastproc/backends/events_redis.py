@@ -1,30 +1,36 @@
 """Publishes events on Redis Pub/Sub, one channel a type, over a connection that the queue has anyway.
 
 Rule 1: order is the connection's: an event is sent after those accepted before it.
-Rule 2: an event whose reply was lost is sent once more: its id is stable, so a listener can drop the double.
-Rule 3: an event that cannot be delivered is counted and logged, at most once in LOG_EVERY_S, and fails nothing.
+Rule 2: `publish` sends an event whose reply was lost again, until Redis answers: its id is stable, so a listener can
+        drop the double. A caller that gives up cancels it. A posted event is sent once.
+Rule 3: an event that Redis refuses, or that was posted in vain, is counted and logged, at most once in LOG_EVERY_S, and
+        fails nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from typing import Any, Protocol
 
 import msgspec
 
-from fastproc.core.errors import QueueUnavailable
+from fastproc.core.errors import QueueRefused, QueueUnavailable
 from fastproc.core.model import Event
+from fastproc.core.pause import pause_s
 from fastproc.supervisor.ports import EventSink
 
 log = logging.getLogger(__name__)
 
 LOG_EVERY_S = 10.0
+#: Shortest and longest pause before an event is sent again.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 3.0
 
 
 class Call(Protocol):
-    """Sends one Redis command soon, in order; the future brings its reply, or QueueUnavailable."""
+    """Sends one Redis command soon, in order; the future brings its reply, QueueUnavailable or QueueRefused."""
 
     def __call__(self, *command: str | bytes | int) -> asyncio.Future[Any]: ...
 
@@ -50,14 +56,18 @@ class RedisEventSink:
         sent.add_done_callback(self._posted)
 
     async def publish(self, event: Event) -> None:
-        """Send the event and wait until Redis has taken it, or twice did not answer."""
-        try:
-            await self._send(event)
-        except QueueUnavailable:
+        """Send the event, again and again while Redis does not answer; return when it was taken or refused."""
+        failures = 0
+        while True:
             try:
                 await self._send(event)
-            except QueueUnavailable as error:
+                return
+            except QueueRefused as error:
                 self._drop(error)
+                return
+            except QueueUnavailable:
+                failures += 1
+                await asyncio.sleep(pause_s(failures, FIRST_PAUSE_S, LONGEST_PAUSE_S, random.random()))
 
     async def close(self) -> None:
         """Wait for what is under way."""

@@ -61,13 +61,12 @@ class _Hosts(Struct, frozen=True):
     query: dict[str, str]
 
 
-def connector(config: RedisConfig, key: str, client_name: str | None = None) -> Connect:
+def connector(config: RedisConfig, key: str) -> Connect:
     """Return what connects to the server that holds `key`. Raises ValueError for a URL that cannot be read."""
     own: dict[str, Any] = {
         "socket_timeout": None,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "retry": Retry(NoBackoff(), 0),
-        "client_name": client_name,
         "protocol": 2,
     }
     if hosts := _several_hosts(config):

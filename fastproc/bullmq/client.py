@@ -1,27 +1,25 @@
 """BullMQ's scripts as methods, one a script, with the few plain reads beside them: call, send, read. No policy.
 
 Rule 1: a script that refuses to move a job raises LockLost where the job is not ours any more, else Refused.
-Rule 2: scripts are loaded when a connection is made and called by hash; NOSCRIPT means that nothing ran, so the script
-        is loaded and the call is sent again. Progress and log rows are not: nobody waits for their reply.
+Rule 2: a move that frees an active place without a fetch writes the marker, since the scripts do not: a queue at its
+        global concurrency has idle workers that nothing else would wake, and so has a prioritized job that goes back.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastproc.bullmq import protocol
-from fastproc.bullmq.connection import ReplyError
+from fastproc.bullmq.calls import ScriptCalls
+from fastproc.bullmq.outage import Outage
 from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.protocol import Arg, Fetch, Fetched, Keys, Outcome, Standing
 from fastproc.bullmq.scheduler import Iteration
 from fastproc.bullmq.scripts import Script
 from fastproc.core.errors import FastprocError, LockLost
-
-log = logging.getLogger(__name__)
 
 
 class Refused(FastprocError):
@@ -41,13 +39,29 @@ class Client:
     def __init__(
         self, pipe: Pipe, keys: Keys, scripts: Mapping[str, Script], name: str, lock_duration_ms: int
     ) -> None:
-        self._pipe, self._keys, self._scripts = pipe, keys, scripts
+        self._pipe, self._keys, self._calls = pipe, keys, ScriptCalls(pipe, keys, scripts)
         self._name, self._lock_duration_ms = name, lock_duration_ms
+
+    @property
+    def outage(self) -> Outage:
+        """Where failures are reported."""
+        return self._pipe.outage
+
+    async def check(self) -> None:
+        """Ask whether Redis takes our scripts and writes, by two commands that change nothing. Raises QueueUnavailable.
+
+        A script is refused for its own rights, and a write that needs memory for all else: MISCONF, NOREPLICAS,
+        READONLY, OOM. `ZADD XX` of the marker changes the score of one that is there, which is 0 already.
+        """
+        args = protocol.extend_locks(self._keys, [], [], self._lock_duration_ms)
+        await asyncio.gather(
+            self._calls.run("extendLocks", args), self._pipe.call("ZADD", self._keys("marker"), "XX", 0, "0")
+        )
 
     async def move_to_active(self, token: str) -> Fetched:
         """Take the next job and lock it with the token, or learn when to ask again."""
         args = protocol.move_to_active(self._keys, now_ms(), self._fetch(token))
-        return protocol.read_fetched(await self._run("moveToActive", args))
+        return protocol.read_fetched(await self._calls.run("moveToActive", args))
 
     async def move_to_finished(
         self, job_id: str, token: str, outcome: Outcome, *, fetch_next: bool
@@ -56,7 +70,7 @@ class Client:
         args = protocol.move_to_finished(
             self._keys, now_ms(), self._fetch(token), job_id=job_id, outcome=outcome, fetch_next=fetch_next
         )
-        reply = await self._run("moveToFinished", args, job_id, outcome.target)
+        reply = await self._calls.run("moveToFinished", args, job_id, outcome.target, wake=not fetch_next)
         return protocol.read_fetched(_accepted(reply, job_id, "moveToFinished"))
 
     async def move_to_delayed(
@@ -72,7 +86,7 @@ class Client:
             fields=fields,
             fetch_next=fetch_next,
         )
-        reply = await self._run("moveToDelayed", args, job_id)
+        reply = await self._calls.run("moveToDelayed", args, job_id, wake=not fetch_next)
         return protocol.read_fetched(_accepted(reply, job_id, "moveToDelayed"))
 
     async def delay_uncounted(self, job_id: str, token: str, delay_ms: int) -> None:
@@ -87,37 +101,38 @@ class Client:
             fetch_next=False,
             skip_attempt=True,
         )
-        _accepted(await self._run("moveToDelayed", args, job_id), job_id, "moveToDelayed")
+        _accepted(await self._calls.run("moveToDelayed", args, job_id, wake=True), job_id, "moveToDelayed")
 
     async def retry_job(self, job_id: str, token: str, fields: Mapping[str, str], *, first: bool) -> None:
         """Put a failed job back to wait, without delay; counts the attempt."""
         args = protocol.retry_job(
             self._keys, now_ms(), job_id=job_id, token=token, first=first, fields=fields
         )
-        _accepted(await self._run("retryJob", args, job_id), job_id, "retryJob")
+        _accepted(await self._calls.run("retryJob", args, job_id), job_id, "retryJob")
 
     async def move_to_wait(self, job_id: str, token: str) -> None:
         """Give an active job back, to the head of the queue; counts no attempt."""
-        reply = await self._run("moveJobFromActiveToWait", [job_id, token, self._keys(job_id)])
+        args: list[Arg] = [job_id, token, self._keys(job_id)]
+        reply = await self._calls.run("moveJobFromActiveToWait", args, wake=True)
         _accepted(reply, job_id, "moveJobFromActiveToWait")
 
     async def extend_locks(self, tokens: Sequence[str], job_ids: Sequence[str]) -> set[str]:
         """Renew the locks of jobs, by token and id side by side; return the ids whose lock is gone or another's."""
         args = protocol.extend_locks(self._keys, tokens, job_ids, self._lock_duration_ms)
-        return {protocol.text(job_id) for job_id in await self._run("extendLocks", args)}
+        return {protocol.text(job_id) for job_id in await self._calls.run("extendLocks", args)}
 
     async def move_stalled_to_wait(self, max_stalled: int, interval_ms: int) -> list[str]:
         """Sweep for jobs whose worker is gone; return the ids that were moved. One sweep an interval at most."""
         args: list[Arg] = [max_stalled, self._keys.base, now_ms(), interval_ms]
-        return [protocol.text(job_id) for job_id in await self._run("moveStalledJobsToWait", args)]
+        return [protocol.text(job_id) for job_id in await self._calls.run("moveStalledJobsToWait", args)]
 
     def update_progress(self, job_id: str, progress: str) -> None:
         """Send the job's progress, JSON text, before anything that is called later. Not worth a reply."""
-        self._send("updateProgress", [job_id, progress], job_id)
+        self._calls.send("updateProgress", [job_id, progress], job_id)
 
     def add_log(self, job_id: str, row: str, keep: int | None) -> None:
         """Send a row for the job's log, before anything that is called later. Not worth a reply."""
-        self._send("addLog", [job_id, protocol.clean(row), "" if keep is None else keep], job_id)
+        self._calls.send("addLog", [job_id, protocol.clean(row), "" if keep is None else keep], job_id)
 
     async def update_job_scheduler(self, job_id: str, iteration: Iteration) -> None:
         """Produce a scheduler's next job; nothing happens when that was done before, or the scheduler is gone."""
@@ -130,7 +145,7 @@ class Client:
             options=iteration.options,
             job_id=job_id,
         )
-        await self._run("updateJobScheduler", args, job_id)
+        await self._calls.run("updateJobScheduler", args, job_id)
 
     async def scheduler_fields(self, scheduler_id: str) -> frozenset[str]:
         """Return the names of the fields that a scheduler's record has; none where there is no record."""
@@ -166,24 +181,6 @@ class Client:
     def _fetch(self, token: str) -> Fetch:
         return Fetch(token=token, lock_duration_ms=self._lock_duration_ms, name=self._name)
 
-    def _send(self, name: str, args: Sequence[Arg], job_id: str) -> None:
-        self._pipe.call(*self._command(name, args, job_id)).add_done_callback(_log_failure)
-
-    async def _run(self, name: str, args: Sequence[Arg], job_id: str = "", target: str = "") -> Any:
-        command = self._command(name, args, job_id, target)
-        try:
-            return await self._pipe.call(*command)
-        except ReplyError as error:
-            if not str(error).startswith("NOSCRIPT"):
-                raise
-        await self._pipe.call("SCRIPT", "LOAD", self._scripts[name].source)
-        return await self._pipe.call(*command)
-
-    def _command(self, name: str, args: Sequence[Arg], job_id: str, target: str = "") -> list[Arg]:
-        script = self._scripts[name]
-        keys = self._keys.of_script(name, script.arity, job_id, target)
-        return ["EVALSHA", script.sha1, len(keys), *keys, *args]
-
 
 def now_ms() -> int:
     """The wall clock, which is what BullMQ's times are by."""
@@ -193,11 +190,6 @@ def now_ms() -> int:
 def greeting(scripts: Mapping[str, Script]) -> list[list[Arg]]:
     """The commands that load the scripts, for every new connection."""
     return [["SCRIPT", "LOAD", script.source] for script in scripts.values()]
-
-
-def _log_failure(call: asyncio.Future[Any]) -> None:
-    if not call.cancelled() and call.exception():
-        log.debug("queue: progress or log row not written: %s", call.exception())
 
 
 def _accepted(reply: Any, job_id: str, script: str) -> Any:

@@ -9,34 +9,61 @@ Rule 2: nothing is sent twice: redis-py's health checks are off here, and its re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
+    AskError,
     ClusterDownError,
+    MasterDownError,
     MovedError,
+    NoPermissionError,
     NoScriptError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 
 from fastproc.bullmq.protocol import Arg
-from fastproc.core.errors import QueueUnavailable
+from fastproc.core.errors import QueueRefused
 
 #: What ends a connection, or keeps it from being made. Time-outs are OSErrors.
 CONNECTION_ERRORS = (RedisError, OSError)
 
 
-class ReplyError(QueueUnavailable):
-    """Redis answered the command with an error; nothing of it was done, unless a script failed half-way.
+#: Codes that redis-py strips from the message, by its classes; the first that fits counts.
+_STRIPPED: tuple[tuple[type[ResponseError], str], ...] = (
+    (NoScriptError, "NOSCRIPT"),
+    (ReadOnlyError, "READONLY"),
+    (NoPermissionError, "NOPERM"),
+    (OutOfMemoryError, "OOM"),
+    (MovedError, "MOVED"),
+    (AskError, "ASK"),
+    (TryAgainError, "TRYAGAIN"),
+    (MasterDownError, "MASTERDOWN"),
+    (ClusterDownError, "CLUSTERDOWN"),
+)
+#: Where in a script the error arose, at the end of a message.
+_WHERE = re.compile(r" script: [^:]*@user_script.*", re.DOTALL)
+#: Codes of a server that refuses before anything was done: a script too is refused at its first write, never later.
+#: Source: Valkey src/script.c scriptVerifyWriteCommandAllow, scriptVerifyOOM; src/server.c processCommand.
+_NOTHING_DONE = frozenset({code for _, code in _STRIPPED} | {"MISCONF", "NOREPLICAS", "BUSY"})
 
-    `wrong_server`: the server is not, or no longer, the primary that holds our keys.
+
+class ReplyError(QueueRefused):
+    """Redis answered the command with an error. The message begins with Redis' code.
+
+    `wrong_server`: the server is not, or no longer, the primary that holds our keys. `command`: what was refused.
     """
 
-    def __init__(self, message: str, *, wrong_server: bool = False) -> None:
-        super().__init__(message)
+    command: Sequence[Arg] = ()
+
+    def __init__(self, message: str, *, in_part: bool = False, wrong_server: bool = False) -> None:
+        super().__init__(message, in_part=in_part)
         self.wrong_server = wrong_server
 
 
@@ -61,8 +88,10 @@ class Connection:
         try:
             return await self._raw.read_response(disable_decoding=True, disconnect_on_error=False)
         except ResponseError as error:
+            message = _message(error)
+            in_part = message.partition(" ")[0] not in _NOTHING_DONE
             wrong_server = isinstance(error, MovedError | ReadOnlyError | ClusterDownError)
-            raise ReplyError(_message(error), wrong_server=wrong_server) from None
+            raise ReplyError(message, in_part=in_part, wrong_server=wrong_server) from None
 
     async def drop(self) -> None:
         """Disconnect without waiting for anything."""
@@ -70,5 +99,7 @@ class Connection:
 
 
 def _message(error: ResponseError) -> str:
-    # redis-py strips the code of errors that it has a class for; NOSCRIPT must stay recognisable.
-    return f"NOSCRIPT {error}" if isinstance(error, NoScriptError) else str(error)
+    # Scripts add their name and line, which tells an operator nothing.
+    message = _WHERE.sub("", str(error))
+    code = next((code for kind, code in _STRIPPED if isinstance(error, kind)), "")
+    return f"{code} {message}" if code and not message.startswith(code) else message

@@ -2,18 +2,18 @@
 
 Rule 1: one fetch at a time, one blocking wait at a time, and a wait only for a job that can be taken: a marker that is
         popped is gone for everybody. A fetch that comes with the end of a job is made by `queue`, and reported here.
-Rule 2: `drained`, `next_at` and `limit_until` mean what they mean in the official worker.
+Rule 2: while the blocking wait fails, jobs are asked for now and then without it: no job depends on it alone.
+Rule 3: `drained`, `next_at` and `limit_until` mean what they mean in the official worker.
         Source: BullMQ src/classes/worker.ts, mainLoop, waitForJob, getBlockTimeout.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from fastproc.bullmq import decode
 from fastproc.bullmq.client import Client, now_ms
-from fastproc.bullmq.pipe import RETRY_PAUSE_S
+from fastproc.bullmq.outage import retry_pause_s
 from fastproc.bullmq.protocol import Fetched
 from fastproc.bullmq.series import Series
 from fastproc.bullmq.settle import JobsInHand
@@ -21,14 +21,14 @@ from fastproc.bullmq.waiter import Waiter
 from fastproc.core.errors import QueueUnavailable
 from fastproc.core.model import Job
 
-log = logging.getLogger(__name__)
-
 #: Longest blocking waits, in seconds. Source: BullMQ worker.ts drainDelay, maximumBlockTimeout, maximumRateLimitDelay.
 DRAIN_DELAY_S = 5.0
 MAX_BLOCK_S = 10.0
 MAX_LIMIT_S = 30.0
 #: Shortest one: Redis before 7.0.8 may take 1 ms for no limit at all.
 MIN_BLOCK_S = 0.002
+#: Longest one after a wait that has failed, so that the end of the failure is soon known.
+TRIAL_BLOCK_S = 0.1
 
 
 class Fetcher:
@@ -43,20 +43,25 @@ class Fetcher:
         self._drained = False
         self._next_at_ms = 0
         self._limit_until_ms = 0
+        self._failed_waits = 0
         self._stopped = asyncio.Event()
 
     async def take(self) -> Job | None:
         """Wait for the next job and return it; None once `stop` was called. Survives outages of Redis."""
+        failures = 0
         while not self._stopped.is_set():
             try:
                 await self._in_hand.give_back_strays()
-                if await self._worth_asking():
-                    job = await self._fetch()
-                    if job is not None:
-                        return job
+                job = await self._fetch() if await self._worth_asking() else None
             except QueueUnavailable as error:
-                log.warning("queue: cannot take a job: %s", error)
-                await self._pause(RETRY_PAUSE_S)
+                failures += 1
+                self._client.outage.failed("fetch", str(error))
+                await self._pause(retry_pause_s(failures))
+                continue
+            failures = 0
+            self._client.outage.passed("fetch")
+            if job is not None:
+                return job
         return None
 
     def stop(self) -> None:
@@ -96,7 +101,7 @@ class Fetcher:
             timeout_s = min((self._next_at_ms - asked_at_ms) / 1000, MAX_BLOCK_S)
             if timeout_s <= 0:
                 return True
-        score = await self._wait_for_marker(max(timeout_s, MIN_BLOCK_S))
+        score = await self._wait_for_marker(timeout_s)
         if score is not None and score > now_ms():
             self._next_at_ms = min(score, self._next_at_ms or score)
             return False
@@ -104,6 +109,20 @@ class Fetcher:
         return not self._stopped.is_set()
 
     async def _wait_for_marker(self, timeout_s: float) -> int | None:
+        """Return the marker's score; None where none came, the service stops, or the wait failed and pauses."""
+        try:
+            longest_s = TRIAL_BLOCK_S if self._failed_waits else timeout_s
+            score = await self._marker(max(min(timeout_s, longest_s), MIN_BLOCK_S))
+        except QueueUnavailable as error:
+            self._failed_waits += 1
+            self._client.outage.failed("wait", f"waiting for jobs: {error}")
+            await self._pause(retry_pause_s(self._failed_waits))
+            return None
+        self._failed_waits = 0
+        self._client.outage.passed("wait")
+        return score
+
+    async def _marker(self, timeout_s: float) -> int | None:
         wait = asyncio.ensure_future(self._waiter.wait(timeout_s))
         stop = asyncio.ensure_future(self._stopped.wait())
         try:

@@ -1,10 +1,13 @@
 """The connection that pipelines: commands issued in the same moment travel together, and replies come in order.
 
 Rule 1: nothing is sent twice here. A command that may have been sent and was not answered ends in QueueUnavailable,
-        "outcome unknown"; its caller finds out. A command that was not sent yet waits for the next connection.
-Rule 2: a lost connection is made again when there is something to send; attempts back off, go on without end, and
-        are logged once, not each.
-Rule 3: a server that answers that it is the wrong one (a replica, another node's keys) is left for where Redis is now.
+        "outcome unknown"; its caller finds out. A command that was not sent yet waits for the next connection, or is
+        dropped when its caller has gone.
+Rule 2: a lost connection is made again when there is something to send; attempts back off, and go on without end.
+Rule 3: a server that answers that it is the wrong one (a replica, another node's keys) is left for where Redis is now,
+        not more often than every LEAVE_EVERY_S.
+Rule 4: no exception ends the task that owns the connection but its cancellation: what nobody expected costs the
+        connection and the commands under way, as a lost connection does.
 """
 
 from __future__ import annotations
@@ -12,59 +15,71 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 from fastproc.bullmq.address import REPLY_TIMEOUT_S, Connect
 from fastproc.bullmq.connection import CONNECTION_ERRORS, Connection, ReplyError
+from fastproc.bullmq.outage import Outage
 from fastproc.bullmq.protocol import Arg
-from fastproc.core.errors import QueueUnavailable
+from fastproc.core.errors import QueueRefused, QueueUnavailable
+from fastproc.core.pause import pause_s
 
 log = logging.getLogger(__name__)
 
 BACKOFF_S, BACKOFF_MAX_S = 0.05, 2.0
-#: Pause of a caller between two tries of what got no reply; the connection itself backs off.
-RETRY_PAUSE_S = 0.2
 #: Commands of one batch at most, so that a long queue does not make one giant write.
 MAX_BATCH = 256
+#: A server that stays the wrong one is asked again and again meanwhile; a new connection costs ten scripts.
+LEAVE_EVERY_S = 2.0
+
+_Call = tuple[Sequence[Arg], asyncio.Future[Any]]
 
 
 class Pipe:
     """Pipelines commands over one connection, which one task owns.
 
     While a batch is under way the next one gathers, so the busier the service is, the fewer round trips and system
-    calls a command costs. `connected` is for readiness; `reconnects` counts the times the connection came back.
+    calls a command costs. `outage` knows whether it works; `reconnects` counts the times the connection came back.
     """
 
     def __init__(self, connect: Connect, greeting: Sequence[Sequence[Arg]] = ()) -> None:
         """`greeting` is sent first on every new connection; its replies must not be errors."""
         self._connect = connect
         self._greeting = greeting
-        self._waiting: deque[tuple[Sequence[Arg], asyncio.Future[Any]]] = deque()
+        self._waiting: deque[_Call] = deque()
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
-        self._wrong_server = False
-        self.connected = False
+        self._failures = 0
+        self._left_at = -LEAVE_EVERY_S
+        self.outage = Outage()
         self.reconnects = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        return self._connection is not None
 
     async def open(self) -> None:
         """Connect for the first time: one attempt. Raises QueueUnavailable with the reason."""
         try:
-            await self._greet()
+            self._connection = await self._greeted()
         except (*CONNECTION_ERRORS, ReplyError) as error:
-            raise QueueUnavailable(str(error) or type(error).__name__) from error
+            raise QueueUnavailable(_words(error)) from error
         self._task = asyncio.create_task(self._run(), name="redis-pipe")
 
     def call(self, *command: Arg) -> asyncio.Future[Any]:
         """Send a command soon; the future brings its reply.
 
-        Raises (from the future): ReplyError, or QueueUnavailable when the reply never came.
+        Raises (from the future): QueueRefused (a ReplyError, or the pipe is closed), or QueueUnavailable when the
+        reply never came.
         """
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._task is None or self._task.done():
-            future.set_exception(QueueUnavailable("the connection is closed"))
+            _end(future, QueueRefused("the connection is closed"))
         else:
             self._waiting.append((command, future))
             self._wanted.set()
@@ -77,87 +92,102 @@ class Pipe:
             await asyncio.gather(self._task, return_exceptions=True)
         await self._leave()
         while self._waiting:
-            _end(self._waiting.popleft()[1], QueueUnavailable("the connection is closed"))
+            _end(self._waiting.popleft()[1], QueueRefused("the connection is closed"))
 
     async def _run(self) -> None:
         while True:
             await self._wanted.wait()
-            if not self.connected:
-                await self._reconnect()
-            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
-            if not self._waiting:
-                self._wanted.clear()
-            if batch:
-                await self._exchange(batch)
-
-    async def _exchange(self, batch: list[tuple[Sequence[Arg], asyncio.Future[Any]]]) -> None:
-        done, connection = 0, self._connection
-        assert connection is not None
-        try:
-            async with asyncio.timeout(REPLY_TIMEOUT_S):
-                await connection.send(command for command, _ in batch)
-                for _, future in batch:
-                    reply = await self._read(connection)
-                    done += 1
-                    _end(future, reply)
-            if self._wrong_server:
-                log.warning("redis: the server is no longer the primary that holds our keys")
-                await self._leave()
-        except CONNECTION_ERRORS as error:
-            await self._leave()
-            log.warning("redis: connection lost: %s", str(error) or type(error).__name__)
-            for _, future in batch[done:]:
-                _end(future, QueueUnavailable(f"no reply: {str(error) or 'timed out'}"))
-        except asyncio.CancelledError:
-            for _, future in batch[done:]:
-                _end(future, QueueUnavailable("the connection was closed before the reply"))
-            raise
-
-    async def _read(self, connection: Connection) -> Any:
-        """Return the next reply, or the ReplyError that it is: only its own command fails of it."""
-        try:
-            return await connection.read()
-        except ReplyError as error:
-            self._wrong_server |= error.wrong_server
-            return error
-
-    async def _reconnect(self) -> None:
-        pause, logged = BACKOFF_S, False
-        while True:
+            batch: deque[_Call] = deque()
             try:
-                await self._greet()
-            except (*CONNECTION_ERRORS, ReplyError) as error:
-                if not logged:
-                    log.warning("redis: cannot connect, trying again: %s", str(error) or type(error).__name__)
-                    logged = True
-                # Jitter, so that a fleet does not come back in step.
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-                pause = min(pause * 2, BACKOFF_MAX_S)
-            else:
-                self.reconnects += 1
-                log.info("redis: connected again")
-                return
+                connection = self._connection or await self._reconnected()
+                self._fill(batch)
+                if batch:
+                    await self._exchange(connection, batch)
+            except asyncio.CancelledError:
+                _fail(batch, "the connection was closed before the reply")
+                raise
+            except Exception as error:
+                _fail(batch, f"no reply: {_words(error)}")
+                await self._lose(error)
 
-    async def _greet(self) -> None:
+    def _fill(self, batch: deque[_Call]) -> None:
+        while self._waiting and len(batch) < MAX_BATCH:
+            call = self._waiting.popleft()
+            if not call[1].done():
+                batch.append(call)
+        if not self._waiting:
+            self._wanted.clear()
+
+    async def _exchange(self, connection: Connection, batch: deque[_Call]) -> None:
+        """Send the batch and hand out the replies; what is left in the batch got none. Raises what breaks."""
+        wrong_server = ""
+        async with asyncio.timeout(REPLY_TIMEOUT_S):
+            await connection.send(command for command, _ in batch)
+            while batch:
+                try:
+                    reply = await connection.read()
+                except ReplyError as error:
+                    # Only its own command fails of it.
+                    error.command = batch[0][0]
+                    reply = error
+                    wrong_server = str(error) if error.wrong_server else wrong_server
+                _end(batch.popleft()[1], reply)
+        if not wrong_server:
+            self._failures = 0
+            self.outage.passed("connection")
+        elif time.monotonic() - self._left_at >= LEAVE_EVERY_S:
+            self._left_at = time.monotonic()
+            self.outage.failed(
+                "connection", f"this server is not the primary that has our keys: {wrong_server}"
+            )
+            await self._leave()
+
+    async def _reconnected(self) -> Connection:
+        # The first attempt is made at once. Jitter, so that a fleet does not come back in step.
+        if self._failures > 1:
+            await asyncio.sleep(pause_s(self._failures - 1, BACKOFF_S, BACKOFF_MAX_S, random.random()))
+        connection = self._connection = await self._greeted()
+        self.reconnects += 1
+        return connection
+
+    async def _greeted(self) -> Connection:
         """Connect anew and send the greeting; nothing stays open when that fails."""
-        await self._leave()
-        try:
-            async with asyncio.timeout(REPLY_TIMEOUT_S):
-                connection = self._connection = await self._connect()
+        async with asyncio.timeout(REPLY_TIMEOUT_S):
+            connection = await self._connect()
+            try:
                 await connection.open()
                 await connection.send(self._greeting)
                 for _ in self._greeting:
                     await connection.read()
-        except BaseException:
-            await self._leave()
-            raise
-        self.connected = True
+            except BaseException:
+                await connection.drop()
+                raise
+        return connection
+
+    async def _lose(self, error: Exception) -> None:
+        self._failures += 1
+        if not isinstance(error, (*CONNECTION_ERRORS, ReplyError)):
+            log.error("redis: unexpected on the connection", exc_info=error)
+        self.outage.failed("connection", _words(error))
+        await self._leave()
 
     async def _leave(self) -> None:
-        self.connected = self._wrong_server = False
-        if self._connection is not None:
-            await self._connection.drop()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        try:
+            if connection is not None:
+                await connection.drop()
+        except Exception:
+            # Rule 4. It is not used again in any case.
+            log.exception("redis: a connection could not be dropped")
+
+
+def _words(error: Exception) -> str:
+    return str(error) or ("timed out" if isinstance(error, TimeoutError) else type(error).__name__)
+
+
+def _fail(batch: deque[_Call], why: str) -> None:
+    while batch:
+        _end(batch.popleft()[1], QueueUnavailable(why))
 
 
 def _end(future: asyncio.Future[Any], outcome: Any) -> None:

@@ -70,8 +70,7 @@ _LAYOUTS: Final[dict[tuple[str, int], tuple[str, ...]]] = {
     ("addLog", 2): ("{job}", "{job}:logs"),
 }  # fmt: skip
 
-#: The scripts that this consumer calls.
-SCRIPTS: Final = tuple(sorted({name for name, _ in _LAYOUTS}))
+SCRIPTS: Final = tuple(sorted({name for name, _ in _LAYOUTS}))  # those that this consumer calls
 
 
 class Keys:
@@ -87,7 +86,8 @@ class Keys:
 
     def of_script(self, name: str, arity: int, job_id: str = "", target: str = "") -> list[str]:
         """Return the script's keys in their order. Raises KeyError for a layout that is not known."""
-        return [self.base + key.format(job=job_id, target=target) for key in _LAYOUTS[name, arity]]
+        fill = {"job": job_id, "target": target}
+        return [self.base + (key.format_map(fill) if "{" in key else key) for key in _LAYOUTS[name, arity]]
 
 
 def knows(name: str, arity: int) -> bool:

@@ -2,10 +2,14 @@
 
 Rule 1: finishing a job fetches the next one in the same step where the caller has room for it.
 Rule 2: a job that BullMQ refuses to complete has failed, for BullMQ's own reason.
+Rule 3: an interruption does not tear a move that is under way: its outcome is waited for, for a moment, and the job
+        that it has brought goes back to the queue.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Sequence
 
 import msgspec
@@ -16,9 +20,16 @@ from fastproc.bullmq.client import Client, Refused
 from fastproc.bullmq.fetcher import Fetcher
 from fastproc.bullmq.protocol import Fetched, Outcome
 from fastproc.bullmq.settle import JobsInHand, Move
+from fastproc.bullmq.watch import Watch
 from fastproc.core import retry
-from fastproc.core.errors import JobError, ProcessingError
+from fastproc.core.errors import JobError, LockLost, ProcessingError, QueueUnavailable
 from fastproc.core.model import Job, Keep, Retry
+
+log = logging.getLogger(__name__)
+
+#: Longest wait of an interrupted job for the outcome of its end, and for what came with it to go back. Redis answers in
+#: microseconds.
+LAST_REPLY_S = 0.3
 
 #: The reply of moveToFinished for a parent one of whose children has failed: nothing can mend that.
 _FAILED_CHILDREN = -9
@@ -34,8 +45,15 @@ class Sweep(Struct, frozen=True, kw_only=True):
 class BullQueue:
     """One BullMQ queue."""
 
-    def __init__(self, client: Client, fetcher: Fetcher, in_hand: JobsInHand, sweep: Sweep) -> None:
+    def __init__(
+        self, client: Client, fetcher: Fetcher, in_hand: JobsInHand, sweep: Sweep, watch: Watch
+    ) -> None:
         self._client, self._fetcher, self._in_hand, self._sweep = client, fetcher, in_hand, sweep
+        self._watch = watch
+
+    async def watch(self) -> None:
+        """Notice outages of Redis, until cancelled."""
+        await self._watch.run()
 
     async def take(self) -> Job | None:
         """Wait for the next job and return it; None once `stop` was called. Survives outages of Redis."""
@@ -124,10 +142,37 @@ class BullQueue:
         self, job: Job, make: Move, *, fetch_next: bool, finishing: bool, removed: bool = False
     ) -> Job | None:
         """Make the move, surely and once. Raises LockLost, Refused."""
-        fetched = await self._in_hand.move(
-            job, make, fetch_next=fetch_next, finishing=finishing, removed=removed
-        )
-        return await self._fetcher.receive(fetched, job.token) if fetched is not None else None
+
+        async def moved() -> Job | None:
+            fetched = await self._in_hand.move(
+                job, make, fetch_next=fetch_next, finishing=finishing, removed=removed
+            )
+            return await self._fetcher.receive(fetched, job.token) if fetched is not None else None
+
+        moving = asyncio.ensure_future(moved())
+        try:
+            return await asyncio.shield(moving)
+        except asyncio.CancelledError:
+            await self._interrupted(moving)
+            return None
+
+    async def _interrupted(self, moving: asyncio.Future[Job | None]) -> None:
+        """Wait for the move's outcome and give back what it has brought. Raises what it raises, or CancelledError."""
+        try:
+            async with asyncio.timeout(LAST_REPLY_S):
+                following = await asyncio.shield(moving)
+        except TimeoutError:
+            raise asyncio.CancelledError from None
+        finally:
+            moving.cancel()
+        if following is None:
+            return
+        try:
+            async with asyncio.timeout(LAST_REPLY_S):
+                await self._in_hand.give_back(following)
+            log.info("job %s: given back to the queue: it came with the end of another", following.id)
+        except (LockLost, QueueUnavailable, TimeoutError) as error:
+            log.warning("job %s: cannot be given back, it will be found stalled: %s", following.id, error)
 
     async def _refused(self, job: Job, refused: Refused, fetch_next: bool) -> Job | None:
         """Fail the attempt as Node does: pending children may be gone at the next one, failed ones never."""

@@ -19,7 +19,7 @@ import msgspec
 
 from fastproc.bullmq import scheduler
 from fastproc.bullmq.client import Client, now_ms
-from fastproc.bullmq.pipe import RETRY_PAUSE_S
+from fastproc.bullmq.outage import retry_pause_s
 from fastproc.bullmq.protocol import text
 from fastproc.bullmq.scheduler import Iteration
 from fastproc.core.errors import QueueUnavailable
@@ -63,13 +63,15 @@ class Series:
             options = msgspec.json.decode(fields.get("opts", b"{}"), type=dict[str, object])
             local = datetime.now().astimezone().tzinfo
             iteration = scheduler.following(name, text(fields.get("data", b"{}")), options, now_ms(), local)
+            failures = 0
             while iteration is not None:
                 try:
                     await self._produce(job_id, iteration)
                     return
                 except QueueUnavailable as error:
-                    log.warning("scheduler %s: not continued yet: %s", name, error)
-                    await asyncio.sleep(RETRY_PAUSE_S)
+                    failures += 1
+                    log.debug("scheduler %s: not continued yet: %s", name, error)
+                    await asyncio.sleep(retry_pause_s(failures))
         except _UNREADABLE as error:
             log.error("scheduler %s: cannot be continued after job %s: %s", name, job_id, error)
 

@@ -3,8 +3,8 @@
 Rule 1: a job in hand is known by its id and its lock's token together, as the lock is. One id can be in hand twice
         (removed and added again, or stolen and returned, while its first run goes on), and one token locks one job
         after another.
-Rule 2: a move whose reply never came is settled by reading where the job stands, and sent again only when it is
-        certain that it has not happened.
+Rule 2: a move whose reply never came is settled by reading where the job stands, and sent again, after a pause, only
+        when it is certain that it has not happened. Of a move that Redis has refused this is certain without reading.
 Rule 3: a fetch whose reply never came may have given us a job that we do not know of, a stray. Before the next fetch,
         active jobs that have a lock of ours and are not in hand go back to the queue.
 """
@@ -18,9 +18,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import Enum
 
 from fastproc.bullmq.client import Client
-from fastproc.bullmq.pipe import RETRY_PAUSE_S
+from fastproc.bullmq.outage import retry_pause_s
 from fastproc.bullmq.protocol import Fetched, Standing
-from fastproc.core.errors import LockLost, QueueUnavailable
+from fastproc.core.errors import LockLost, QueueRefused, QueueUnavailable
 from fastproc.core.model import Job
 
 log = logging.getLogger(__name__)
@@ -94,26 +94,32 @@ class JobsInHand:
         `finishing`, `removed`: see `settle`. None as well where the reply was lost, and with it what it brought.
         Raises: LockLost; Refused, with the job still in hand.
         """
+        failures = 0
         while True:
             try:
                 fetched = await make(fetch_next)
             except QueueUnavailable as error:
-                log.warning("job %s: the outcome of its end is unknown: %s", job.id, error)
+                if failures == 0 and isinstance(error, QueueRefused) and not self._client.outage.why:
+                    # No outage, which would be in the log, but a job that Redis' script stumbles over.
+                    log.warning("job %s: the outcome of its end is unknown: %s", job.id, error)
+                settled = await self._settled(job, error, fetch_next, finishing, removed)
+            except asyncio.CancelledError:
                 if fetch_next:
                     self.fetch_unanswered()
-                settled = await self._settled(job, finishing, removed)
-                if settled is Settled.NOT_DONE:
-                    fetch_next = False
-                    continue
+                raise
+            except LockLost:
+                self.remove(job.id, job.token)
+                raise
+            else:
+                self.remove(job.id, job.token)
+                return fetched if fetch_next else None
+            if settled is not Settled.NOT_DONE:
                 self.remove(job.id, job.token)
                 if settled is Settled.LOST:
                     raise LockLost(f"job {job.id}: somebody else has it, or it stalled") from None
                 return None
-            except LockLost:
-                self.remove(job.id, job.token)
-                raise
-            self.remove(job.id, job.token)
-            return fetched if fetch_next else None
+            fetch_next, failures = False, failures + 1
+            await asyncio.sleep(retry_pause_s(failures))
 
     async def give_back(self, job: Job) -> None:
         """Put the job back to the head of the queue; no attempt is counted. Raises LockLost, QueueUnavailable."""
@@ -154,13 +160,24 @@ class JobsInHand:
                     log.info("job %s: a stray that is not ours any more: %s", job_id, lost)
         self._strays_possible = False
 
-    async def _settled(self, job: Job, finishing: bool, removed: bool) -> Settled:
+    async def _settled(
+        self, job: Job, error: QueueUnavailable, fetch_next: bool, finishing: bool, removed: bool
+    ) -> Settled:
+        """Find out what became of a move that has ended in `error`."""
+        if isinstance(error, QueueRefused) and not error.in_part:
+            return Settled.NOT_DONE
+        if fetch_next:
+            self.fetch_unanswered()
+        standing = await self._standing(job)
+        settled = settle(standing, job.token, finishing=finishing, removed=removed)
+        log.debug("job %s: %s", job.id, settled.value)
+        return settled
+
+    async def _standing(self, job: Job) -> Standing:
+        failures = 0
         while True:
             try:
-                standing = await self._client.standing(job.id)
+                return await self._client.standing(job.id)
             except QueueUnavailable:
-                await asyncio.sleep(RETRY_PAUSE_S)
-                continue
-            settled = settle(standing, job.token, finishing=finishing, removed=removed)
-            log.info("job %s: %s", job.id, settled.value)
-            return settled
+                failures += 1
+                await asyncio.sleep(retry_pause_s(failures))

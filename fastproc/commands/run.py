@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import signal
 
 import click
@@ -10,6 +12,7 @@ import click
 from fastproc.app import App
 from fastproc.commands import running
 from fastproc.config.settings import Config
+from fastproc.terminal.exits import Exit
 
 #: Signals that stop the service: a second one ends the wait for the jobs in hand. SIGHUP comes from a terminal that
 #: closes, SIGUSR1 from process managers of Node; the default of both is to kill, which would give no job back.
@@ -37,3 +40,7 @@ async def serve(config: Config) -> None:
             continue
         loop.add_signal_handler(number, service.stop)
     await service.serve()
+    if service.gave_up:
+        # Python waits for every thread and task at its end, and one of them hangs.
+        logging.shutdown()
+        os._exit(Exit.OK)

@@ -197,6 +197,14 @@ class QueueUnavailable(FastprocError):
     """Redis did not answer: the outcome of the call is unknown."""
 
 
+class QueueRefused(QueueUnavailable):
+    """Redis answered with an error, or it was never asked: nothing was done, unless a script did its work `in_part`."""
+
+    def __init__(self, message: str, *, in_part: bool = False) -> None:
+        super().__init__(message)
+        self.in_part = in_part
+
+
 class NeighbourAway(FastprocError):
     """A server that the job needs is away: the job goes back to the queue, and no attempt is counted.
 

@@ -26,6 +26,9 @@ RunJob = Callable[[Job, Callable[[], bool]], Awaitable[Job | None]]
 #: The limiter held a job back when its token took longer than this, and the job itself was there at once.
 HELD_BACK_S = 0.05
 
+#: Longest wait for interrupted jobs to go back, and for those that had to be interrupted again.
+INTERRUPT_S, AGAIN_S = 1.2, 0.1
+
 
 class Intake:
     """Feeds jobs to `run_job`, at most `max_in_hand` at once."""
@@ -46,6 +49,8 @@ class Intake:
         self._stopping = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
         self._said_held_back = False
+        #: Jobs that came after `stop` and went back to the queue, and those that could not.
+        self.given_back = self.stranded = 0
 
     @property
     def in_hand(self) -> int:
@@ -96,12 +101,13 @@ class Intake:
         while self._jobs:
             await asyncio.wait(self._jobs)
 
-    async def interrupt(self) -> int:
-        """Interrupt the jobs in hand, which gives them back to the queue; return how many they were."""
+    async def interrupt(self, within_s: float = INTERRUPT_S) -> int:
+        """Interrupt the jobs in hand, which gives them back to the queue; return how many they were.
+
+        One that has not ended after `within_s` is interrupted again.
+        """
         left = list(self._jobs)
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await _cancelled(await _cancelled(left, within_s), AGAIN_S)
         return len(left)
 
     async def _serve(self, job: Job) -> None:
@@ -159,7 +165,9 @@ class Intake:
         """Give back a job that came when it was too late to begin it."""
         try:
             await self._queue.give_back(job)
+            self.given_back += self.stopping
         except (LockLost, QueueUnavailable) as error:
+            self.stranded += self.stopping
             log.warning("job %s: cannot be given back, it will be found stalled: %s", job.id, error)
 
     def _held_back(self, seconds: float) -> None:
@@ -183,3 +191,12 @@ class Intake:
         self._ended.set()
         if not task.cancelled() and task.exception() and not isinstance(task.exception(), FleetHalted):
             log.error("a job's line broke", exc_info=task.exception())
+
+
+async def _cancelled(tasks: list[asyncio.Task[None]], within_s: float) -> list[asyncio.Task[None]]:
+    """Cancel the tasks, wait for their end at most `within_s`, and return those that have not ended."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=within_s)
+    return [task for task in tasks if not task.done()]

@@ -15,11 +15,8 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
 
 import msgspec
-from msgspec import Struct
 
 from fastproc.core import naming, record, retry
 from fastproc.core.errors import (
@@ -35,44 +32,25 @@ from fastproc.core.errors import (
 from fastproc.core.model import Completed, Ended, GiveUp, Job, Json, Report, Retry, Stored
 from fastproc.supervisor.announcer import Announcer, log_end, utc
 from fastproc.supervisor.budget import ByteBudget, Share
-from fastproc.supervisor.evidence import Quarantine
 from fastproc.supervisor.guards import Guards
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
-from fastproc.supervisor.ports import Download, EventSink, MetadataStore, ObjectStore, Queue, Row, Upload
+from fastproc.supervisor.outside import Ports
+from fastproc.supervisor.ports import Download, Row, Upload
 from fastproc.supervisor.standing import waiting
 from fastproc.supervisor.workers.loans import Loan
-from fastproc.supervisor.workers.task import OnStage, Result
+from fastproc.supervisor.workers.task import Result
 
 log = logging.getLogger(__name__)
 
 #: Longest wait for Redis to take a job back: a service that stops while Redis is away must still stop.
-GIVE_BACK_S = 3.0
-
-
-class Workers(Protocol):
-    """What the line needs of the pool."""
-
-    def lend(self, photo: str) -> AbstractAsyncContextManager[Loan]:
-        """Lend shared memory for the photo of this id. Raises NeighbourAway where the kernel refuses it."""
-
-    async def run(self, loan: Loan, content_type: str | None, on_stage: OnStage) -> Result:
-        """Process the photo on loan."""
-
-
-class Ports(Struct, frozen=True):
-    """The outside, as the line sees it."""
-
-    queue: Queue
-    objects: ObjectStore
-    metadata: MetadataStore
-    events: EventSink
-    workers: Workers
-    quarantine: Quarantine = Quarantine()
+GIVE_BACK_S = 0.8
 
 
 class JobLine:
-    """Runs jobs, one call each; holds nothing of a job between calls."""
+    """Runs jobs, one call each. `given_back`, `stranded`: jobs that went back to the queue, and that could not."""
+
+    given_back = stranded = 0
 
     def __init__(
         self,
@@ -231,14 +209,18 @@ class JobLine:
         return await queue.fail(job, end.reason, end.stack, fetch_next=fetch_next)
 
     async def _give_back(self, job: Job, why: str, aside_s: float = 0.0) -> None:
-        queue = self._ports.queue
+        queue, is_back = self._ports.queue, False
         try:
             async with asyncio.timeout(GIVE_BACK_S):
                 await (queue.put_aside(job, round(aside_s * 1000)) if aside_s else queue.give_back(job))
             self._metrics.given_back()
+            is_back = True
             log.info("job %s: given back to the queue: %s", job.id, why)
         except (LockLost, QueueUnavailable, TimeoutError) as error:
             log.warning("job %s: cannot be given back, it will be found stalled: %s", job.id, error)
+        finally:
+            self.given_back += is_back
+            self.stranded += not is_back
 
 
 def _json(value: Json) -> str:

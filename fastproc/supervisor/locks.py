@@ -1,14 +1,19 @@
 """Keeps the locks of all jobs in hand, and sweeps for the jobs of dead workers.
 
-Rule 1: one renewal for all jobs, at a quarter of the lock's duration, as the official worker does.
+Rule 1: one renewal for all jobs, at a quarter of the lock's duration, as the official worker does. One that has failed
+        is made again much sooner: the locks may be saved in the last moment of an outage.
 Rule 2: a lock that is gone, or that could not be renewed until it must have run out, ends its job's effects at once.
         Time is the monotonic clock's: a wall clock that jumps costs no lock.
+Rule 3: the queue allows one sweep an interval, whoever makes it. Each service asks several times an interval, at odd
+        moments: one that slept for exactly the interval would come too early now and then, and lose the whole sweep.
+Rule 4: an outage of the queue is logged by the queue, not here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +23,11 @@ from fastproc.core.model import Job
 from fastproc.supervisor.ports import Queue
 
 log = logging.getLogger(__name__)
+
+#: How often locks are renewed in the time that they last, and how often that is tried while the queue is away.
+NORMAL_TURNS, HASTY_TURNS = 4, 20
+#: How often a sweep is asked for in the interval of which the queue allows one. It comes late by a part of that.
+SWEEPS_ASKED = 10
 
 
 class _Held:
@@ -61,22 +71,26 @@ class LockKeeper:
         """Renew and sweep until cancelled."""
         await asyncio.gather(self._renew_for_ever(), self._sweep_for_ever())
 
-    async def renew(self) -> None:
-        """Renew the locks of all jobs that were not renewed just now, and interrupt those whose lock is lost."""
+    async def renew(self) -> bool:
+        """Renew the locks of all jobs that were not renewed just now, and interrupt those whose lock is lost.
+
+        Returns False where the queue did not renew them.
+        """
         asked_at = time.monotonic()
         due = [held for held in self._held.values() if asked_at - held.good_at > self._lock_s / 5]
         if not due:
-            return
+            return True
         try:
             lost = await self._queue.extend_locks([held.job for held in due])
         except QueueUnavailable as error:
-            log.warning("locks of %d jobs not renewed: %s", len(due), error)
-            return
+            log.debug("locks of %d jobs not renewed: %s", len(due), error)
+            return False
         for held in due:
             if held.job not in lost:
                 held.good_at = asked_at
             elif self._held.get((held.job.id, held.job.token)) is held:
                 self._interrupt(held, "it is gone or somebody else's")
+        return True
 
     def expire(self) -> None:
         """Interrupt the jobs whose lock must have run out by now."""
@@ -92,14 +106,16 @@ class LockKeeper:
             held.task.cancel()
 
     async def _renew_for_ever(self) -> None:
+        turns = NORMAL_TURNS
         while True:
-            await asyncio.sleep(self._lock_s / 4)
+            await asyncio.sleep(self._lock_s / turns)
             try:
-                # Not longer than until the next turn: a Redis that hangs must not keep `expire` from its work.
-                async with asyncio.timeout(self._lock_s / 4):
-                    await self.renew()
+                # Not longer than a turn: a Redis that hangs must not keep `expire` from its work.
+                async with asyncio.timeout(self._lock_s / NORMAL_TURNS):
+                    turns = NORMAL_TURNS if await self.renew() else HASTY_TURNS
             except TimeoutError:
-                log.warning("locks not renewed: no answer from Redis")
+                log.debug("locks not renewed: no answer")
+                turns = HASTY_TURNS
             self.expire()
 
     async def _sweep_for_ever(self) -> None:
@@ -107,9 +123,9 @@ class LockKeeper:
             try:
                 moved = await self._queue.sweep_stalled()
             except QueueUnavailable as error:
-                log.warning("no sweep for stalled jobs: %s", error)
+                log.debug("no sweep for stalled jobs: %s", error)
             else:
                 if moved:
                     log.warning("jobs of dead workers put back: %s", ", ".join(moved))
                     self._on_stalled(moved)
-            await asyncio.sleep(self._sweep_s)
+            await asyncio.sleep(self._sweep_s / SWEEPS_ASKED * random.uniform(0.5, 1.5))

@@ -62,7 +62,10 @@ class Queue(Protocol):
         """Renew locks; return the jobs that are not ours any more. One id may be asked for with several tokens."""
 
     async def sweep_stalled(self) -> list[str]:
-        """Put jobs of dead workers back; return their ids."""
+        """Put jobs of dead workers back; return their ids. The queue allows one sweep an interval."""
+
+    async def watch(self) -> None:
+        """Notice and log outages of the queue's server, until cancelled."""
 
     async def complete(self, job: Job, return_value: str, *, fetch_next: bool) -> Job | None:
         """Finish the job; return the next one where asked for and there. Raises LockLost."""

@@ -1,7 +1,8 @@
 """Serves the queue with parts that are built and started: runs jobs until it is asked to stop, or a part breaks.
 
 Rule 1: a part that ends by itself (a loop of the service, the worker pool) ends the service; the jobs in hand go back.
-Rule 2: after a request to stop no job is taken; those in hand have the grace period, then they go back uncounted.
+Rule 2: after a request to stop no job is taken; those in hand have the grace period, then they go back uncounted. The
+        last line says how many did, and how many could not.
 """
 
 from __future__ import annotations
@@ -18,18 +19,20 @@ from fastproc.core.limit import TokenBucket
 from fastproc.supervisor.budget import ByteBudget
 from fastproc.supervisor.guards import guards
 from fastproc.supervisor.intake import Intake
-from fastproc.supervisor.job import JobLine, Ports
+from fastproc.supervisor.job import JobLine
 from fastproc.supervisor.kernel import Kernel
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.neighbours import Neighbours
+from fastproc.supervisor.outside import Ports
 from fastproc.supervisor.stopping import StopRequest
 from fastproc.supervisor.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
-#: Longest wait for a fetch that is under way when the service stops; Redis answers in microseconds.
-LAST_FETCH_S = 2.0
+#: Longest waits, after the grace: for a fetch that is under way, for jobs to go back, for loops to end. Together with
+#: `stopping.CLOSE_S` they are less than the 3 s that a stop may take longer than the grace.
+LAST_FETCH_S, RETURN_S, LOOPS_S = 0.3, 1.2, 0.2
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -58,14 +61,15 @@ class Service:
         watchdog: Watchdog,
     ) -> None:
         self._rules, self._stop = rules, stop
-        self._quarantine, self._kernel, self._watchdog = ports.quarantine, kernel, watchdog
+        self._queue, self._quarantine = ports.queue, ports.quarantine
+        self._kernel, self._watchdog = kernel, watchdog
         self._locks = LockKeeper(
             ports.queue, rules.lock_s, rules.sweep_s, lambda ids: metrics.stalled(len(ids))
         )
         budget = ByteBudget(rules.max_inflight_bytes)
         self._guards = guards(ports.objects, ports.metadata)
         self._neighbours = Neighbours((*self._guards.all, kernel))
-        line = JobLine(ports, self._guards, self._locks, budget, rules.stages, metrics)
+        line = self._line = JobLine(ports, self._guards, self._locks, budget, rules.stages, metrics)
         limit = TokenBucket(rules.rate_max, rules.rate_s, time.monotonic()) if rules.rate_max else None
         self._intake = Intake(
             ports.queue, watchdog.watched(line.run), rules.max_in_hand, limit, self._neighbours, metrics
@@ -91,18 +95,17 @@ class Service:
         quarantine = asyncio.create_task(self._quarantine.tend(), name="quarantine")
         neighbours = asyncio.create_task(self._neighbours.watch(), name="neighbours")
         watchdog = asyncio.create_task(self._watchdog.run(), name="watchdog")
-        loops = (intake, locks, quarantine, neighbours, watchdog)
+        queue = asyncio.create_task(self._queue.watch(), name="queue")
+        loops = (intake, locks, quarantine, neighbours, watchdog, queue)
         try:
             await self._until_stopped_or_broken(halted, *loops)
         finally:
             self._intake.stop()
-            # Its last fetch may still bring a job, which must be known before the jobs in hand are counted.
-            await asyncio.wait((intake,), timeout=LAST_FETCH_S)
-            left = await self._finish()
-            log.info("stopped; %d jobs were still in hand and went back to the queue", left)
+            await self._finish(intake)
             for loop in loops:
                 loop.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
+            done, _ = await asyncio.wait(loops, timeout=LOOPS_S)
+            await asyncio.gather(*done, return_exceptions=True)
 
     async def _until_stopped_or_broken(self, *parts: asyncio.Future[Any]) -> None:
         stop: asyncio.Future[Any] = asyncio.ensure_future(self._stop.asked.wait())
@@ -114,14 +117,27 @@ class Service:
         finally:
             stop.cancel()
 
-    async def _finish(self) -> int:
-        """Wait for the jobs in hand as long as the rules and the request to stop allow; return how many were left."""
+    async def _finish(self, intake: asyncio.Task[None]) -> None:
+        """Wait for the jobs in hand as long as the rules and the request to stop allow; then they go back."""
         grace_s = self._rules.grace_s if self._stop.asked.is_set() else 0.0
         in_hand = self._intake.in_hand
         log.info("stopping: %d jobs in hand, %g s for them (SHUTDOWN_GRACE_S)", in_hand, grace_s)
-        idle = asyncio.create_task(self._intake.idle())
+        idle = asyncio.create_task(self._idle(intake))
         hurry = asyncio.create_task(self._stop.hurried.wait())
         await asyncio.wait((idle, hurry), timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
         for task in (idle, hurry):
             task.cancel()
-        return await self._intake.interrupt()
+        await asyncio.wait((intake,), timeout=LAST_FETCH_S)
+        given_back, stranded = self._line.given_back, self._line.stranded
+        await self._intake.interrupt(RETURN_S)
+        log.info(
+            "stopped; %d jobs went back to the queue, %d could not and will be found stalled%s",
+            self._line.given_back - given_back + self._intake.given_back,
+            self._line.stranded - stranded + self._intake.stranded + self._intake.in_hand,
+            "" if intake.done() else "; a fetch got no answer, its job, if any, will be found stalled too",
+        )
+
+    async def _idle(self, intake: asyncio.Task[None]) -> None:
+        # Its last fetch may still bring a job.
+        await asyncio.wait((intake,))
+        await self._intake.idle()

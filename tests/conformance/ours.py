@@ -38,6 +38,7 @@ from fastproc.bullmq.queue import BullQueue, Sweep
 from fastproc.bullmq.series import Series
 from fastproc.bullmq.settle import JobsInHand
 from fastproc.bullmq.waiter import Waiter
+from fastproc.bullmq.watch import Watch
 from fastproc.config.redis import RedisConfig
 from fastproc.core.errors import from_code
 from fastproc.core.limit import TokenBucket
@@ -45,10 +46,11 @@ from fastproc.core.model import Completed, Job, Keep
 from fastproc.supervisor.budget import ByteBudget
 from fastproc.supervisor.guards import Guards, guards
 from fastproc.supervisor.intake import Intake
-from fastproc.supervisor.job import JobLine, Ports
+from fastproc.supervisor.job import JobLine
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.neighbours import Neighbours
+from fastproc.supervisor.outside import Ports
 
 
 class Silent:
@@ -119,7 +121,7 @@ async def consumer(port: int, queue: str, opts: Mapping[str, Any]) -> AsyncItera
         await pipe.open()
         stack.push_async_callback(pipe.close)
         client_name = f"{keys.client_name}:w:{opts['name']}"
-        waiter = Waiter(connector(redis, keys.base, client_name), keys("marker"))
+        waiter = Waiter(connector(redis, keys.base), keys("marker"), client_name)
         stack.push_async_callback(waiter.close)
         client = Client(pipe, keys, commands, str(opts["name"]), int(opts["lockDuration"]))
         series = Series(client)
@@ -140,7 +142,8 @@ async def consumer(port: int, queue: str, opts: Mapping[str, Any]) -> AsyncItera
             Metrics(),
         )
         running, keeping = asyncio.create_task(intake.run()), asyncio.create_task(locks.run())
-        stack.push_async_callback(_ended, intake, running, keeping)
+        watching = asyncio.create_task(bull.watch())
+        stack.push_async_callback(_ended, intake, running, keeping, watching)
         yield intake
         intake.stop()
         # Its last fetch may still bring a job.
@@ -167,7 +170,8 @@ def _queue(client: Client, waiter: Waiter, series: Series, opts: Mapping[str, An
     )
     sweep = Sweep(interval_ms=opts["stalledInterval"], max_stalled_count=opts["maxStalledCount"])
     in_hand = JobsInHand(client, str(uuid.uuid4()))
-    return BullQueue(client, Fetcher(client, waiter, in_hand, series, defaults), in_hand, sweep)
+    fetcher = Fetcher(client, waiter, in_hand, series, defaults)
+    return BullQueue(client, fetcher, in_hand, sweep, Watch(client, waiter))
 
 
 def _bucket(limiter: Mapping[str, int] | None) -> TokenBucket | None:

@@ -17,6 +17,7 @@ from fastproc.bullmq.address import connector
 from fastproc.bullmq.pipe import Pipe
 from fastproc.config.redis import RedisConfig
 from fastproc.embedded.valkey import Valkey
+from tests.integration.proxy import Cut, Proxy
 from tests.integration.suite_events import EventSinkSuite, event
 
 
@@ -127,3 +128,22 @@ async def test_events_after_the_connection_was_closed_are_dropped_in_silence(sin
     await sink.publish(event(2, "failed"))
     await sink.close()
     assert sink.dropped == 2
+
+
+@pytest.mark.parametrize("side", ["request", "reply"])
+async def test_a_published_event_is_sent_until_it_is_out_however_often_the_connection_is_cut(
+    own, listener, side: Cut
+) -> None:
+    proxy = Proxy(own.host, own.port)
+    async with proxy.listening() as port:
+        opened = Pipe(connector(RedisConfig(host=own.host, port=port), "any-key"))
+        await opened.open()
+        sink = RedisEventSink(opened.call)
+        proxy.cut(side, b"PUBLISH", times=3)
+        async with asyncio.timeout(10):
+            await sink.publish(event(7, "completed"))
+        await opened.close()
+    assert (proxy.cuts, sink.dropped) == (3, 0)
+    heard = await listener.hear(4 if side == "reply" else 1)
+    assert {text["id"] for _, text in heard} == {"job-1:7"}
+    await listener.silence()

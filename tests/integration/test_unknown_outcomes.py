@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Literal
 
 import pytest
 from redis import Redis
@@ -21,63 +19,7 @@ from fastproc.config.settings import Config, load
 from fastproc.core.errors import LockLost
 from fastproc.core.model import Job
 from fastproc.embedded.valkey import Valkey
-
-Cut = Literal["request", "reply"]
-
-
-class Proxy:
-    """Forwards to a server; `cut` breaks the next connection that sends `word`, once."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._host, self._port = host, port
-        self._word, self._cut = b"", ""
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.cuts = 0
-
-    def cut(self, side: Cut, word: bytes) -> None:
-        self._word, self._cut = word, side
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[int]:
-        listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        try:
-            yield listener.sockets[0].getsockname()[1]
-        finally:
-            listener.close()
-            for task in list(self._tasks):
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(self._host, self._port)
-        back = asyncio.ensure_future(self._pump(far_reader, writer))
-        try:
-            while part := await reader.read(1 << 20):
-                if self._cut and self._word in part:
-                    side, self._cut = self._cut, ""
-                    self.cuts += 1
-                    back.cancel()
-                    if side == "reply":
-                        far_writer.write(part)
-                        await far_reader.read(1)  # The server has answered, so it has done it.
-                    return
-                far_writer.write(part)
-                await far_writer.drain()
-        finally:
-            back.cancel()
-            await asyncio.gather(back, return_exceptions=True)
-            for each in (writer, far_writer):
-                each.close()
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while part := await reader.read(1 << 20):
-            writer.write(part)
-            await writer.drain()
+from tests.integration.proxy import Cut, Proxy
 
 
 class Place:

@@ -105,11 +105,108 @@ async def test_a_command_that_was_not_sent_yet_waits_for_the_server_to_come_back
             while attempts < 4:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     assert not waiting.done()
-    assert [record.getMessage().partition(",")[0] for record in caplog.records] == ["redis: cannot connect"]
+    assert caplog.records == []  # The outage was logged when it began.
+    assert pipe.outage.why
     server.answer = echo
     async with server.listening(), asyncio.timeout(5):
         assert await waiting == b"waits"
         await pipe.close()
+
+
+async def test_a_command_whose_caller_has_gone_before_it_was_sent_is_never_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pipe_module, "BACKOFF_MAX_S", 0.05)
+    server = FakeRedis()
+    async with server.listening():
+        pipe = Pipe(server.connect)
+        await pipe.open()
+        server.answer = lambda _: None
+        with pytest.raises(QueueUnavailable):
+            await pipe.call("ECHO", "lost")
+    gone, stays = pipe.call("ECHO", "gone"), pipe.call("ECHO", "stays")
+    await asyncio.sleep(0.05)
+    gone.cancel()
+    server.answer = echo
+    async with server.listening(), asyncio.timeout(5):
+        assert await stays == b"stays"
+        await pipe.close()
+    assert [command[1] for command in server.commands] == [b"lost", b"stays"]
+
+
+@pytest.mark.parametrize("where", ["connect", "read", "drop"])
+async def test_an_error_that_nobody_expected_ends_commands_and_not_the_pipe(
+    server: FakeRedis, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    broken = True
+
+    class Odd(Connection):
+        async def read(self) -> object:
+            if broken and where != "connect":
+                raise ValueError("odd")
+            return await super().read()
+
+        async def drop(self) -> None:
+            await super().drop()
+            if broken and where == "drop":
+                raise RuntimeError("odder")
+
+    async def connect() -> Connection:
+        if broken and where == "connect" and pipe.reconnects + len(server.sessions) > 0:
+            raise ValueError("odd")
+        return Odd((await server.connect())._raw)
+
+    pipe = Pipe(connect)
+    await pipe.open()
+    if where == "connect":
+        server.answer = lambda _: None
+    with pytest.raises(QueueUnavailable):
+        await pipe.call("ECHO", "x")
+    async with asyncio.timeout(5):
+        while "odd" not in caplog.text:
+            waiting = pipe.call("ECHO", "waits")
+            await asyncio.sleep(0.01)
+            waiting.cancel()
+    broken, server.answer = False, echo
+    async with asyncio.timeout(5):
+        assert await pipe.call("ECHO", "y") == b"y"
+    assert not pipe.outage.why
+    await pipe.close()
+
+
+async def test_a_server_that_stays_the_wrong_one_is_not_left_each_time(pipe: Pipe, server: FakeRedis) -> None:
+    server.answer = lambda _: b"-READONLY You can't write.\r\n"
+    for _ in range(20):
+        with pytest.raises(ReplyError):
+            await pipe.call("SET", "a", 1)
+    assert len(server.sessions) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "in_part"),
+    [
+        ("MISCONF Redis is configured to save RDB snapshots", False),
+        ("NOREPLICAS Not enough good replicas to write. script: on @user_script:6.", False),
+        ("READONLY You can't write against a read only replica.", False),
+        ("OOM command not allowed when used memory > 'maxmemory'.", False),
+        ("NOPERM this user has no permissions to run the 'evalsha' command", False),
+        ("CLUSTERDOWN The cluster is down", False),
+        ("BUSY Redis is busy running a script.", False),
+        ("NOSCRIPT No matching script.", False),
+        ("ERR user_script:12: attempt to compare nil with number", True),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", True),
+    ],
+)
+async def test_a_refusal_says_whether_something_may_have_been_done(
+    pipe: Pipe, server: FakeRedis, error: str, in_part: bool
+) -> None:
+    server.answer = lambda _: f"-{error}\r\n".encode()
+    with pytest.raises(ReplyError) as caught:
+        await pipe.call("EVALSHA", "x", 0)
+    assert caught.value.in_part is in_part
+    code = error.split()[0]
+    assert str(caught.value).startswith("user_script" if code == "ERR" else code)
+    assert "@user_script" not in str(caught.value)
 
 
 @pytest.mark.parametrize("error", ["READONLY You can't write.", "MOVED 1 127.0.0.1:1", "CLUSTERDOWN x"])

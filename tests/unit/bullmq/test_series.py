@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from fastproc.bullmq import outage as outage_module
 from fastproc.bullmq import series as series_module
 from fastproc.bullmq.scheduler import Iteration
 from fastproc.bullmq.series import Series
@@ -45,7 +46,7 @@ def client() -> FakeClient:
 
 @pytest.fixture
 async def series(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Series]:
-    monkeypatch.setattr(series_module, "RETRY_PAUSE_S", 0.01)
+    monkeypatch.setattr(outage_module, "LONGEST_PAUSE_S", 0.01)
     made = Series(client)  # type: ignore[arg-type]
     yield made
     await made.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastproc.bullmq import settle as settle_module
+from fastproc.bullmq import outage as outage_module
+from fastproc.bullmq.outage import Outage
 from fastproc.bullmq.protocol import Fetched, Standing
 from fastproc.bullmq.settle import JobsInHand, Settled, calls_without_doubles, settle
-from fastproc.core.errors import LockLost, QueueUnavailable
+from fastproc.core.errors import LockLost, QueueRefused, QueueUnavailable
 from fastproc.core.model import Job
 
 NEXT = Fetched(job_id="next")
@@ -31,6 +33,7 @@ class FakeClient:
         self.given_back: list[tuple[str, str]] = []
         self.standings: list[Standing | QueueUnavailable] = []
         self.away = False
+        self.outage = Outage()
 
     async def extend_locks(self, tokens: Sequence[str], job_ids: Sequence[str]) -> set[str]:
         asked = list(zip(job_ids, tokens, strict=True))
@@ -86,7 +89,7 @@ def moves(*replies: Any) -> tuple[list[bool], Callable[[bool], Awaitable[Fetched
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settle_module, "RETRY_PAUSE_S", 0)
+    monkeypatch.setattr(outage_module, "FIRST_PAUSE_S", 0)
 
 
 # --- one id that is in hand twice
@@ -233,6 +236,28 @@ async def test_a_move_that_has_not_happened_is_sent_again_without_a_fetch() -> N
     client.locks.pop("7")
     await held.give_back_strays()
     assert client.given_back == [("stray", "w:1")]
+
+
+async def test_a_move_that_was_refused_is_sent_again_without_reading_where_the_job_stands() -> None:
+    client = FakeClient(**{"7": "w:0"}, stray="w:1")
+    held = in_hand(client, a_job())
+    refused = QueueRefused("NOREPLICAS")
+    asked, make = moves(refused, refused, Fetched())
+    assert await held.move(a_job(), make, fetch_next=True, finishing=True) is None
+    assert asked == [True, False, False]
+    await held.give_back_strays()
+    assert client.given_back == []
+
+
+async def test_a_script_that_failed_half_way_is_settled_by_reading_and_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = FakeClient(**{"7": "w:0"})
+    client.standings = [Standing("w:0", True, False)] * 3 + [Standing(None, True, True)]
+    held = in_hand(client, a_job())
+    _, make = moves(*[QueueRefused("ERR odd", in_part=True)] * 4)
+    assert await held.move(a_job(), make, fetch_next=False, finishing=True) is None
+    assert [record.levelname for record in caplog.records if record.levelno > logging.INFO] == ["WARNING"]
 
 
 async def test_a_move_that_has_happened_is_not_sent_again() -> None:

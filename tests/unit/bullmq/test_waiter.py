@@ -25,7 +25,7 @@ async def server() -> AsyncIterator[FakeRedis]:
 
 @pytest.fixture
 async def waiter(server: FakeRedis) -> AsyncIterator[Waiter]:
-    made = Waiter(server.connect, "marker")
+    made = Waiter(server.connect, "marker", "bull:cQ==:w:me")
     yield made
     await made.close()
 
@@ -77,7 +77,7 @@ async def test_a_cancelled_wait_leaves_no_command_behind(waiter: Waiter, server:
 
 
 async def test_closing_twice_or_before_the_first_wait_does_no_harm(server: FakeRedis) -> None:
-    waiter = Waiter(server.connect, "marker")
+    waiter = Waiter(server.connect, "marker", "bull:cQ==:w:me")
     await waiter.close()
     server.answer = lambda _: NOTHING
     await waiter.wait(1)

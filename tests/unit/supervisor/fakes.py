@@ -10,7 +10,7 @@ from fastproc.core.breaker import Rules
 from fastproc.core.errors import DatabaseUnavailable, ObjectNotFound, StorageUnavailable
 from fastproc.core.model import Event, Job, Rendition, Report
 from fastproc.supervisor.guards import guards
-from fastproc.supervisor.job import Ports
+from fastproc.supervisor.outside import Ports
 from fastproc.supervisor.ports import Admit, Download, Row, Upload
 from fastproc.supervisor.workers.task import OnStage, Result
 
@@ -103,6 +103,9 @@ class FakeQueue:
         await self.effects.at("queue.extend_locks")
         self.renewed.append([job.id for job in jobs])
         return [job for job in jobs if job.id in self.lost]
+
+    async def watch(self) -> None:
+        await asyncio.Event().wait()
 
     async def sweep_stalled(self) -> list[str]:
         await self.effects.at("queue.sweep")

@@ -236,6 +236,20 @@ async def test_it_renews_and_sweeps_by_itself_and_tells_what_a_sweep_found() -> 
     await asyncio.gather(running, task, return_exceptions=True)
 
 
+async def test_a_renewal_that_has_failed_is_soon_made_again() -> None:
+    keeper = Keeper()
+    keeper._lock_s = 2.0
+    keeper.queue.effects.fail_at("queue.extend_locks", *[QueueUnavailable("away")] * 4)
+    task, running = keeper.job(), asyncio.create_task(keeper.run())
+    async with asyncio.timeout(1.5):  # Four normal turns would take 2 s more.
+        while not keeper.queue.renewed:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    assert not task.done()
+    running.cancel()
+    task.cancel()
+    await asyncio.gather(running, task, return_exceptions=True)
+
+
 async def test_a_redis_that_hangs_does_not_keep_a_lock_alive() -> None:
     keeper = Keeper()
     keeper._lock_s = 0.05

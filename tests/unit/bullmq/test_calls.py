@@ -1,0 +1,94 @@
+"""Scripts that the server has forgotten: what nobody waits for is sent again, and progress does not go back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from fastproc.bullmq import scripts
+from fastproc.bullmq.calls import ScriptCalls
+from fastproc.bullmq.pipe import Pipe
+from fastproc.bullmq.protocol import Keys
+from tests.unit.bullmq.fake_redis import Command, FakeRedis
+
+
+class Forgetful(FakeRedis):
+    """Knows no script until one is loaded; what ran is in `ran`, by its last argument."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.ran: list[str] = []
+        self.knows = False
+        self.answer = self.script
+
+    def script(self, command: Command) -> bytes:
+        if command[0] == b"SCRIPT":
+            self.knows = True
+            return b"$3\r\nsha\r\n"
+        self.asked.append(command[-1].decode())
+        if not self.knows:
+            return b"-NOSCRIPT No matching script. Please use EVAL.\r\n"
+        self.ran.append(command[-1].decode())
+        return b":0\r\n"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Forgetful]:
+    made = Forgetful()
+    async with made.listening():
+        yield made
+
+
+@pytest.fixture
+async def calls(server: Forgetful) -> AsyncIterator[ScriptCalls]:
+    pipe = Pipe(server.connect)
+    await pipe.open()
+    yield ScriptCalls(pipe, Keys("bull", "q"), scripts.load())
+    await pipe.close()
+
+
+async def until_ran(server: Forgetful, *what: str) -> None:
+    async with asyncio.timeout(5):
+        while server.ran[-len(what) :] != list(what):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    await asyncio.sleep(0.02)
+
+
+async def test_what_nobody_waits_for_is_sent_again(calls: ScriptCalls, server: Forgetful) -> None:
+    calls.send("addLog", ["7", "row"], "7")
+    await until_ran(server, "row")
+    assert server.asked == ["row", "row"]
+
+
+async def test_several_calls_of_one_batch_are_sent_again_in_their_order(
+    calls: ScriptCalls, server: Forgetful
+) -> None:
+    for job_id, percent in (("7", "10"), ("8", "10"), ("7", "25"), ("7", "35")):
+        calls.send("updateProgress", [job_id, f"{job_id}:{percent}"], job_id)
+    await until_ran(server, "7:35")
+    assert server.ran == ["7:10", "8:10", "7:25", "7:35"]
+
+
+async def test_a_call_that_fails_after_a_later_one_was_sent_is_not_sent_behind_it(
+    calls: ScriptCalls, server: Forgetful
+) -> None:
+    def meanwhile(command: Command) -> bytes:
+        if command[-1] in (b"10", b"25") and command[-1].decode() not in server.asked:
+            later = {b"10": "25", b"25": "35"}[command[-1]]
+            calls.send("updateProgress", ["7", later], "7")
+        return server.script(command)
+
+    server.answer = meanwhile
+    calls.send("updateProgress", ["7", "10"], "7")
+    await until_ran(server, "35")
+    assert server.ran == ["10", "25", "35"]
+
+
+async def test_nothing_is_kept_of_calls_that_were_answered(calls: ScriptCalls, server: Forgetful) -> None:
+    for percent in range(5):
+        calls.send("updateProgress", ["7", str(percent)], "7")
+    await until_ran(server, "4")
+    assert calls._loading == {}
