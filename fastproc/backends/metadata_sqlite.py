@@ -88,7 +88,8 @@ class SqliteMetadataStore:
         await self._rows.close()
         if self._connection is not None:
             await self._in_thread(self._drop)
-        self._thread.shutdown()
+        # It waits for what the thread does, a locked database for example, and must not block the loop meanwhile.
+        await asyncio.to_thread(self._thread.shutdown)
 
     async def _in_thread(self, work: Callable[..., None], *args: object) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)

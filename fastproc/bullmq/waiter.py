@@ -1,10 +1,10 @@
-"""The connection that blocks until the queue's marker tells of a job.
+"""The connection that blocks until the queue's marker announces a job.
 
 Rule 1: one wait at a time, and the connection is dropped with a wait that was cancelled or failed: a command that is
         left behind could pop a marker for nobody.
-Rule 2: Redis' own time-out ends a wait. Ours is longer, and only finds a connection that has died without a word.
+Rule 2: Redis' own time-out ends a wait. Ours is longer, and only finds a connection that has died silently.
 Rule 3: the connection has the worker's name, by which BullMQ's `getWorkers` finds it, also while nothing waits. The
-        name is a wish: where Redis refuses it (an ACL), the connection serves without it.
+        name is optional: where Redis refuses it (an ACL), the connection works without it.
 """
 
 from __future__ import annotations

@@ -198,7 +198,7 @@ class QueueUnavailable(FastprocError):
 
 
 class QueueRefused(QueueUnavailable):
-    """Redis answered with an error, or it was never asked: nothing was done, unless a script did its work `in_part`."""
+    """Redis refused, or was never asked: nothing was done, but for a script that failed half-way (`in_part`)."""
 
     def __init__(self, message: str, *, in_part: bool = False) -> None:
         super().__init__(message)

@@ -40,7 +40,7 @@ class _Held:
 
 
 class LockKeeper:
-    """The locks of this service's jobs. `on_stalled` hears the ids that a sweep put back."""
+    """The locks of this service's jobs. `on_stalled` is called with the ids that a sweep has put back."""
 
     def __init__(
         self, queue: Queue, lock_s: float, sweep_s: float, on_stalled: Callable[[list[str]], None]
