@@ -60,9 +60,10 @@ async def test_a_service_short_of_descriptors_counts_no_attempt_and_recovers(
     first = await place.add({"photoId": "first", "s3Key": "one.jpg"})
     place.until("completed", first)
     limit(pid, max(int(fd) for fd in os.listdir(f"/proc/{pid}/fd")) + 1 + spare)
-    ids = [await place.add({"photoId": f"p-{n}", "s3Key": "one.jpg"}, attempts=1) for n in range(40)]
-    # A worker that dies now cannot be replaced; its slot must come back all the same.
+    # A worker that dies now cannot be replaced; its slot must come back all the same. It is idle: a task that it had
+    # would be an ordinary attempt.
     service.workers()[0].kill()
+    ids = [await place.add({"photoId": f"p-{n}", "s3Key": "one.jpg"}, attempts=1) for n in range(40)]
     await asyncio.sleep(3)
     assert place.ids("failed") == []
     limit(pid, soft)
