@@ -70,7 +70,7 @@ async def test_a_service_short_of_descriptors_counts_no_attempt_and_recovers(
     place.until("completed", *ids)
     for job_id in ids:
         assert place.job(job_id)["atm"] == "1"
-    assert service.get(service.port, "/ready")[0] == 200  # type: ignore[attr-defined]
+    eventually(lambda: service.get(service.port, "/ready")[0] == 200, "ready again")  # type: ignore[attr-defined]
     eventually(lambda: len(service.workers()) == 2, "both workers")
     assert service.said.count("\n") < 60, service.said
     assert "watchdog" not in service.said
