@@ -67,6 +67,7 @@ def make(seaweedfs: SeaweedFS, _s3_client: Any, tmp_path_factory: pytest.TempPat
 @pytest.fixture(scope="module")
 def wrong(request: pytest.FixtureRequest, make: Make) -> Wrong:
     """Runs the selected cases of the module side by side, and returns what was wrong in each."""
+
     def scenario(make: Make, name: str) -> list[str]:
         began = time.monotonic()
         try:
@@ -90,7 +91,7 @@ def wrong(request: pytest.FixtureRequest, make: Make) -> Wrong:
 def with_defects(names: Iterable[str], defects: Mapping[str, str]) -> list[Any]:
     """The cases as parameters; those with a known defect must fail until it is mended, and then lose their mark."""
     return [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=defects[name]))
+        pytest.param(name, marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason=defects[name]))
         if name in defects
         else name
         for name in names

@@ -23,6 +23,9 @@ _TERMINAL = ("photo.processing.completed", "photo.processing.failed")
 MEMORY_GROWTH_BYTES = 96 << 20
 DESCRIPTOR_GROWTH = 24
 
+#: Share of a core that a supervisor may use while a server that every job needs is away.
+IDLE_SHARE = 0.2
+
 #: Lines that every outage may cost, and further ones for each second of it.
 LINES_AN_OUTAGE = 40
 LINES_A_SECOND = 1.0
@@ -48,11 +51,12 @@ class Stored(Struct, frozen=True):
 
 
 class Process(Struct, frozen=True):
-    """A process at one moment."""
+    """A process at one moment; `cpu_s` is what it has used since it began."""
 
     pid: int
     memory_bytes: int
     descriptors: int
+    cpu_s: float = 0.0
 
 
 class World(Struct, frozen=True, kw_only=True):
@@ -227,6 +231,14 @@ def bounded(before: Sequence[Process], after: Sequence[Process]) -> list[str]:
         if open_now > open_ + DESCRIPTOR_GROWTH:
             found.append(f"{role} has {open_now} descriptors, {open_} at the start")
     return found
+
+
+def calm(before: Process, after: Process, seconds: float) -> list[str]:
+    """A supervisor that can do nothing does nothing: its share of a core stays small meanwhile."""
+    share = (after.cpu_s - before.cpu_s) / seconds
+    return (
+        [f"the supervisor used {share:.0%} of a core while it could do nothing"] if share > IDLE_SHARE else []
+    )
 
 
 def quiet_log(lines: Sequence[str], seconds: float) -> list[str]:

@@ -7,7 +7,9 @@ import threading
 from typing import Any, Self
 
 import redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 #: The contract's channels.
 _PATTERN = "photo.processing.*"
@@ -38,7 +40,11 @@ class Listener:
         self._thread.join()
 
     def _run(self) -> None:
-        with redis.Redis(port=self._port, protocol=2, socket_timeout=30, decode_responses=True) as client:
+        # Without redis-py's own retries: it would subscribe again without a word.
+        retry = Retry(NoBackoff(), 0)
+        with redis.Redis(
+            port=self._port, protocol=2, socket_timeout=30, decode_responses=True, retry=retry
+        ) as client:
             while not self._ends.is_set():
                 try:
                     self._listen(client)

@@ -143,7 +143,12 @@ class Place:
             tails = [service.lines[-4:] for service in self._services if service.ended is None]
             return f"{len(left)} of {len(wanted)} jobs have not ended, {left[:5]}; {tails}"
 
-        eventually(lambda: wanted <= self.ended() and not self.locked(), state, patience_s)
+        def quiet() -> bool:
+            if all(service.ended is not None for service in self._services):
+                raise AssertionError(f"no service runs: {[service.lines[-1:] for service in self._services]}")
+            return wanted <= self.ended() and not self.locked()
+
+        eventually(quiet, state, patience_s)
 
     def locked(self) -> dict[str, str]:
         """Jobs that are locked, with the lock's token and the job's progress."""

@@ -134,8 +134,11 @@ def _process(pid: int) -> Process | None:
     try:
         status = Path(f"/proc/{pid}/status").read_text()
         descriptors = len(os.listdir(f"/proc/{pid}/fd"))
+        # After the name, which may have spaces; utime and stime are fields 14 and 15. Source: proc(5).
+        times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     except OSError:
         return None
     # Private memory: shared memory is the photos', which a budget bounds.
     memory = next((line.split()[1] for line in status.splitlines() if line.startswith("RssAnon:")), "0")
-    return Process(pid, int(memory) * 1024, descriptors)
+    cpu_s = sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+    return Process(pid, int(memory) * 1024, descriptors, cpu_s)

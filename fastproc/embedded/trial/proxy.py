@@ -48,6 +48,7 @@ class Proxy:
         self._listener: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
         self._lifted = asyncio.Event()
+        self._in_order = False
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -72,7 +73,7 @@ class Proxy:
         self._in_thread(self._set(rule))
 
     def refuse(self) -> None:
-        """Break all connections, and let new ones be refused."""
+        """End all connections, in order as a server that stops, and let new ones be refused."""
         self._in_thread(self._refuse())
 
     def allow(self) -> None:
@@ -80,7 +81,7 @@ class Proxy:
         self._in_thread(self._allow())
 
     def break_all(self) -> None:
-        """Break all connections; new ones are accepted."""
+        """Reset all connections; new ones are accepted."""
         self._in_thread(self._break_all())
 
     def _in_thread(self, work: Coroutine[Any, Any, T]) -> T:
@@ -101,12 +102,14 @@ class Proxy:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-        await self._break_all()
+        await self._break_all(in_order=True)
 
-    async def _break_all(self) -> None:
+    async def _break_all(self, *, in_order: bool = False) -> None:
+        self._in_order = in_order
         for task in list(self._open):
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
+        self._in_order = False
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.ensure_future(self._serve(reader, writer))
@@ -123,7 +126,10 @@ class Proxy:
         finally:
             if link is not None:
                 await link.close()
-            abort(writer)
+            if self._in_order:
+                writer.close()
+            else:
+                abort(writer)
 
     async def _forward(self, reader: asyncio.StreamReader, link: _Link) -> None:
         """Return when the client is gone or a fault ends the connection."""
