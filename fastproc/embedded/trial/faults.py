@@ -25,9 +25,10 @@ class Reset(Struct, frozen=True):
 
 
 class Lose(Struct, frozen=True):
-    """The server does it, its answer is lost, and the connection breaks."""
+    """The server does it, and its answer is lost; the connection breaks, or with `hold` it stays silent."""
 
     hook: Callable[[], None] = _nothing
+    hold: bool = False
 
 
 class Say(Struct, frozen=True):
@@ -62,20 +63,23 @@ class Spoil:
 
 
 class Cut(Spoil):
-    """The answer ends after so many bytes, in order, as if it were whole."""
+    """The answer ends after so many bytes, in order, as if it were whole; `hook` is called at that moment."""
 
-    def __init__(self, after_bytes: int) -> None:
+    def __init__(self, after_bytes: int, hook: Callable[[], None] = _nothing) -> None:
         self._after_bytes = self._left = after_bytes
+        self._hook = hook
 
     def fresh(self) -> Cut:
         """Return what counts the bytes of one more answer."""
-        return Cut(self._after_bytes)
+        return Cut(self._after_bytes, self._hook)
 
     async def answer(self, part: bytes, client: asyncio.StreamWriter, lifted: asyncio.Event) -> bool:
         """Pass on what is left of the bytes."""
         client.write(part[: self._left])
         await client.drain()
         self._left -= len(part)
+        if self._left <= 0:
+            self._hook()
         return self._left > 0
 
 

@@ -53,7 +53,7 @@ class Place:
         self.redis: Any = redis.Redis(
             host=HOST, port=valkey.port, protocol=2, decode_responses=True, socket_timeout=10
         )
-        self._services: list[Service] = []
+        self.services: list[Service] = []
         self._bodies: dict[str, Stored] = {}
 
     @property
@@ -80,14 +80,14 @@ class Place:
     def start(self, *, ready: bool = True, **settings: str) -> Service:
         """Start a service, which ends with this place at the latest."""
         service = Service({**self.environment, **settings}, self.folder)
-        self._services.append(service)
+        self.services.append(service)
         if ready:
             service.wait_ready()
         return service
 
     def close(self) -> None:
         """End the services."""
-        for service in self._services:
+        for service in self.services:
             service.close()
 
     # --- jobs
@@ -140,12 +140,12 @@ class Place:
 
         def state() -> str:
             left = sorted(wanted - self.ended())
-            tails = [service.lines[-4:] for service in self._services if service.ended is None]
+            tails = [service.lines[-4:] for service in self.services if service.ended is None]
             return f"{len(left)} of {len(wanted)} jobs have not ended, {left[:5]}; {tails}"
 
         def quiet() -> bool:
-            if all(service.ended is not None for service in self._services):
-                raise AssertionError(f"no service runs: {[service.lines[-1:] for service in self._services]}")
+            if all(service.ended is not None for service in self.services):
+                raise AssertionError(f"no service runs: {[service.lines[-1:] for service in self.services]}")
             return wanted <= self.ended() and not self.locked()
 
         eventually(quiet, state, patience_s)
@@ -162,7 +162,7 @@ class Place:
 
     def look(self, added: Sequence[Added], *, services: Sequence[Service] | None = None) -> World:
         """See everything. `services`: whose log it is; by default that of all."""
-        chosen = self._services if services is None else services
+        chosen = self.services if services is None else services
         return World(
             jobs={each.id: self.job(each.id) for each in added},
             states={state: self.ids(state) for state in _STATES},

@@ -155,9 +155,11 @@ class Proxy:
                 if close:
                     await link.finish()
                 return not close
-            case Lose(hook):
+            case Lose(hook, hold):
                 await link.done(message)
                 hook()
+                if hold:
+                    await self._lifted.wait()
                 return False
             case Delay(seconds):
                 await asyncio.sleep(seconds)
