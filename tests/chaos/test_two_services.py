@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
 import time
@@ -14,13 +13,15 @@ from itertools import pairwise
 import pytest
 
 from fastproc.embedded.trial import invariants
-from fastproc.embedded.trial.faults import Fault, Hang
+from fastproc.embedded.trial.faults import Delay, Fault
 from fastproc.embedded.trial.place import Place
 from fastproc.embedded.trial.process import Service, eventually
 from tests.chaos.conftest import Make, Wrong
 from tests.chaos.outage import ENDED_S, EVERY_S, some, stopped
 
 SHORT = {"LOCK_DURATION_MS": "1000", "STALLED_INTERVAL_MS": "500"}
+#: Longer than a start, the lock and the sweep.
+LATE_S = 5.0
 
 
 def scenario(make: Make, name: str) -> list[str]:
@@ -58,23 +59,25 @@ def one_is_stopped_with_its_worker(place: Place) -> list[str]:
 
 
 def one_is_stopped_while_it_uploads(place: Place) -> list[str]:
-    """The same, in the middle of its uploads, which reach the store when somebody else has done the job."""
+    """The same, in the middle of its uploads; one of them reaches the store when somebody else has done the job."""
     late = place.start(**SHORT)
-    hit: list[int] = []
+    hit: list[bytes] = []
 
     def rule(words: bytes) -> Fault | None:
-        if words.startswith(b"PUT ") and len(hit) < 3:
-            hit.append(1)
-            return Hang(lambda: os.kill(late.pid, signal.SIGSTOP))
-        return None
+        if not words.startswith(b"PUT ") or hit:
+            return None
+        hit.append(words)
+        late.signal(signal.SIGSTOP)
+        return Delay(LATE_S)
 
     place.s3_proxy.rule = rule
     added = place.add(some(1, "his"))
     eventually(lambda: hit, place.locked)
+    began = time.monotonic()
     place.start(**SHORT)
     place.until_ended(added, ENDED_S)
     heard = len(place.listener.events)
-    place.s3_proxy.rule = None
+    time.sleep(max(0.0, began + LATE_S - time.monotonic()))
     late.signal(signal.SIGCONT)
     time.sleep(1.5)
     return _says_nothing_more(place, heard) + _goes_on(place, late, added)

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import io
+import mimetypes
 import os
 import sqlite3
 import time
@@ -93,23 +94,28 @@ class Place:
     # --- jobs
 
     def put(self, name: str, body: bytes) -> None:
-        """Store a photo."""
-        self.s3_client.put_object(
-            Bucket=self.s3.bucket, Key=SOURCES + name, Body=body, ContentType="image/jpeg"
-        )
+        """Store a photo, with the content type that its name says."""
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        self.s3_client.put_object(Bucket=self.s3.bucket, Key=SOURCES + name, Body=body, ContentType=kind)
 
-    def add(self, photos: Mapping[str, str], *, every_s: float = 0.0, **options: Any) -> list[Added]:
-        """Add a job for each photo id, of the stored photo that it names, one `every_s`; they have one attempt."""
-        return asyncio.run(self._add(photos, every_s, options))
+    def add(
+        self, photos: Mapping[str, str], *, every_s: float = 0.0, named: bool = False, **options: Any
+    ) -> list[Added]:
+        """Add a job for each photo id, of the stored photo that it names, one `every_s`; they have one attempt.
+
+        `named`: the job's id is the photo's, so that adding it again changes nothing. Raises Unreachable.
+        """
+        return asyncio.run(self._add(photos, every_s, named, options))
 
     async def _add(
-        self, photos: Mapping[str, str], every_s: float, options: Mapping[str, Any]
+        self, photos: Mapping[str, str], every_s: float, named: bool, options: Mapping[str, Any]
     ) -> list[Added]:
         added = []
         where = RedisConfig(host=HOST, port=self.valkey.port)
         async with producer(where, QueueConfig(name=QUEUE)) as queue:
             for photo_id, name in photos.items():
                 given = {"attempts": 1, "timestamp": time.time_ns() // 1_000_000, **options}
+                given |= {"jobId": photo_id} if named else {}
                 job_id = await queue.add({"photoId": photo_id, "s3Key": SOURCES + name}, given)
                 added.append(Added(id=job_id, photo_id=photo_id, timestamp_ms=given["timestamp"]))
                 await asyncio.sleep(every_s)
