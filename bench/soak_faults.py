@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import random
@@ -99,16 +100,13 @@ class Run:
     def add_jobs(self) -> None:
         """Add jobs at the rate until the end; go on after an outage of the queue's server."""
         good = [name for name, ends in self.photos.items() if ends == "completed"]
-        bad = [name for name in self.photos if name not in good]
-        number = 0
+        bad = [name for name in self.photos if name not in good] or good
+        numbers = itertools.count()
         while not self._ends.is_set():
             batch = {}
-            for number in range(number, number + RATE_A_SECOND):
-                names = bad if bad and number % BAD_EVERY == 0 else good
-                batch[f"soak-{number}"] = names[
-                    number // BAD_EVERY % len(names) if names is bad else number % len(names)
-                ]
-            number += 1
+            for number in itertools.islice(numbers, RATE_A_SECOND):
+                names, turn = (bad, number // BAD_EVERY) if number % BAD_EVERY == 0 else (good, number)
+                batch[f"soak-{number}"] = names[turn % len(names)]
             self._add(batch)
 
     def _add(self, batch: Mapping[str, str]) -> None:
@@ -322,11 +320,11 @@ def soak(folder: Path | None, minutes: float, seed: int | None, faults: list[str
         seaweedfs = stack.enter_context(SeaweedFS(home / "seaweedfs"))
         client = stack.enter_context(contextlib.closing(seaweedfs.client()))
         where = stack.enter_context(place(home, seaweedfs.config, client, valkey=VALKEY))
-        photos = {
-            name: ends for name, (body, ends) in photo_bodies(folder).items() if where.put(name, body) is None
-        }
-        run = Run(where, {**photos, "missing.jpg": "OBJECT_NOT_FOUND"}, dice)
-        time.sleep(2.0)
+        bodies = photo_bodies(folder)
+        for name, body in bodies.items():
+            where.put(name, body)
+        run = Run(where, dice)
+        run.learn([*bodies, "missing.jpg"])
         before = run.service.processes()
         adding = threading.Thread(target=run.add_jobs)
         adding.start()
@@ -364,7 +362,9 @@ def course(run: Run, seconds: float, faults: list[str]) -> None:
             run.end_service()
             moved_at = now
         looks.append((now, run.place.locked()))
-        run.problems += invariants.locks_without_work(looks, LOCKED_S)
+        if idle := invariants.locks_without_work(looks, LOCKED_S):
+            run.problems += idle
+            looks = []
         if now >= next_line:
             next_line += 60
             print(line(run, now - began), flush=True)

@@ -39,15 +39,16 @@ def endure(
     end: Callable[[], object],
     *,
     seconds: float = 1.5,
+    jobs: int = JOBS,
     waiting: int = 0,
     not_ready: str = "",
     calm: bool = False,
 ) -> list[str]:
     """Run the course; return what was wrong.
 
-    `waiting`: so many jobs are there before the outage, in place of ten a second, and those in hand meet it as they
-    come from their worker; `not_ready`: the condition of /ready that must fail meanwhile; `calm`: the service can do
-    nothing meanwhile.
+    `jobs` come at ten a second; `waiting`: in their place, so many are there before the outage, which those in hand
+    meet as they come from their worker; `not_ready`: the condition of /ready that must fail meanwhile; `calm`: the
+    service can do nothing meanwhile.
     """
     first = place.add(some(2, "first"))
     place.until_ended(first)
@@ -56,7 +57,7 @@ def endure(
         if waiting:
             added = add_and_begin(place, service, waiting, begin)
         else:
-            adding = thread.submit(place.add, some(JOBS), every_s=EVERY_S)
+            adding = thread.submit(place.add, some(jobs), every_s=EVERY_S)
             time.sleep(3 * EVERY_S)
             begin()
         began = time.monotonic()
@@ -74,7 +75,7 @@ def endure(
             return [*wrong, f"{place.locked()} are locked; {service.lines[-4:]}"]
     elif calm:
         wrong.append("the outage held nothing up, so that it shows nothing")
-    place.until_ended(added, ENDED_S)
+    place.until_ended(added, ENDED_S + seconds)
     lasted = time.monotonic() - began
     return [
         *wrong,

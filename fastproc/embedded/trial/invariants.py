@@ -8,6 +8,7 @@ Rule 3: a sentence names the job, the key or the process, so that a failed run c
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -251,7 +252,9 @@ def quiet_log(lines: Sequence[str], seconds: float) -> list[str]:
             f"{len(others)} lines of log in {seconds:.1f} s, {most:.0f} are allowed; such as {others[-1]}"
         ]
     # A job may go back some times, which is a line each.
-    jobs = len({word for line in lines for word in _message(line).split()[:2] if word[:1].isdigit()})
+    jobs = len(
+        {found[1] for line in lines if (found := re.match(r"(?:\w+ )?job[ =]([^\s:]+)", _message(line)))}
+    )
     if of_jobs > LINES_AN_OUTAGE + 12 * (jobs + seconds):
         return [f"{of_jobs} lines of log about {jobs} jobs in {seconds:.1f} s"]
     return []
