@@ -399,8 +399,15 @@ def verdict(run: Run, before: list[Process], seed: int, minutes: float) -> bool:
     """Wait for the last job, audit, print one JSON line; return whether everything held."""
     run.tend()
     began = time.monotonic()
-    with contextlib.suppress(AssertionError):
+    try:
         run.place.until_ended(run.added, END_S)
+    except AssertionError as error:
+        # Stuck is not lost: that is what the next service finds.
+        run.problems.append(f"at the end: {error}")
+        run.end_service()
+        run.tend()
+        with contextlib.suppress(AssertionError):
+            run.place.until_ended(run.added, END_S)
     after = run.service.processes()
     world = run.place.look(run.added)
     good = [each for each in run.added if each.ends == "completed"]

@@ -1,7 +1,8 @@
 """Places for chaos tests, and cases that run side by side: most of a case is waiting for a lock or for a pause to end.
 
 A module of side-by-side cases defines `scenario(make, name)`, which returns what was wrong, and tests that are
-parametrised by `name` and ask the fixture `wrong`. Only the selected cases run.
+parametrised by `name` and ask the fixture `wrong`; `ABOUT_S`, where its cases are long. Only the selected cases run,
+and all of them before the first test looks.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -22,7 +24,7 @@ from fastproc.embedded.trial.place import Place, place
 from tests import pictures
 
 #: Two cores do it: a case needs about one second of one of them.
-SIDE_BY_SIDE = 8
+SIDE_BY_SIDE = 10
 
 #: Seconds that each case took, for the summary at the end.
 DURATIONS = pytest.StashKey[dict[str, float]]()
@@ -30,6 +32,8 @@ LONGEST = 8
 
 #: Makes a place with the photos of `PHOTOS` in its bucket; `valkey` are options of its queue's server.
 Make = Callable[..., AbstractContextManager[Place]]
+#: A module and the name of a case in it.
+Case = tuple[str, str]
 #: What was wrong in the case of this name.
 Wrong = Callable[[str], list[str]]
 
@@ -64,28 +68,34 @@ def make(seaweedfs: SeaweedFS, _s3_client: Any, tmp_path_factory: pytest.TempPat
     return go
 
 
-@pytest.fixture(scope="module")
-def wrong(request: pytest.FixtureRequest, make: Make) -> Wrong:
-    """Runs the selected cases of the module side by side, and returns what was wrong in each."""
+@pytest.fixture(scope="session")
+def _ends(request: pytest.FixtureRequest, make: Make) -> dict[Case, Future[list[str]]]:
+    """Run the selected cases of all modules side by side, to their end: no test must see another one's processes."""
+    cases = [
+        (item.module, item.callspec.params["name"])
+        for item in request.session.items
+        if "wrong" in getattr(item, "fixturenames", ())
+    ]
+    # The longest first, so that none runs alone at the end.
+    cases.sort(key=lambda case: -getattr(case[0], "ABOUT_S", 0))
+    took = request.config.stash.setdefault(DURATIONS, {})
 
-    def scenario(make: Make, name: str) -> list[str]:
+    def run(module: ModuleType, name: str) -> list[str]:
         began = time.monotonic()
         try:
-            found: list[str] = request.module.scenario(make, name)
+            found: list[str] = module.scenario(make, name)
             return found
         finally:
-            request.config.stash.setdefault(DURATIONS, {})[f"{request.module.__name__}: {name}"] = (
-                time.monotonic() - began
-            )
+            took[f"{module.__name__}: {name}"] = time.monotonic() - began
 
-    names = [
-        item.callspec.params["name"]
-        for item in request.session.items
-        if item.module is request.module and "wrong" in item.fixturenames
-    ]
     with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="case") as threads:
-        ends: dict[str, Future[list[str]]] = {name: threads.submit(scenario, make, name) for name in names}
-    return lambda name: ends[name].result()
+        return {(module.__name__, name): threads.submit(run, module, name) for module, name in cases}
+
+
+@pytest.fixture
+def wrong(request: pytest.FixtureRequest, _ends: dict[Case, Future[list[str]]]) -> Wrong:
+    """Returns what was wrong in a case of the module."""
+    return lambda name: _ends[request.module.__name__, name].result()
 
 
 def with_defects(names: Iterable[str], defects: Mapping[str, str]) -> list[Any]:

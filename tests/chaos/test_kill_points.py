@@ -21,6 +21,7 @@ from fastproc.embedded.trial.place import Place
 from fastproc.embedded.trial.process import Service, eventually
 from tests.chaos.conftest import Make, Wrong
 
+ABOUT_S = 15
 PHOTO = "detailed.jpg"
 #: Every job has it, so that its keys differ by nothing but the photo's id.
 TIMESTAMP_MS = 1_764_000_000_000
@@ -148,7 +149,7 @@ def first_row_waits(place: Place, service: Service) -> Callable[[], None]:
     other.execute("BEGIN IMMEDIATE")
 
     def kill() -> None:
-        eventually(lambda: "10" in str(place.locked()), lambda: "the job begins")
+        eventually(lambda: place.locked_at(10), lambda: "the job begins")
         time.sleep(0.3)
         service.kill()
         other.execute("ROLLBACK")
@@ -185,7 +186,7 @@ def worker_has_it(place: Place, service: Service) -> Callable[[], None]:
     os.kill(worker, signal.SIGSTOP)
 
     def kill() -> None:
-        eventually(lambda: "25" in str(place.locked()), lambda: "the photo is fetched")
+        eventually(lambda: place.locked_at(25), lambda: "the photo is fetched")
         time.sleep(0.2)
         service.kill()
         eventually(

@@ -24,9 +24,12 @@ AOF = ("--appendonly", "yes", "--appendfsync", "always")
 SNAPSHOTS = ("--save", "3600 1000000", "--enable-protected-configs", "yes")
 
 
+ABOUT_S = 10
+
+
 def scenario(make: Make, name: str) -> list[str]:
     with make(valkey=OPTIONS.get(name, ())) as place:
-        return CASES[name](place, place.start())
+        return CASES[name](place, place.start(**(LONG_LOCK if name in WRITES_REFUSED else {})))
 
 
 def refused(place: Place, service: Service) -> list[str]:
@@ -155,7 +158,7 @@ def writes_refused(
             service,
             lambda: begin(place),
             lambda: end(place),
-            seconds=2.5,
+            seconds=4.0,
             waiting=20,
             calm=True,
         )
@@ -220,6 +223,9 @@ CASES: dict[str, Callable[[Place, Service], list[str]]] = {
     "OOM": writes_refused(config("maxmemory", 1), config("maxmemory", 0)),
     "rights withdrawn": writes_refused(acl("-@scripting", "-publish"), acl("+@all")),
 }
+WRITES_REFUSED = ("MISCONF", "READONLY", "NOREPLICAS", "OOM", "rights withdrawn")
+#: The locks outlast the outage, so that the jobs in hand are kept.
+LONG_LOCK = {"LOCK_DURATION_MS": "8000"}
 OPTIONS = {"is restarted": AOF, "MISCONF": SNAPSHOTS}
 SPAM = "while Redis refuses writes, the end of each job in hand is tried again without a pause, and each try is a line"
 DEFECTS = {
@@ -228,11 +234,7 @@ DEFECTS = {
     " ready; or it ends the intake, and with it the service",
     "is cut off twice under an event": "a completed event is given up when the connection breaks twice under it",
     "forgets its scripts": "after SCRIPT FLUSH no progress and no log row is written for the life of the connection",
-    "MISCONF": SPAM,
-    "READONLY": SPAM,
-    "NOREPLICAS": SPAM,
-    "OOM": SPAM,
-    "rights withdrawn": SPAM,
+    **dict.fromkeys(WRITES_REFUSED, SPAM),
 }
 
 

@@ -16,7 +16,7 @@ from fastproc.embedded.trial import invariants
 from fastproc.embedded.trial.faults import Delay, Fault
 from fastproc.embedded.trial.place import Place
 from fastproc.embedded.trial.process import Service, eventually
-from tests.chaos.conftest import Make, Wrong
+from tests.chaos.conftest import Make, Wrong, with_defects
 from tests.chaos.outage import ENDED_S, EVERY_S, some, stopped
 
 SHORT = {"LOCK_DURATION_MS": "1000", "STALLED_INTERVAL_MS": "500"}
@@ -34,7 +34,7 @@ def one_is_killed(place: Place) -> list[str]:
     victim = place.start(**SHORT)
     with stopped(*victim.workers()):
         added = place.add(some(4, "his"))
-        eventually(lambda: sum("25" in each for each in place.locked().values()) == 2, place.locked)
+        eventually(lambda: place.locked_at(25) == 2, place.locked)
         other = place.start(**SHORT)
         added += place.add(some(16))
         victim.kill()
@@ -49,13 +49,13 @@ def one_is_stopped_with_its_worker(place: Place) -> list[str]:
     [worker] = late.workers()
     with stopped(worker):
         added = place.add(some(2, "his"))
-        eventually(lambda: sum("25" in each for each in place.locked().values()) == 2, place.locked)
+        eventually(lambda: place.locked_at(25) == 2, place.locked)
         with stopped_outside_a_commit(place, late):
             place.start(**SHORT)
             place.until_ended(added, ENDED_S)
             heard = len(place.listener.events)
     time.sleep(1.0)
-    return _says_nothing_more(place, heard) + _goes_on(place, late, added)
+    return _says_nothing_new(place, heard) + _goes_on(place, late, added)
 
 
 def one_is_stopped_while_it_uploads(place: Place) -> list[str]:
@@ -80,7 +80,24 @@ def one_is_stopped_while_it_uploads(place: Place) -> list[str]:
     time.sleep(max(0.0, began + LATE_S - time.monotonic()))
     late.signal(signal.SIGCONT)
     time.sleep(1.5)
-    return _says_nothing_more(place, heard) + _goes_on(place, late, added)
+    return _says_nothing_new(place, heard) + _goes_on(place, late, added)
+
+
+def one_is_stopped_while_it_begins(place: Place) -> list[str]:
+    """The write of its first row waits for another writer when it is stopped, and is done when it goes on."""
+    late = place.start(**SHORT)
+    with closing(sqlite3.connect(place.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        added = place.add(some(1, "his"))
+        eventually(lambda: place.locked_at(10), place.locked)
+        time.sleep(0.3)
+        late.signal(signal.SIGSTOP)
+        other.execute("ROLLBACK")
+    place.start(**SHORT)
+    place.until_ended(added, ENDED_S)
+    late.signal(signal.SIGCONT)
+    time.sleep(1.5)
+    return _goes_on(place, late, added)
 
 
 @contextmanager
@@ -98,10 +115,11 @@ def stopped_outside_a_commit(place: Place, service: Service) -> Iterator[None]:
     raise AssertionError("the service writes without end")
 
 
-def _says_nothing_more(place: Place, heard: int) -> list[str]:
-    """A holder whose lock is lost publishes no end. (Progress that was under way may still come.)"""
+def _says_nothing_new(place: Place, heard: int) -> list[str]:
+    """A holder whose lock is lost may repeat an event, as any service may, and publishes none that is new."""
+    known = {each["id"] for each in place.listener.events[:heard]}
     late = place.listener.events[heard:]
-    return [f"it published {each['id']} without the lock" for each in late if "progress" not in each["type"]]
+    return [f"it published {each['id']} without the lock" for each in late if each["id"] not in known]
 
 
 def _goes_on(place: Place, late: Service, added: list[invariants.Added]) -> list[str]:
@@ -135,10 +153,17 @@ CASES: dict[str, Callable[[Place], list[str]]] = {
     "one is killed": one_is_killed,
     "one is stopped while its worker works": one_is_stopped_with_its_worker,
     "one is stopped while it uploads": one_is_stopped_while_it_uploads,
+    "one is stopped while it begins": one_is_stopped_while_it_begins,
     "replaced one by one": replaced_one_by_one,
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+DEFECTS = {
+    "one is stopped while it begins": "a row is written without a look at who holds the job: a service that was stopped"
+    " for longer than its lock marks the photo as processing after somebody else has completed it, and so it stays",
+}
+
+
+@pytest.mark.parametrize("name", with_defects(CASES, DEFECTS))
 def test_no_job_is_lost_or_done_twice(name: str, wrong: Wrong) -> None:
     assert wrong(name) == []

@@ -16,6 +16,8 @@ from fastproc.embedded.trial.process import eventually
 from tests.chaos.conftest import Make, Wrong, with_defects
 from tests.chaos.outage import ENDED_S, audit, some, stopped
 
+ABOUT_S = 12
+
 
 def scenario(make: Make, name: str) -> list[str]:
     with make() as place:

@@ -30,6 +30,8 @@ IDLE_SHARE = 0.2
 #: Lines that every outage may cost, and further ones for each second of it.
 LINES_AN_OUTAGE = 40
 LINES_A_SECOND = 1.0
+#: A job may go back once, which is a line, as its end is.
+LINES_A_JOB = 2
 #: How the lines begin that each job may have: its end, and its going back or being put aside, and why.
 _LINES_OF_JOBS = ("completed job=", "failed job=", "retrying job=", "job ")
 
@@ -197,8 +199,9 @@ def uncounted(world: World, added: Sequence[Added], counted: Collection[str] = (
     for each in added:
         job = world.jobs[each.id]
         traces = json.loads(job.get("stacktrace") or "[]")
-        if each.ends == "completed" and each.id not in counted and (job.get("atm") != "1" or traces):
-            found.append(f"job {each.id} is innocent: {job.get('atm')} attempts made, {traces}")
+        made = int(job.get("atm") or 0)
+        if each.ends == "completed" and each.id not in counted and (made > 1 or traces):
+            found.append(f"job {each.id} is innocent: {made} attempts made, {traces}")
     return found
 
 
@@ -251,11 +254,10 @@ def quiet_log(lines: Sequence[str], seconds: float) -> list[str]:
         return [
             f"{len(others)} lines of log in {seconds:.1f} s, {most:.0f} are allowed; such as {others[-1]}"
         ]
-    # A job may go back some times, which is a line each.
     jobs = len(
         {found[1] for line in lines if (found := re.match(r"(?:\w+ )?job[ =]([^\s:]+)", _message(line)))}
     )
-    if of_jobs > LINES_AN_OUTAGE + 12 * (jobs + seconds):
+    if of_jobs > LINES_AN_OUTAGE + LINES_A_JOB * jobs + 2 * seconds:
         return [f"{of_jobs} lines of log about {jobs} jobs in {seconds:.1f} s"]
     return []
 

@@ -164,6 +164,10 @@ class Place:
             for job_id in locks
         }
 
+    def locked_at(self, percent: int) -> int:
+        """How many jobs are locked with this progress."""
+        return sum(each.endswith(f" {percent}") for each in self.locked().values())
+
     # --- the world
 
     def look(self, added: Sequence[Added], *, services: Sequence[Service] | None = None) -> World:
