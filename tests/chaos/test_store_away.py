@@ -83,7 +83,10 @@ def scenario(make: Make, name: str) -> list[str]:
         def begin() -> None:
             place.s3_proxy.rule = fresh()
 
-        return endure(place, service, begin, lambda: lift(place), not_ready="storage" if fails else "")
+        # Three tries of the same photo must fall into it.
+        seconds = 4.0 if "cut" in name else 1.5
+        not_ready = "storage" if fails else ""
+        return endure(place, service, begin, lambda: lift(place), seconds=seconds, not_ready=not_ready)
 
 
 def lift(place: Place) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import socket
 import struct
 import threading
+import weakref
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Self, TypeVar
@@ -47,6 +48,7 @@ class Proxy:
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._listener: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
+        self._writers: weakref.WeakSet[asyncio.StreamWriter] = weakref.WeakSet()
         self._lifted = asyncio.Event()
         self._in_order = False
 
@@ -57,8 +59,7 @@ class Proxy:
 
     def __exit__(self, *_: object) -> None:
         self.refuse()
-        # Aborted transports close their sockets in a later turn of the loop.
-        self._in_thread(asyncio.sleep(_TURNS_S))
+        self._in_thread(self._let_go())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -104,17 +105,33 @@ class Proxy:
             self._listener = None
         await self._break_all(in_order=True)
 
+    async def _let_go(self) -> None:
+        for writer in list(self._writers):
+            abort(writer)
+        # Aborted transports close their sockets in a later turn of the loop.
+        await asyncio.sleep(_TURNS_S)
+
     async def _break_all(self, *, in_order: bool = False) -> None:
         self._in_order = in_order
         for task in list(self._open):
             task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        while self._open:
+            await asyncio.wait(self._open)
         self._in_order = False
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.ensure_future(self._serve(reader, writer))
         self._open.add(task)
-        task.add_done_callback(self._open.discard)
+        self._writers.add(writer)
+        task.add_done_callback(lambda _: self._ended(task, writer))
+
+    def _ended(self, task: asyncio.Task[None], writer: asyncio.StreamWriter) -> None:
+        # Here and not in the task: one that is cancelled before its first step runs nothing of its own.
+        self._open.discard(task)
+        if self._in_order:
+            writer.close()
+        else:
+            abort(writer)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = None
@@ -126,10 +143,6 @@ class Proxy:
         finally:
             if link is not None:
                 await link.close()
-            if self._in_order:
-                writer.close()
-            else:
-                abort(writer)
 
     async def _forward(self, reader: asyncio.StreamReader, link: _Link) -> None:
         """Return when the client is gone or a fault ends the connection."""
