@@ -37,6 +37,8 @@ from fastproc.embedded.valkey import Valkey
 
 QUEUE = "trial"
 _STATES = ("wait", "active", "paused", "prioritized", "delayed", "completed", "failed")
+#: Every job is kept, to be looked at.
+_KEEP = {"removeOnComplete": False, "removeOnFail": False}
 #: Photos are put below this key; what the service makes is elsewhere.
 SOURCES = "uploads/"
 
@@ -114,7 +116,7 @@ class Place:
         where = RedisConfig(host=HOST, port=self.valkey.port)
         async with producer(where, QueueConfig(name=QUEUE)) as queue:
             for photo_id, name in photos.items():
-                given = {"attempts": 1, "timestamp": time.time_ns() // 1_000_000, **options}
+                given = {"attempts": 1, "timestamp": time.time_ns() // 1_000_000, **_KEEP, **options}
                 given |= {"jobId": photo_id} if named else {}
                 job_id = await queue.add({"photoId": photo_id, "s3Key": SOURCES + name}, given)
                 added.append(Added(id=job_id, photo_id=photo_id, timestamp_ms=given["timestamp"]))
