@@ -29,7 +29,7 @@ TIMESTAMP_MS = 1_764_000_000_000
 RENDITIONS = 4
 SETTINGS = {"LOCK_DURATION_MS": "1000", "STALLED_INTERVAL_MS": "500", "OPTIMIZE_THRESHOLD_BYTES": "1000"}
 #: Lock and sweep, a start, a job, and a busy machine.
-TAKEOVER_S = 12.0
+TAKEOVER_S = 20.0
 
 SHA = {name: script.sha1.encode() for name, script in scripts().items()}
 

@@ -188,14 +188,17 @@ class _Link:
         self.client, self.wire = client, wire
         self.spoil: Spoil | None = None
         self.lifted = asyncio.Event()
+        self._connecting: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]] | None = None
         self._server: asyncio.StreamWriter
-        self._back: asyncio.Task[None]
+        self._back: asyncio.Task[None] | None = None
         self._withheld: bytearray | None = None
         self._done = asyncio.Event()
 
     async def connect(self, port: int) -> None:
         """Raises OSError."""
-        reader, self._server = await asyncio.open_connection(HOST, port)
+        # Shielded: a connection that is made at the moment of a cancellation would be nobody's.
+        self._connecting = asyncio.ensure_future(asyncio.open_connection(HOST, port))
+        reader, self._server = await asyncio.shield(self._connecting)
         self._back = asyncio.ensure_future(self._answers(reader))
 
     async def send(self, data: bytes) -> None:
@@ -217,10 +220,13 @@ class _Link:
 
     async def close(self) -> None:
         """Break the connection to the server."""
-        if hasattr(self, "_back"):
+        if self._back is not None:
             self._back.cancel()
             await asyncio.gather(self._back, return_exceptions=True)
-            abort(self._server)
+        if self._connecting is not None:
+            with suppress(OSError):
+                _, server = await self._connecting
+                abort(server)
 
     async def _answers(self, reader: asyncio.StreamReader) -> None:
         with suppress(OSError):
