@@ -4,6 +4,13 @@ The photos of a folder are processed repeatedly; one in BROKEN_EVERY is cut shor
 (without the supervisor's shared memory); growth is the slope over the second half of the run.
 
     python bench/soak.py FOLDER [--jobs 5000] [--sandbox off]
+
+With --faults it is the whole service that is tried, on embedded servers, with a random fault each half minute
+(`soak_faults.py`): one line a minute, the verdict as one JSON line, and exit code 1 if a job was lost, an innocent one
+failed or any other invariant of `fastproc/embedded/trial/invariants.py` does not hold. Photos are made where no folder
+is given.
+
+    python bench/soak.py --faults [FOLDER] [--minutes 30] [--seed N] [--only NAME ...]
 """
 
 from __future__ import annotations
@@ -15,7 +22,10 @@ import pathlib
 import socket
 import statistics
 import subprocess
+import sys
 import time
+
+from soak_faults import FAULTS, soak
 
 from fastproc.core.model import Limits, Options
 from fastproc.ipc import blob, channel, launch, messages
@@ -73,10 +83,18 @@ class Worker:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("folder", type=pathlib.Path, nargs="?")
     parser.add_argument("--jobs", type=int, default=5000)
     parser.add_argument("--sandbox", choices=("enforce", "best-effort", "off"), default="best-effort")
+    parser.add_argument("--faults", action="store_true", help="try the whole service, with faults")
+    parser.add_argument("--minutes", type=float, default=30.0, help="with --faults")
+    parser.add_argument("--seed", type=int, help="with --faults: of the faults' order; printed at the start")
+    parser.add_argument("--only", nargs="+", choices=sorted(FAULTS), help="with --faults: no others")
     given = parser.parse_args()
+    if given.faults:
+        sys.exit(not soak(given.folder, given.minutes, given.seed, given.only or sorted(FAULTS)))
+    if given.folder is None:
+        parser.error("a folder of photos is needed")
     photos = [path.read_bytes() for path in sorted(given.folder.iterdir()) if path.is_file()]
     limits = Limits(max_source_bytes=max(map(len, photos)))
     worker = Worker(Settings(options=Options(limits=limits), sandbox=given.sandbox))
