@@ -20,7 +20,8 @@ class Write(Struct):
     """One row to write, and the future of the caller that waits.
 
     `refused` says why the database does not take it; `failed` what went wrong with this row alone, which may pass;
-    `rowless`: there is no row and none can be made, which fails nothing (the API owns the schema).
+    `rowless`: there is no row and none can be made, which fails nothing (the API owns the schema). A row that was
+    completed at `unless_completed_since` (ISO 8601) or later stays as it is: another service has done the job.
     """
 
     photo_id: str
@@ -29,6 +30,7 @@ class Write(Struct):
     refused: str = ""
     failed: str = ""
     rowless: bool = False
+    unless_completed_since: str = ""
 
     @property
     def left_out(self) -> bool:
@@ -49,11 +51,14 @@ class GroupCommit:
         self._drainer: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def write(self, photo_id: str, values: Mapping[str, Value]) -> None:
+    async def write(
+        self, photo_id: str, values: Mapping[str, Value], *, unless_completed_since: str = ""
+    ) -> None:
         """Write one row; return after its commit. Raises RowRefused, DatabaseUnavailable."""
         if self._closed:
             raise DatabaseUnavailable("the database was closed: the service is ending")
-        write = Write(photo_id, values, asyncio.get_running_loop().create_future())
+        done = asyncio.get_running_loop().create_future()
+        write = Write(photo_id, values, done, unless_completed_since=unless_completed_since)
         self._waiting.append(write)
         if self._drainer is None:
             self._drainer = asyncio.create_task(self._drain(), name="commits")

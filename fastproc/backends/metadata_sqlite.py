@@ -58,7 +58,7 @@ class SqliteMetadataStore:
 
     async def begin(self, photo_id: str, at: str) -> None:
         """Mark the photo as `processing` since `at`. Raises DatabaseUnavailable, RowRefused."""
-        await self._rows.write(photo_id, photo_row.begun(at))
+        await self._rows.write(photo_id, photo_row.begun(at), unless_completed_since=at)
 
     async def complete(self, photo_id: str, row: Row, at: str) -> None:
         """Mark the photo as `completed` at `at`. Raises DatabaseUnavailable, RowRefused."""
@@ -126,10 +126,13 @@ class SqliteMetadataStore:
     def _upsert(self, connection: sqlite3.Connection, write: Write) -> None:
         # No savepoint: either statement is atomic, and only one of the two has an effect.
         names, values = tuple(write.values), tuple(write.values.values())
-        update = f"UPDATE photos SET {', '.join(f'{name}=?' for name in names)} WHERE id=?"
+        fence = write.unless_completed_since
+        keep = "CASE WHEN processing_completed_at >= ? THEN {0} ELSE ? END" if fence else "?"
+        fenced = [part for value in values for part in ((fence, value) if fence else (value,))]
+        update = f"UPDATE photos SET {', '.join(f'{name}={keep.format(name)}' for name in names)} WHERE id=?"
         insert = f"INSERT INTO photos (id, {', '.join(names)}) VALUES (?{', ?' * len(names)})"
         try:
-            if connection.execute(update, (*values, write.photo_id)).rowcount:
+            if connection.execute(update, (*fenced, write.photo_id)).rowcount:
                 return
         except _REFUSALS as error:
             write.refused = f"the row of photo {write.photo_id} was refused: {error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from fastproc.core import naming, record
@@ -13,17 +14,26 @@ log = logging.getLogger(__name__)
 
 
 class Announcer:
-    """Speaks of jobs to the queue and to the event sink. `stages` are the pipeline's, in order."""
+    """Speaks of jobs to the queue and to the event sink. `stages` are the pipeline's, in order.
 
-    def __init__(self, queue: Queue, events: EventSink, stages: tuple[str, ...]) -> None:
+    Of a job whose lock cannot be ours any more (`is_ours`), nothing is announced.
+    """
+
+    def __init__(
+        self, queue: Queue, events: EventSink, stages: tuple[str, ...], is_ours: Callable[[Job], bool]
+    ) -> None:
         self._queue, self._events, self._stages = queue, events, stages
+        self._is_ours = is_ours
 
     def started(self, job: Job) -> None:
         """The attempt has begun."""
-        self._events.post(_event(job, naming.STARTED, record.event_data(job)))
+        if self._is_ours(job):
+            self._events.post(_event(job, naming.STARTED, record.event_data(job)))
 
     def progress(self, job: Job, percent: int) -> None:
         """The job has come this far."""
+        if not self._is_ours(job):
+            return
         self._queue.progress(job, percent)
         data = record.event_data(job, progress=percent)
         self._events.post(_event(job, naming.PROGRESS, data, percent))

@@ -14,7 +14,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -35,6 +36,7 @@ from fastproc.supervisor.budget import ByteBudget, Share
 from fastproc.supervisor.guards import Guards
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
+from fastproc.supervisor.neighbours import Neighbour
 from fastproc.supervisor.outside import Ports
 from fastproc.supervisor.ports import Download, Row, Upload
 from fastproc.supervisor.standing import waiting
@@ -42,6 +44,8 @@ from fastproc.supervisor.workers.loans import Loan
 from fastproc.supervisor.workers.task import Result
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Longest wait for Redis to take a job back: a service that stops while Redis is away must still stop.
 GIVE_BACK_S = 0.8
@@ -63,7 +67,7 @@ class JobLine:
     ) -> None:
         self._ports, self._guards, self._locks, self._budget = ports, guards, locks, budget
         self._metrics = metrics
-        self._tell = Announcer(ports.queue, ports.events, stages)
+        self._tell = Announcer(ports.queue, ports.events, stages, locks.is_ours)
 
     async def run(self, job: Job, may_fetch: Callable[[], bool]) -> Job | None:
         """Bring a job to an end and return the next one, where `may_fetch` allowed it and there was one.
@@ -112,14 +116,12 @@ class JobLine:
     async def _process(self, job: Job) -> Completed:
         ports = self._ports
         self._tell.progress(job, naming.ACCEPTED_PERCENT)
-        await self._guards.rows.call(
-            job.photo_id, lambda: ports.metadata.begin(job.photo_id, utc()), keep=False
-        )
+        begin = ports.metadata.begin
+        await self._effect(self._guards.rows, job, lambda: begin(job.photo_id, utc()), keep=False)
         self._tell.started(job)
         async with ports.workers.lend(job.photo_id) as loan, self._budget.share() as share:
-            got = await self._guards.reads.call(
-                job.photo_id, lambda: self._fetch(job, loan, share), keep=False
-            )
+            fetch = self._fetch
+            got = await self._effect(self._guards.reads, job, lambda: fetch(job, loan, share), keep=False)
             loan.size = got.size
             self._tell.progress(job, naming.FETCHED_PERCENT)
             async with ports.quarantine.watch(job, loan):
@@ -154,7 +156,8 @@ class JobLine:
             )
             for each, body in zip(stored, result.bodies, strict=True)
         ]
-        await self._guards.writes.call(job.photo_id, lambda: objects.put_all(job.bucket, uploads), keep=True)
+        put_all = objects.put_all
+        await self._effect(self._guards.writes, job, lambda: put_all(job.bucket, uploads), keep=True)
         return stored
 
     async def _completed(self, job: Job, report: Report, stored: list[Stored]) -> Completed:
@@ -164,12 +167,12 @@ class JobLine:
             height=report.height,
             processing_metadata=_json(record.row_metadata(report, stored)),
         )
-        await self._guards.rows.call(
-            job.photo_id, lambda: self._ports.metadata.complete(job.photo_id, row, utc()), keep=True
-        )
+        complete = self._ports.metadata.complete
+        await self._effect(self._guards.rows, job, lambda: complete(job.photo_id, row, utc()), keep=True)
         self._tell.progress(job, naming.RECORDED_PERCENT)
         duration_ms = max(0, time.time_ns() // 1_000_000 - job.timestamp_ms)
         data = record.completed_data(job, report, stored, duration_ms)
+        self._require_lock(job)
         await self._tell.completed(job, data)
         self._tell.progress(job, naming.DONE_PERCENT)
         return Completed(_json(record.return_value(job, report, stored, duration_ms)))
@@ -185,19 +188,35 @@ class JobLine:
         if job.photo_id:
             await self._record_failure(job, reason, final=not retrying)
         data = record.failed_data(job, code, reason, will_retry=retrying)
+        self._require_lock(job)
         await self._tell.failed(job, data)
         return Ended(decision, code, reason, record.stack(reason, f"attempt {job.attempt} of {job.attempts}"))
 
     async def _record_failure(self, job: Job, reason: str, *, final: bool) -> None:
         """Write the failure into the row; wait while the database is away, go on where it does not take this row."""
         try:
-            await self._guards.rows.call(
-                job.photo_id,
-                lambda: self._ports.metadata.fail(job.photo_id, reason, utc(), final=final),
-                keep=True,
+            fail = self._ports.metadata.fail
+            await self._effect(
+                self._guards.rows, job, lambda: fail(job.photo_id, reason, utc(), final=final), keep=True
             )
         except (RowRefused, DatabaseUnavailable) as error:
             log.warning("job %s: its failure is not in its row: %s", job.id, error.message)
+
+    async def _effect(
+        self, guard: Neighbour, job: Job, operation: Callable[[], Awaitable[T]], *, keep: bool
+    ) -> T:
+        """Run an effect through its neighbour's guard, each try only while the lock can be ours. Raises LockLost."""
+
+        async def owned() -> T:
+            self._require_lock(job)
+            return await operation()
+
+        return await guard.call(job.photo_id, owned, keep=keep)
+
+    def _require_lock(self, job: Job) -> None:
+        # A process that was stopped for longer than the lock goes on here before anything could tell it.
+        if not self._locks.is_ours(job):
+            raise LockLost(f"job {job.id}: its lock must have run out")
 
     async def _finish(self, job: Job, end: Completed | Ended, *, fetch_next: bool) -> Job | None:
         queue = self._ports.queue

@@ -67,6 +67,11 @@ class LockKeeper:
         finally:
             self._held.pop(key, None)
 
+    def is_ours(self, job: Job) -> bool:
+        """Whether the job's lock can still be ours: false once it must have run out, as after a stop of the process."""
+        held = self._held.get((job.id, job.token))
+        return held is not None and not held.lost and time.monotonic() - held.good_at <= self._lock_s
+
     async def run(self) -> None:
         """Renew and sweep until cancelled."""
         await asyncio.gather(self._renew_for_ever(), self._sweep_for_ever())

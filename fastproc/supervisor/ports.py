@@ -129,7 +129,7 @@ class MetadataStore(Protocol):
         """Photos without a row that could not be given one: they are processed all the same."""
 
     async def begin(self, photo_id: str, at: str) -> None:
-        """Mark the photo as `processing` since `at`, with no error."""
+        """Mark the photo as `processing` since `at`, with no error, unless it was completed after that by another."""
 
     async def complete(self, photo_id: str, row: Row, at: str) -> None:
         """Mark the photo as `completed` at `at`, with its row."""

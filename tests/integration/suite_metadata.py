@@ -53,6 +53,17 @@ class MetadataStoreSuite:
             "updated_at": T1,
         }
 
+    async def test_a_late_beginning_does_not_hide_that_another_service_has_completed_the_photo(
+        self, store, outside, photo
+    ) -> None:
+        await store.begin(photo, T1)
+        await store.complete(photo, ROW, T2)
+        await store.begin(photo, T1)
+        assert outside.read(photo)["processing_status"] == "completed"
+        await store.begin(photo, T3)
+        assert outside.read(photo)["processing_status"] == "processing"
+        assert outside.read(photo)["processing_completed_at"] is None
+
     async def test_a_photo_that_is_done_has_its_row(self, store, outside, photo) -> None:
         await store.begin(photo, T1)
         await store.complete(photo, ROW, T2)
