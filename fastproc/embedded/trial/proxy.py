@@ -14,13 +14,11 @@ import threading
 import weakref
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from fastproc.embedded.child import HOST, free_ports
 from fastproc.embedded.trial.faults import Delay, Fault, Hang, Lose, Reset, Say, Spoil
 from fastproc.embedded.trial.wire import Message, Wire
-
-T = TypeVar("T")
 
 #: The words of a request or command -> the fault that it meets.
 Rule = Callable[[bytes], Fault | None]
@@ -85,8 +83,8 @@ class Proxy:
         """Reset all connections; new ones are accepted."""
         self._in_thread(self._break_all())
 
-    def _in_thread(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE_S)
+    def _in_thread(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE_S)
 
     # --- in the thread
 
@@ -128,10 +126,7 @@ class Proxy:
     def _ended(self, task: asyncio.Task[None], writer: asyncio.StreamWriter) -> None:
         # Here and not in the task: one that is cancelled before its first step runs nothing of its own.
         self._open.discard(task)
-        if self._in_order:
-            writer.close()
-        else:
-            abort(writer)
+        writer.close() if self._in_order else abort(writer)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = None
