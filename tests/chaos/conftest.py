@@ -24,7 +24,7 @@ from fastproc.embedded.trial.place import Place, place
 from tests import pictures
 
 #: Two cores do it: a case needs about one second of one of them.
-SIDE_BY_SIDE = 10
+SIDE_BY_SIDE = 6
 
 #: Seconds that each case took, for the summary at the end.
 DURATIONS = pytest.StashKey[dict[str, float]]()

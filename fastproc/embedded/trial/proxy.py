@@ -137,7 +137,7 @@ class Proxy:
                 await self._forward(reader, link)
         finally:
             if link is not None:
-                await link.close()
+                link.close()
 
     async def _forward(self, reader: asyncio.StreamReader, link: _Link) -> None:
         """Return when the client is gone or a fault ends the connection."""
@@ -213,15 +213,12 @@ class _Link:
         with suppress(OSError):
             await self.client.wait_closed()
 
-    async def close(self) -> None:
-        """Break the connection to the server."""
+    def close(self) -> None:
+        """Break the connection to the server. Waits for nothing, so that a cancellation cannot come between."""
         if self._back is not None:
             self._back.cancel()
-            await asyncio.gather(self._back, return_exceptions=True)
         if self._connecting is not None:
-            with suppress(OSError):
-                _, server = await self._connecting
-                abort(server)
+            self._connecting.add_done_callback(_abort_made)
 
     async def _answers(self, reader: asyncio.StreamReader) -> None:
         with suppress(OSError):
@@ -246,3 +243,8 @@ def abort(writer: asyncio.StreamWriter) -> None:
     if raw is not None and raw.fileno() >= 0:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
+
+
+def _abort_made(connecting: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        abort(connecting.result()[1])
