@@ -22,6 +22,7 @@ from fastproc.embedded.seaweedfs import SeaweedFS
 from fastproc.embedded.valkey import Valkey
 from tests.leaks import Held
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401  # pytest finds them here
+from tests.spread import pytest_xdist_make_scheduler  # noqa: F401
 
 # A busy machine makes an example slow, which says nothing of the code; in CI the same examples run every time.
 settings.register_profile(

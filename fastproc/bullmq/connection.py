@@ -10,7 +10,8 @@ Rule 2: nothing is sent twice: redis-py's health checks are off here, and its re
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
@@ -27,6 +28,7 @@ from redis.exceptions import (
     ResponseError,
     TryAgainError,
 )
+from redis.exceptions import ConnectionError as ConnectionLost
 
 from fastproc.bullmq.protocol import Arg
 from fastproc.core.errors import QueueRefused
@@ -75,18 +77,22 @@ class Connection:
 
     async def open(self) -> None:
         """Connect and log in; does nothing when connected. Raises CONNECTION_ERRORS."""
-        await self._raw.connect()  # type: ignore[no-untyped-call]
+        with _lost():
+            await self._raw.connect()  # type: ignore[no-untyped-call]
 
     async def send(self, commands: Iterable[Sequence[Arg]]) -> None:
         """Write the commands in one go. Raises CONNECTION_ERRORS."""
         packed = [part for command in commands for part in self._raw.pack_command(*command)]
-        if packed:
+        if not packed:
+            return
+        with _lost():
             await self._raw.send_packed_command(packed, check_health=False)
 
     async def read(self) -> Any:
         """Return the next reply; its texts are bytes. Raises ReplyError; CONNECTION_ERRORS."""
         try:
-            return await self._raw.read_response(disable_decoding=True, disconnect_on_error=False)
+            with _lost():
+                return await self._raw.read_response(disable_decoding=True, disconnect_on_error=False)
         except ResponseError as error:
             message = _message(error)
             in_part = message.partition(" ")[0] not in _NOTHING_DONE
@@ -96,6 +102,15 @@ class Connection:
     async def drop(self) -> None:
         """Disconnect without waiting for anything."""
         await self._raw.disconnect(nowait=True)
+
+
+@contextmanager
+def _lost() -> Iterator[None]:
+    """Make ConnectionLost of uvloop's RuntimeError ("the handler is closed"): a use of a socket that was just reset."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ConnectionLost(f"the connection is gone: {error}") from error
 
 
 def _message(error: ResponseError) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
@@ -96,16 +96,6 @@ def _ends(request: pytest.FixtureRequest, make: Make) -> dict[Case, Future[list[
 def wrong(request: pytest.FixtureRequest, _ends: dict[Case, Future[list[str]]]) -> Wrong:
     """Returns what was wrong in a case of the module."""
     return lambda name: _ends[request.module.__name__, name].result()
-
-
-def with_defects(names: Iterable[str], defects: Mapping[str, str]) -> list[Any]:
-    """The cases as parameters; those with a known defect must fail until it is mended, and then lose their mark."""
-    return [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason=defects[name]))
-        if name in defects
-        else name
-        for name in names
-    ]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

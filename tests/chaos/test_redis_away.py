@@ -16,7 +16,7 @@ from fastproc.embedded.trial.faults import Delay, Fault, Hang, Lose, Reset
 from fastproc.embedded.trial.place import Place
 from fastproc.embedded.trial.process import Service
 from fastproc.embedded.trial.proxy import always
-from tests.chaos.conftest import Make, Wrong, with_defects
+from tests.chaos.conftest import Make, Wrong
 from tests.chaos.outage import endure
 
 AOF = ("--appendonly", "yes", "--appendfsync", "always")
@@ -225,21 +225,11 @@ CASES: dict[str, Callable[[Place, Service], list[str]]] = {
     "rights withdrawn": writes_refused(acl("-@scripting"), acl("+@all")),
 }
 WRITES_REFUSED = ("MISCONF", "READONLY", "NOREPLICAS", "OOM", "rights withdrawn")
-SPAMMED = tuple(name for name in WRITES_REFUSED if name != "OOM")
 #: The locks outlast the outage, so that the jobs in hand are kept.
 LONG_LOCK = {"LOCK_DURATION_MS": "8000"}
 OPTIONS = {"is restarted": AOF, "MISCONF": SNAPSHOTS}
-SPAM = "while Redis refuses writes, the end of each job in hand is tried again without a pause, and each try is a line"
-DEFECTS = {
-    "is cut off again and again": "a write to a connection that was reset raises uvloop's RuntimeError ('the handler is"
-    " closed'), which nobody expects: it ends the pipe's task, and the service does nothing more and says that it is"
-    " ready; or it ends the intake, and with it the service",
-    "is cut off twice under an event": "a completed event is given up when the connection breaks twice under it",
-    "forgets its scripts": "after SCRIPT FLUSH no progress and no log row is written for the life of the connection",
-    **dict.fromkeys(SPAMMED, SPAM),
-}
 
 
-@pytest.mark.parametrize("name", with_defects(CASES, DEFECTS))
+@pytest.mark.parametrize("name", CASES)
 def test_no_job_fails_because_of_redis(name: str, wrong: Wrong) -> None:
     assert wrong(name) == []

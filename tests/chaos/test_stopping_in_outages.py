@@ -16,7 +16,7 @@ from fastproc.embedded.trial.faults import Fault, Hang, refusal
 from fastproc.embedded.trial.place import Place
 from fastproc.embedded.trial.process import Service
 from fastproc.embedded.trial.proxy import always
-from tests.chaos.conftest import Make, Wrong, with_defects
+from tests.chaos.conftest import Make, Wrong
 from tests.chaos.outage import add_and_begin
 
 GRACE_S, BEYOND_S = 1, 3.0
@@ -102,12 +102,8 @@ OUTAGES = {
     "Redis refuses writes": misconf,
     HANGUP: nothing,
 }
-SINK = (
-    "the service waits for Redis to take its events, and only its later close would end that: it never ends"
-)
-DEFECTS = {"Redis refuses connections": SINK, "Redis is frozen": SINK}
 
 
-@pytest.mark.parametrize("name", with_defects(OUTAGES, DEFECTS))
+@pytest.mark.parametrize("name", OUTAGES)
 def test_a_service_ends_in_time_and_loses_nothing(name: str, wrong: Wrong) -> None:
     assert wrong(name) == []

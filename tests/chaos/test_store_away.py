@@ -22,7 +22,7 @@ from fastproc.embedded.trial.faults import (
 )
 from fastproc.embedded.trial.place import Place
 from fastproc.embedded.trial.proxy import Rule, always
-from tests.chaos.conftest import Make, Wrong, with_defects
+from tests.chaos.conftest import Make, Wrong
 from tests.chaos.outage import endure
 
 GET_PHOTO, PUT = b"GET /", b"PUT /"
@@ -96,12 +96,8 @@ def lift(place: Place) -> None:
 REFUSED = "refuses connections"
 #: Room for 4 photos that drip, and for others beside them.
 ROOM = {"WORKER_CONCURRENCY": "2", "PREFETCH": "4"}
-DEFECTS = {
-    "bodies are cut": "the probe reads one byte of a photo and takes that as proof that whole photos can be read: while"
-    " every longer body is cut, jobs fail for good at their third try",
-}
 
 
-@pytest.mark.parametrize("name", with_defects([REFUSED, *FAULTS], DEFECTS))
+@pytest.mark.parametrize("name", [REFUSED, *FAULTS])
 def test_no_job_fails_because_of_the_store(name: str, wrong: Wrong) -> None:
     assert wrong(name) == []

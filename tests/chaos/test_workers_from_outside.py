@@ -13,7 +13,7 @@ import pytest
 from fastproc.embedded.trial import invariants
 from fastproc.embedded.trial.place import Place
 from fastproc.embedded.trial.process import eventually
-from tests.chaos.conftest import Make, Wrong, with_defects
+from tests.chaos.conftest import Make, Wrong
 from tests.chaos.outage import ENDED_S, audit, some, stopped
 
 ABOUT_S = 12
@@ -28,6 +28,8 @@ def an_idle_worker_is_killed(place: Place) -> list[str]:
     service = place.start()
     [worker] = service.workers()
     os.kill(worker, signal.SIGKILL)
+    # On a busy machine it may live on for a moment, and take a task: that would count as an attempt.
+    eventually(lambda: worker not in service.workers(), lambda: "it is gone")
     added = place.add(some(6))
     place.until_ended(added, ENDED_S)
     return invariants.broken(place.look(added), added)
@@ -106,14 +108,8 @@ CASES: dict[str, Callable[[Place], list[str]]] = {
     "a busy worker is stopped": a_busy_worker_is_stopped,
     "no descriptors for two seconds": no_descriptors,
 }
-DEFECTS = {
-    "a busy worker is killed twice": "a SIGKILL that the service did not order counts as the photo's doing: twice, and"
-    " it fails as POISON_PHOTO with attempts left",
-    "no descriptors for two seconds": "a worker that cannot be made once (no descriptor) is never made again: the slot"
-    " is dead, and with the only slot the service",
-}
 
 
-@pytest.mark.parametrize("name", with_defects(CASES, DEFECTS))
+@pytest.mark.parametrize("name", CASES)
 def test_photos_are_not_blamed(name: str, wrong: Wrong) -> None:
     assert wrong(name) == []

@@ -63,6 +63,7 @@ async def test_a_service_short_of_descriptors_counts_no_attempt_and_recovers(
     # A worker that dies now cannot be replaced; its slot must come back all the same. It is idle: a task that it had
     # would be an ordinary attempt.
     service.workers()[0].kill()
+    eventually(lambda: "SIGKILL from outside" in service.said, "the service knows that it died")
     ids = [await place.add({"photoId": f"p-{n}", "s3Key": "one.jpg"}, attempts=1) for n in range(40)]
     await asyncio.sleep(3)
     assert place.ids("failed") == []
