@@ -34,6 +34,11 @@ _LAUNCH = (
 _TRIES = 3
 
 
+def dies_with_us(command: list[str]) -> list[str]:
+    """Return the command line by which a program is ended when the thread that starts it ends (rule 1)."""
+    return [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
+
+
 class ServerFailed(FastprocError):
     """An embedded server did not start. The message ends with the last lines of its log."""
 
@@ -59,10 +64,14 @@ class Child:
 
     def spawn(self, command: list[str], env: dict[str, str]) -> None:
         """Start the command and return at once."""
-        launch = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                launch, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, env=env
+                dies_with_us(command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env=env,
             )
 
     def wait_until(self, ready: Callable[[], bool], respawn: Callable[[], None], timeout_s: float) -> None:

@@ -21,7 +21,7 @@ from tests.chaos.outage import add_and_begin
 
 GRACE_S, BEYOND_S = 1, 3.0
 #: What a busy machine may add.
-SLACK_S = 1.5
+SLACK_S = 3.0
 
 
 def scenario(make: Make, name: str) -> list[str]:

@@ -1,6 +1,7 @@
 """`fastproc run` as a process of its own, and what can be seen of it from outside.
 
 Rule 1: the log goes to a file outside every disk that a test fills.
+Rule 2: it cannot outlive the thread that started it, however a run ends.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from fastproc.embedded.child import HOST, free_ports
+from fastproc.embedded.child import HOST, dies_with_us, free_ports
 from fastproc.embedded.trial.invariants import Process
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ class Service:
         self.port = free_ports(1)[0]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "fastproc", "run"],
+                dies_with_us([sys.executable, "-m", "fastproc", "run"]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
