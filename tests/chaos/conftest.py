@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +26,8 @@ from tests import pictures
 
 #: Two cores do it: a case needs about one second of one of them.
 SIDE_BY_SIDE = 6
+
+HERE = Path(__file__).parent
 
 #: Seconds that each case took, for the summary at the end.
 DURATIONS = pytest.StashKey[dict[str, float]]()
@@ -74,7 +77,8 @@ def _ends(request: pytest.FixtureRequest, make: Make) -> dict[Case, Future[list[
     cases = [
         (item.module, item.callspec.params["name"])
         for item in request.session.items
-        if "wrong" in getattr(item, "fixturenames", ())
+        # Other rooms have a parameter of that name.
+        if "wrong" in getattr(item, "fixturenames", ()) and item.path.parent == HERE
     ]
     # The longest first, so that none runs alone at the end.
     cases.sort(key=lambda case: -getattr(case[0], "ABOUT_S", 0))
