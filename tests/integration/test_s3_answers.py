@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -196,3 +198,28 @@ async def test_a_wrong_checksum_does_not_end_checksums(scripted: Scripted, again
         with pytest.raises(StorageUnavailable, match="BadDigest"):
             await against.put_all("photos", [Upload("k", b"x", "image/jpeg", {})])
     assert all(b"x-amz-checksum-crc32c: " in head.lower() for head in scripted.requests)
+
+
+async def test_a_deep_probe_finds_a_neighbour_that_cuts_bodies(
+    scripted: Scripted, against: S3ObjectStore
+) -> None:
+    body, cut_at = bytes(range(256)) * 400, 60_000
+
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> None:
+        if b"no-such-object" in request:
+            await error(404, "NoSuchKey")(request, writer)
+            return
+        asked = re.search(rb"(?i)range: bytes=0-(\d+)", request)
+        part = body[: int(asked[1]) + 1] if asked else body
+        writer.write(b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Length: %d\r\n\r\n" % len(part) + part[:limit])
+        if len(part) > limit:
+            writer.close()
+
+    scripted.answer, limit = answer, len(body)
+    await against.get_into("photos", "k", room(len(body)), nothing)
+    assert await against.probe(True)
+    limit = cut_at
+    with pytest.raises(StorageUnavailable):
+        await against.probe(True)
+    # An idle look stays small, and sees nothing of it.
+    assert not await against.probe(False)

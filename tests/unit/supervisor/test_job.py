@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 
 import pytest
 from msgspec import structs
@@ -27,6 +28,7 @@ from fastproc.core.errors import (
 )
 from fastproc.core.model import Backoff, Fault, Job, Report
 from fastproc.supervisor import announcer
+from fastproc.supervisor import locks as locks_module
 from fastproc.supervisor.budget import ByteBudget
 from fastproc.supervisor.job import JobLine
 from fastproc.supervisor.locks import LockKeeper
@@ -439,3 +441,26 @@ async def test_events_say_the_same_id_when_a_job_is_run_again(line: Line) -> Non
     await line.run()
     assert [event.id for event in line.events.events] == first
     assert len(set(first)) == len(first)
+
+
+# Behind the last of these only the job's end is left, and BullMQ's script looks at the lock itself.
+@pytest.mark.parametrize("point", POINTS[:-2])
+async def test_a_process_that_was_stopped_past_its_lock_goes_on_with_nothing(
+    line: Line, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(locks_module, "time", SimpleNamespace(monotonic=lambda: now))
+    really = line.effects.at
+
+    async def stopped_after(name: str, about: str = "") -> None:
+        nonlocal now
+        await really(name, about)
+        if name == point:
+            now += 30.1
+
+    monkeypatch.setattr(line.effects, "at", stopped_after)
+    await line.run()
+    # What needs no neighbour but the host's own worker may still run; nobody outside hears or sees more of the job.
+    behind = line.effects.done[1 + [each.partition(" ")[0] for each in line.effects.done].index(point) :]
+    assert [each for each in behind if each != "workers.run"] == []
+    assert line.nothing_is_held()
