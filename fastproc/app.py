@@ -13,6 +13,7 @@ import importlib.util
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TypeVar
 
 from fastproc import __version__
@@ -153,7 +154,7 @@ class App:
         watch("redis_reconnects", "Times that the connection to Redis came back", lambda: pipe.reconnects)
         watch("workers_alive", "Workers that have a task or could take one", lambda: pool.alive)
         watch("workers_busy", "Workers that have a task", lambda: pool.busy)
-        watch("worker_deaths", "Worker processes that ended before the service", lambda: pool.deaths)
+        watch("worker_deaths", "Worker processes that ended and were not asked to", lambda: pool.deaths)
         watch(
             "kernel_kills",
             "Workers that the kernel killed for lack of memory",
@@ -214,7 +215,7 @@ async def started_pool(config: Config, kernel: Kernel | None = None) -> AsyncIte
         kept_bytes=admission.kept_bytes(limit, workers),
     )
     host = Host(
-        budget_bytes=admission.budget_bytes(limit, workers, config.pool.memory_bytes),
+        budget_of=partial(admission.budget_bytes, limit, workers, config.pool.memory_bytes),
         oom_kills=oom_kills,
         refused=kernel.refused,
     )

@@ -110,6 +110,8 @@ def _lost() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if "handler is closed" not in str(error):
+            raise
         raise ConnectionLost(f"the connection is gone: {error}") from error
 
 

@@ -1,15 +1,17 @@
-"""Which waiting tasks may run beside those that run now: what they need in memory must fit together.
+"""Which waiting tasks may run beside those that run now, in how many workers: what they need must fit in memory.
 
 Rule 1: first come, first served: a task is admitted only together with all before it, so that no large one waits
         without end behind small ones.
 Rule 2: a task that needs more than the budget runs alone, and so does one that must.
 Rule 3: the kernel's kill for lack of memory halves the number of tasks at once; each quiet minute allows one more.
-Rule 4: an estimate is about pixels alone: the worker's own limits and the kernel have the last word.
+Rule 4: a task that does not fit beside all idle workers is run by fewer: what a worker that only waits holds is a
+        fifth of a small container.
+Rule 5: an estimate is about pixels alone: the worker's own limits and the kernel have the last word.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -31,13 +33,19 @@ STAGED_SHARE: Final = 0.25
 KEPT_BYTES: Final = 128 << 20
 #: Seconds without a kill of the kernel after which one more task may run.
 QUIET_S: Final = 60.0
+#: Seconds for which workers stay few after a task that needed it: the next large photo seldom comes alone.
+FEW_S: Final = 10.0
 
 
 class Need(Struct, frozen=True):
-    """What a task needs: bytes that it adds to its worker, and whether it must be the only one."""
+    """What a task needs: bytes that it adds to its worker, and whether it must be the only one.
+
+    `most_workers`: how many workers may exist while it waits or runs.
+    """
 
     bytes: int = TASK_BYTES
     alone: bool = False
+    most_workers: int = 1 << 30
 
 
 def need_of(header: Header | None, source_bytes: int, optimize_threshold_bytes: int) -> Need:
@@ -72,8 +80,29 @@ def admitted(waiting: Sequence[Need], running: Sequence[Need], budget_bytes: int
     return count
 
 
+def most_workers(need_bytes: int, size: int, budget_of: Callable[[int], int]) -> int:
+    """Return how many of `size` workers may exist while a task runs; `budget_of(n)`: bytes for tasks beside n."""
+    return next((n for n in range(size, 1, -1) if need_bytes <= budget_of(n)), 1)
+
+
+class Fewer:
+    """How many of `size` workers may exist: the fewest that a task of now, or of the last `FEW_S`, asked for."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._most, self._until = size, size, 0.0
+
+    def most(self, now: float, asked: Iterable[int]) -> int:
+        """Return the number at this time; `asked`: what each task of now asks for (`most_workers`)."""
+        if now >= self._until:
+            self._most = self._size
+        fewest = min(asked, default=self._size)
+        if fewest <= self._most:
+            self._most, self._until = fewest, now + FEW_S
+        return self._most
+
+
 class Easing:
-    """How many of `size` tasks may run at once, after kills by the kernel."""
+    """How many of `size` workers may exist, after kills by the kernel."""
 
     def __init__(self, size: int) -> None:
         self._size, self._most, self._since = size, size, 0.0
@@ -92,11 +121,14 @@ def kept_bytes(limit: int, workers: int) -> int:
     return min(KEPT_BYTES, limit // (16 * workers)) if limit else KEPT_BYTES
 
 
-def budget_bytes(limit: int, workers: int, worker_bytes: int) -> int:
-    """Return what all tasks together may add, under a limit on the service's memory (0: none)."""
+def budget_bytes(limit: int, workers: int, worker_bytes: int, alive: int) -> int:
+    """Return what all tasks together may add, under a limit on the service's memory (0: none).
+
+    `alive` of the `workers` exist; `worker_bytes`: WORKER_MEMORY_BYTES.
+    """
     if not limit:
         return workers * worker_bytes
-    idle = SUPERVISOR_BYTES + workers * (WORKER_BYTES + kept_bytes(limit, workers))
+    idle = SUPERVISOR_BYTES + alive * (WORKER_BYTES + kept_bytes(limit, workers))
     return max(TASK_BYTES, round(limit * (1 - STAGED_SHARE)) - idle)
 
 

@@ -7,7 +7,8 @@ Rule 3: a death while STARTING, or of an idle worker that was spawned at most `b
         deployment: back off, then halt, unless another slot has a healthy worker. A death while BUSY is charged to the
         task, never to the fleet: a poison photo must not stop the service.
 Rule 4: a worker that was ordered to stop or die keeps its slot until its process has ended (`exited`).
-Rule 5: what the kernel refuses or kills for lack of memory is charged to nobody: back off and try again, never halt.
+Rule 5: `most` of the slots may have a process (`limit`): the rest are retired when idle, and spawned again later.
+Rule 6: what the kernel refuses or kills for lack of memory is charged to nobody: back off and try again, never halt.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Fleet:
         self.slots = [Slot() for _ in range(size)]
         self.rules = rules
         self.draining = False
+        self.most = size
 
     # --- questions
 
@@ -67,6 +69,11 @@ class Fleet:
     def count(self, state: State) -> int:
         """How many slots are in this state."""
         return sum(s.state is state for s in self.slots)
+
+    @property
+    def processes(self) -> int:
+        """How many slots have a process that was not ordered to die."""
+        return sum(s.state is not State.GONE and not s.doomed for s in self.slots)
 
     def pick(self, homes: Sequence[int], *, may_carry: bool = True) -> tuple[int, int] | None:
         """Return (index of the waiting task, slot) to start next, or None. `homes`: their home slots, oldest first.
@@ -104,11 +111,17 @@ class Fleet:
 
     # --- facts
 
+    def limit(self, most: int, now: float) -> list[Order]:
+        """At most so many slots may have a process from now on."""
+        self.most = most
+        idle = self.idle() if self._is_excess else []
+        return [order for i in idle if self._is_excess for order in self._retire(i, now)]
+
     def ready(self, i: int, now: float) -> list[Order]:
         """The worker has warmed up."""
         slot = self._go(i, "ready", now)
         slot.refused, slot.refusal = 0, ""
-        return self._retire(i, now) if self.draining else []
+        return self._retire(i, now) if self.draining or self._is_excess else []
 
     def not_spawned(self, i: int, why: str, now: float) -> None:
         """The kernel refused the process that Spawn ordered."""
@@ -128,7 +141,7 @@ class Fleet:
         """The worker has answered its task, with success or failure. A `spent` worker is replaced."""
         slot = self._go(i, "finished", now)
         slot.task = 0
-        return self._retire(i, now) if self.draining or spent else []
+        return self._retire(i, now) if self.draining or spent or self._is_excess else []
 
     def not_sent(self, i: int, why: str) -> list[Order]:
         """The task that was assigned did not reach the worker, which must be replaced: nothing is lost with it."""
@@ -168,19 +181,17 @@ class Fleet:
         return []
 
     def tick(self, now: float) -> list[Order]:
-        """Return the orders that are due: spawn missing workers, kill overdue ones."""
+        """Return the orders that are due: kill overdue workers, then spawn missing ones."""
         orders: list[Order] = []
         for i, slot in enumerate(self.slots):
-            at = self._due(slot)
-            if at is None or now < at:
-                continue
-            if slot.state is State.GONE:
+            if slot.state is not State.GONE and self._is_due(slot, now):
+                why = {State.STARTING: BOOT_TIMEOUT, State.BUSY: DEADLINE}.get(slot.state, WOULD_NOT_STOP)
+                orders += self.condemn(i, why)
+        for i, slot in enumerate(self.slots):
+            if slot.state is State.GONE and self._is_due(slot, now):
                 self._go(i, "spawned", now)
                 slot.born = now
                 orders.append(Spawn(i))
-            else:
-                why = {State.STARTING: BOOT_TIMEOUT, State.BUSY: DEADLINE}.get(slot.state, WOULD_NOT_STOP)
-                orders += self.condemn(i, why)
         return orders
 
     def drain(self, now: float) -> list[Order]:
@@ -194,6 +205,10 @@ class Fleet:
                 orders += self.condemn(i, DRAINED)
         return orders
 
+    @property
+    def _is_excess(self) -> bool:
+        return self.processes - self.count(State.RETIRING) > self.most
+
     def _refuse(self, slot: Slot, why: str, now: float) -> None:
         slot.refused, slot.refusal = slot.refused + 1, why
         pause = self.rules.boot_backoff_s * 2.0 ** min(slot.refused, 30)
@@ -203,12 +218,16 @@ class Fleet:
         self._go(i, "retired", now)
         return [Stop(i)]
 
+    def _is_due(self, slot: Slot, now: float) -> bool:
+        at = self._due(slot)
+        return at is not None and at <= now
+
     def _due(self, slot: Slot) -> float | None:
         if slot.doomed:
             return None
         match slot.state:
             case State.GONE:
-                return None if self.draining else slot.spawn_at
+                return None if self.draining or self.processes >= self.most else slot.spawn_at
             case State.STARTING:
                 return slot.since + self.rules.boot_s
             case State.BUSY:

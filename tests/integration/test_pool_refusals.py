@@ -18,9 +18,10 @@ import psutil
 import pytest
 
 from fastproc.config.host import memory_limit, oom_kills
+from fastproc.core import admission
 from fastproc.core.errors import NeighbourAway, WorkerKilled
 from fastproc.core.fleet import Rules
-from fastproc.core.model import Limits, Options
+from fastproc.core.model import Header, Limits, Options
 from fastproc.core.slot import State
 from fastproc.ipc import channel
 from fastproc.ipc.messages import Settings
@@ -226,10 +227,11 @@ async def test_a_photo_whose_worker_the_kernel_killed_goes_back_uncounted_and_th
             os.kill(victim, signal.SIGKILL)
             with pytest.raises(NeighbourAway, match="the kernel killed the worker"):
                 await asyncio.wait_for(task, PATIENCE_S)
-        await until(lambda: pool.alive == 2)
+        # Fewer workers exist now.
+        await until(lambda: pool.alive == len(pool.processes.living) == 1)
         assert pool.memory.kernel_kills == 1
         with contextlib.ExitStack() as frozen:
-            for pid in pool.pids:
+            for pid in pool.processes.living.values():
                 frozen.enter_context(stopped(pid))
             alone = asyncio.create_task(run_as(pool, "large"))
             beside = asyncio.create_task(run_as(pool, "small"))
@@ -241,7 +243,7 @@ async def test_a_photo_whose_worker_the_kernel_killed_goes_back_uncounted_and_th
             # Killed while it ran alone: that is an attempt.
             kills[0] += 1
             os.kill(pool.processes[running.loan.slot].pid, signal.SIGKILL)
-            with pytest.raises(WorkerKilled, match="while no other task ran"):
+            with pytest.raises(WorkerKilled, match="while no other existed"):
                 await asyncio.wait_for(alone, PATIENCE_S)
         await asyncio.wait_for(beside, PATIENCE_S)
     finally:
@@ -297,7 +299,7 @@ async def test_a_worker_that_the_kernel_kills_for_real_is_recognised_and_its_pho
 async def test_two_giants_do_not_meet() -> None:
     giant = pictures.jpeg(4000, 3000, progressive=True, quality=60)
     options = Options(stages=("validation",), limits=Limits(max_source_bytes=8 << 20))
-    pool = Pool(2, Settings(options=options), PATIENCE_S, QUICK, Host(budget_bytes=100 << 20))
+    pool = Pool(2, Settings(options=options), PATIENCE_S, QUICK, Host(budget_of=lambda _workers: 100 << 20))
     pool.start()
     try:
         await until(lambda: pool.alive == 2)
@@ -314,6 +316,34 @@ async def test_two_giants_do_not_meet() -> None:
         await asyncio.gather(*small)
     finally:
         await pool.stop()
+
+
+async def test_idle_workers_make_room_for_a_photo_that_does_not_fit_beside_them_and_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(admission, "FEW_S", 0.5)
+    large = pictures.jpeg(4000, 3000, progressive=True, quality=60)
+    need = admission.need_of(Header(format="jpeg", width=4000, height=3000, decoded_bytes=0), len(large), 1)
+    options = Options(
+        stages=("validation",), optimize_threshold_bytes=1, limits=Limits(max_source_bytes=8 << 20)
+    )
+    host = Host(budget_of=lambda alive: need.bytes + (200 << 20) if alive == 1 else 100 << 20)
+    pool = Pool(3, Settings(options=options), PATIENCE_S, QUICK, host)
+    pool.start()
+    try:
+        await until(lambda: pool.alive == 3)
+        running = asyncio.create_task(process(pool, large))
+        await until(lambda: pool.busy == 1)
+        assert pool.alive == len(pool.processes.living) == 1
+        await asyncio.wait_for(running, PATIENCE_S)
+        await asyncio.wait_for(process(pool, SMALL), PATIENCE_S)
+        assert pool.alive == 1
+        await asyncio.sleep(0.5)
+        assert pool.tend() == []
+        await until(lambda: pool.alive == 3)
+    finally:
+        await pool.stop()
+    assert pool.deaths == 0
 
 
 async def test_a_task_in_no_list_and_a_slot_without_a_process_are_found_and_mended() -> None:

@@ -17,11 +17,12 @@ def _refused(why: str) -> NeighbourAway:
 
 
 class Host(Struct, frozen=True, kw_only=True):
-    """`budget_bytes` for all tasks together; `oom_kills` counts the kernel's kills in the service's cgroup.
+    """`budget_of(n)`: bytes for all tasks together, beside n workers.
 
-    `refused` is called when the kernel refused something, and returns what a job that needed it ends with.
+    `oom_kills` counts the kernel's kills in the service's cgroup. `refused` is called when the kernel refused
+    something, and returns what a job that needed it ends with.
     """
 
-    budget_bytes: int = 1 << 62
+    budget_of: Callable[[int], int] = lambda _workers: 1 << 62
     oom_kills: Callable[[], int] = lambda: 0
     refused: Callable[[str], NeighbourAway] = _refused

@@ -1,4 +1,4 @@
-"""Admits tasks by the memory that they need, and remembers what the kernel killed for lack of it.
+"""Admits tasks and workers by the memory that tasks need, and remembers what the kernel killed for lack of it.
 
 Rule 1: `core.admission` decides; here the header is read, the kernel's counter is looked at, and photos are remembered.
 Rule 2: a photo whose worker the kernel killed runs alone at its next try, which does not count; killed alone, it does.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from fastproc.core.admission import Easing, Need, admitted, need_of
+from fastproc.core.admission import Easing, Fewer, Need, admitted, most_workers, need_of
 from fastproc.core.errors import NeighbourAway, WorkerKilled
+from fastproc.core.fleet import Fleet
 from fastproc.core.gate.judge import glance
 from fastproc.core.model import Header, Options
 from fastproc.supervisor.workers.host import ASIDE_S, Host
@@ -28,7 +29,7 @@ class Memory:
 
     def __init__(self, size: int, options: Options, host: Host) -> None:
         self._options, self._host = options, host
-        self._easing = Easing(size)
+        self._size, self._easing, self._fewer = size, Easing(size), Fewer(size)
         self._alone: dict[str, None] = {}
         self._kills, self._risen_at = host.oom_kills(), float("-inf")
         self.kernel_kills = 0
@@ -37,16 +38,21 @@ class Memory:
         """Return what the photo on loan needs. Cost: as `core.gate.judge.glance`."""
         with loan.target[: loan.size] as data:
             need = need_of(self._header(data), loan.size, self._options.optimize_threshold_bytes)
-        return Need(need.bytes, alone=loan.photo in self._alone)
+        if loan.photo in self._alone:
+            return Need(need.bytes, alone=True, most_workers=1)
+        return Need(need.bytes, most_workers=most_workers(need.bytes, self._size, self._host.budget_of))
 
-    def admitted(self, waiting: Iterable[PendingTask], running: Iterable[PendingTask]) -> int:
-        """Return how many of the waiting tasks, the oldest first, may start now."""
-        return admitted(
-            [task.need for task in waiting],
-            [task.need for task in running],
-            self._host.budget_bytes,
-            self._easing.most(time.monotonic()),
-        )
+    def most_workers(self, tasks: Iterable[PendingTask]) -> int:
+        """Return how many workers may exist while these tasks wait or run."""
+        now = time.monotonic()
+        return min(self._easing.most(now), self._fewer.most(now, (task.need.most_workers for task in tasks)))
+
+    def admitted(self, waiting: Iterable[PendingTask], running: Iterable[PendingTask], fleet: Fleet) -> int:
+        """Return how many of the waiting tasks, the oldest first, may start now: none before excess workers ended."""
+        if fleet.processes > fleet.most:
+            return 0
+        budget = self._host.budget_of(fleet.most)
+        return admitted([task.need for task in waiting], [task.need for task in running], budget, fleet.most)
 
     def killed_by_kernel(self) -> bool:
         """Whether the kernel, for lack of memory, explains a SIGKILL that was seen now; then fewer tasks run."""
@@ -63,7 +69,10 @@ class Memory:
     def lost(self, task: PendingTask) -> NeighbourAway | WorkerKilled:
         """Return what a task ends with whose worker the kernel killed for lack of memory."""
         if task.need.alone:
-            return WorkerKilled("the kernel killed the worker for lack of memory, while no other task ran")
+            return WorkerKilled(
+                "the kernel killed the worker for lack of memory, while no other existed: the photo needs some"
+                f" {task.need.bytes >> 20} MiB beside the service's own (the container's memory limit)"
+            )
         while len(self._alone) >= MAX_ALONE:
             del self._alone[next(iter(self._alone))]
         self._alone[task.loan.photo] = None

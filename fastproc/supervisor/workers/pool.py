@@ -240,8 +240,8 @@ class Pool:
         self._dispatch()
 
     def _exited(self, slot: int, how: str) -> None:
-        self.deaths += not self._fleet.draining
         about = self._fleet.slots[slot]
+        self.deaths += not self._fleet.draining and about.state is not State.RETIRING
         end = self._deaths.seen(slot, how, starting=about.state is State.STARTING, ordered=bool(about.doomed))
         self._obey(self._fleet.exited(slot, end.how, time.monotonic(), by_kernel=end.by_kernel))
         self._tick()
@@ -249,6 +249,7 @@ class Pool:
     # --- time and work
 
     def _dispatch(self) -> None:
+        self._obey(self._fleet.limit(self._tasks.most_workers(), time.monotonic()))
         while choice := self._tasks.next(self._fleet):
             self._assign(*choice)
         self._set_alarm()
@@ -281,6 +282,7 @@ class Pool:
         if self._fleet.is_overdue(time.monotonic()):
             found.append("an order to the workers was forgotten")
             self._tick()
+        self._dispatch()  # The number of workers that may exist grows with time alone.
         return found
 
     def _tick(self) -> None:

@@ -43,6 +43,10 @@ class TaskLists:
             self.waiting.remove(task)
         return task.number in self.running
 
+    def most_workers(self) -> int:
+        """Return how many workers may exist while these tasks wait or run."""
+        return self._memory.most_workers((*self.waiting, *self.running.values()))
+
     def fail_waiting(self, error: Exception) -> None:
         """No waiting task will run now."""
         for task in self.waiting:
@@ -52,7 +56,7 @@ class TaskLists:
         """Return the task to start and its slot, where its photo lies now; None when none may start."""
         if self.carry_at is not None and self.carry_at <= time.monotonic():
             self.carry_at = None
-        count = self._memory.admitted(self.waiting, self.running.values())
+        count = self._memory.admitted(self.waiting, self.running.values(), fleet)
         homes = [task.loan.slot for task in self.waiting[:count]]
         choice = fleet.pick(homes, may_carry=self.carry_at is None)
         if choice is None:

@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastproc.core import admission
-from fastproc.core.admission import QUIET_S, TASK_BYTES, Easing, Need, admitted, need_of
+from fastproc.core.admission import (
+    FEW_S,
+    QUIET_S,
+    TASK_BYTES,
+    Easing,
+    Fewer,
+    Need,
+    admitted,
+    most_workers,
+    need_of,
+)
 from fastproc.core.model import Header
 
 MB = 1 << 20
@@ -111,7 +121,7 @@ def test_a_kill_halves_and_each_quiet_minute_gives_one_back() -> None:
 @pytest.mark.parametrize("workers", [1, 2, 16])
 def test_a_budget_lets_any_task_run_and_all_parts_fit_into_the_limit(limit_mb: int, workers: int) -> None:
     limit = limit_mb * MB
-    budget = admission.budget_bytes(limit, workers, 2 << 30)
+    budget = admission.budget_bytes(limit, workers, 2 << 30, workers)
     assert budget >= TASK_BYTES
     if not limit:
         assert budget == workers * (2 << 30)
@@ -121,3 +131,44 @@ def test_a_budget_lets_any_task_run_and_all_parts_fit_into_the_limit(limit_mb: i
             admission.WORKER_BYTES + admission.kept_bytes(limit, workers)
         )
         assert idle + budget + admission.staged_bytes(limit, 1 << 40) <= limit + 1
+
+
+@pytest.mark.parametrize(
+    ("need_mb", "limit_mb", "most"),
+    # Four workers keep 8 MB each of 512 MB, 16 of 1 GB: idle 110 + n x 83, 110 + n x 91.
+    [
+        (40, 512, 4),
+        (100, 512, 2),
+        (150, 512, 1),
+        (900, 512, 1),
+        (40, 1024, 4),
+        (290, 1024, 4),
+        (310, 1024, 3),
+    ],
+)
+def test_a_task_that_does_not_fit_beside_all_idle_workers_asks_for_fewer(
+    need_mb: int, limit_mb: int, most: int
+) -> None:
+    def budget_of(alive: int) -> int:
+        return admission.budget_bytes(limit_mb * MB, 4, 2 << 30, alive)
+
+    assert most_workers(need_mb * MB, 4, budget_of) == most
+    assert most == 1 or need_mb * MB <= budget_of(most)
+
+
+def test_without_a_limit_nothing_asks_for_fewer_workers() -> None:
+    def budget_of(alive: int) -> int:
+        return admission.budget_bytes(0, 4, 2 << 30, alive)
+
+    assert most_workers(7 << 30, 4, budget_of) == 4
+
+
+def test_workers_stay_few_for_a_while_after_the_task_that_needed_it() -> None:
+    fewer = Fewer(8)
+    assert fewer.most(0.0, []) == 8
+    assert fewer.most(1.0, [1 << 30, 3]) == 3
+    assert fewer.most(2.0, [5]) == 3
+    assert fewer.most(1.0 + FEW_S - 0.1, [5]) == 3
+    assert fewer.most(1.0 + FEW_S, [5]) == 5
+    assert fewer.most(20.0, [2]) == 2
+    assert fewer.most(20.0 + FEW_S, []) == 8

@@ -97,12 +97,15 @@ class World:
     def condemn(self, slot: int) -> None:
         self.obey(self.fleet.condemn(slot, "it broke the protocol"))
 
+    def limit(self, slot: int) -> None:
+        self.obey(self.fleet.limit(slot + 1, self.now))
+
     def drain(self, _slot: int) -> None:
         self.obey(self.fleet.drain(self.now))
 
 
 SIZE = 3
-EVENTS = ["ready", "ready", "assign", "assign", "finish", "exit", "condemn"]
+EVENTS = ["ready", "ready", "assign", "assign", "finish", "exit", "condemn", "limit"]
 STEP = st.tuples(
     st.sampled_from(EVENTS), st.integers(0, SIZE - 1), st.sampled_from([0.0, 0.01, 0.5, 2.5, 6.0])
 )
@@ -475,3 +478,43 @@ def test_an_order_that_nobody_fetched_is_overdue() -> None:
     assert fleet.is_overdue(3.0)
     fleet.tick(3.0)
     assert not fleet.is_overdue(4.0)
+
+
+def test_a_limit_retires_idle_workers_at_once_and_busy_ones_when_they_are_done() -> None:
+    world = World(4)
+    world.tick(0.0)
+    for slot in range(4):
+        world.ready(slot)
+    world.assign(0)
+    world.assign(1)
+    world.obey(world.fleet.limit(1, world.now))
+    assert world.ordered[-2:] == [Stop(2), Stop(3)]
+    assert world.fleet.processes == 4, "those that stop still hold their memory"
+    world.exit(2, "exit code 0")
+    world.exit(3, "exit code 0")
+    world.finish(0)
+    assert world.state(0) is State.RETIRING
+    world.exit(0, "exit code 0")
+    world.finish(1)
+    assert world.state(1) is State.IDLE
+    world.tick(100.0)
+    assert list(world.up) == [1], "what is in excess is not spawned"
+
+
+def test_a_limit_that_grows_spawns_and_one_that_came_during_the_start_retires_what_is_ready() -> None:
+    world = World(3)
+    world.obey(world.fleet.limit(2, world.now))
+    world.tick(0.0)
+    assert world.ordered == [Spawn(0), Spawn(1)]
+    world.obey(world.fleet.limit(1, world.now))
+    world.ready(0)
+    assert world.state(0) is State.RETIRING
+    world.exit(0, "exit code 0")
+    world.ready(1)
+    assert world.state(1) is State.IDLE
+    world.obey(world.fleet.limit(3, world.now))
+    due = world.fleet.due()
+    assert due is not None
+    assert due <= world.now
+    world.tick(0.0)
+    assert sorted(world.up) == [0, 1, 2]
