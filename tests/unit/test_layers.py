@@ -62,6 +62,7 @@ ONLY_IN: dict[str, set[str]] = {
     # Seccomp, prctl and a library without a binding: what Python has no module for.
     "ctypes": {"worker/jpegli.py", "worker/jail/kernel.py", "worker/main.py"},
     "redis": {"bullmq/address.py", "bullmq/connection.py", "bullmq/producer.py", "embedded/trial/"},
+    "hiredis": {"bullmq/connection.py"},
     "bullmq": {"bullmq/producer.py"},
     "croniter": {"bullmq/scheduler.py"},
     # The demo makes the bucket and fetches results as an application would.

@@ -32,3 +32,22 @@ def test_a_write_to_a_socket_that_was_just_closed_is_a_lost_connection() -> None
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
+
+
+@pytest.mark.parametrize("part", ["send", "read"])
+def test_a_defect_is_not_taken_for_a_lost_connection(part: str) -> None:
+    async def broken(*_arguments: object, **_more: object) -> None:
+        raise RuntimeError("read() called while another coroutine is already waiting for incoming data")
+
+    async def main() -> None:
+        server = FakeRedis()
+        async with server.listening():
+            connection = await server.connect()
+            await connection.open()
+            raw = connection._raw
+            raw.read_response = raw.send_packed_command = broken  # type: ignore[method-assign, assignment]
+            with pytest.raises(RuntimeError, match="another coroutine"):
+                await (connection.read() if part == "read" else connection.send([("PING",)]))
+            await connection.drop()
+
+    asyncio.run(main())
