@@ -97,8 +97,12 @@ def nothing_lost(world: World, added: Sequence[Added]) -> list[str]:
     under_way = {state: ids for state, ids in world.states.items() if state not in ("completed", "failed")}
     found = [f"job {job_id} is still {state}" for state, ids in under_way.items() for job_id in ids]
     found += [f"job {job_id} is locked, and nobody has it" for job_id in world.locks]
+    where: dict[str, list[str]] = {}
+    for state, ids in world.states.items():
+        for job_id in ids:
+            where.setdefault(job_id, []).append(state)
     for each in added:
-        times = [state for state, ids in world.states.items() for job_id in ids if job_id == each.id]
+        times = where.get(each.id, [])
         if len(times) != 1:
             found.append(f"job {each.id} is in {times or 'no list'}")
         elif times == ["failed"] and not world.jobs[each.id].get("failedReason"):
@@ -108,11 +112,11 @@ def nothing_lost(world: World, added: Sequence[Added]) -> list[str]:
 
 def ends_as_it_must(world: World, added: Sequence[Added]) -> list[str]:
     """A good photo's job is completed, and a bad one's has failed with its code."""
-    found = []
+    found, completed = [], set(world.states["completed"])
     for each in added:
         job = world.jobs[each.id]
         if each.ends == "completed":
-            if each.id not in world.states["completed"]:
+            if each.id not in completed:
                 found.append(f"job {each.id} is innocent and was not completed: {job.get('failedReason')}")
         elif job.get("failedReason", "").partition(":")[0] != each.ends:
             found.append(f"job {each.id} must fail with {each.ends}: {job.get('failedReason')}")
@@ -123,7 +127,7 @@ def one_end(world: World, added: Sequence[Added]) -> list[str]:
     """A job has one event of its end, however often it was received; and one event id means one thing."""
     ends: dict[str, dict[str, str]] = {}
     kinds: dict[str, str] = {}
-    found = []
+    found, completed = [], set(world.states["completed"])
     for event in world.events:
         if kinds.setdefault(event["id"], event["type"]) != event["type"]:
             found.append(f"event id {event['id']} is of two types")
@@ -135,7 +139,7 @@ def one_end(world: World, added: Sequence[Added]) -> list[str]:
             found.append(f"job {each.id} has several ends: {sorted(got)}")
         elif not got and world.heard_all:
             found.append(f"job {each.id} has no event of its end")
-        want = "completed" if each.id in world.states["completed"] else "failed"
+        want = "completed" if each.id in completed else "failed"
         if any(not kind.endswith(want) for kind in got.values()):
             found.append(f"job {each.id} is {want}, its event says {list(got.values())}")
     return found
@@ -144,8 +148,9 @@ def one_end(world: World, added: Sequence[Added]) -> list[str]:
 def no_orphans(world: World, added: Sequence[Added]) -> list[str]:
     """The objects are exactly those of the completed jobs, and each can be decoded."""
     wanted: set[str] = set()
+    completed = set(world.states["completed"])
     for each in added:
-        if each.id in world.states["completed"]:
+        if each.id in completed:
             wanted |= keys(each)
             optimized = _value(world, each).get("optimization") or {}
             wanted |= {optimized["s3Key"]} if "s3Key" in optimized else set()
@@ -164,19 +169,26 @@ def keys(each: Added) -> set[str]:
 
 def in_agreement(world: World, added: Sequence[Added]) -> list[str]:
     """Job, row, event and objects say the same."""
-    found = []
+    found, completed, failed = [], set(world.states["completed"]), set(world.states["failed"])
+    told: dict[str, list[Mapping[str, Any]]] = {}
+    for event in world.events:
+        if event["type"] == _TERMINAL[0]:
+            told.setdefault(event["data"]["jobId"], []).append(event)
     for each in added:
         row = world.rows.get(each.photo_id, {})
-        if each.id in world.states["completed"]:
-            found += [f"job {each.id}: {problem}" for problem in _completed_agree(world, each, row)]
-        elif each.id in world.states["failed"]:
+        if each.id in completed:
+            problems = _completed_agree(world, each, row, told.get(each.id, ()))
+            found += [f"job {each.id}: {problem}" for problem in problems]
+        elif each.id in failed:
             reason = world.jobs[each.id].get("failedReason", "")
             if (row.get("processing_status"), row.get("processing_error")) != ("failed", reason):
                 found.append(f"job {each.id} has failed ({reason}), its row says {_status(row)}")
     return found
 
 
-def _completed_agree(world: World, each: Added, row: Mapping[str, Any]) -> Iterator[str]:
+def _completed_agree(
+    world: World, each: Added, row: Mapping[str, Any], told: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
     value = _value(world, each)
     if (row.get("processing_status"), row.get("processing_error")) != ("completed", None):
         yield f"it is completed, its row says {_status(row)}"
@@ -187,9 +199,8 @@ def _completed_agree(world: World, each: Added, row: Mapping[str, Any]) -> Itera
         stored = world.objects.get(made["s3Key"])
         if stored is not None and stored.size != made["fileSize"]:
             yield f"{made['s3Key']} has {stored.size} bytes, its return value says {made['fileSize']}"
-    for event in world.events:
-        same = event["type"] == _TERMINAL[0] and event["data"]["jobId"] == each.id
-        if same and event["data"]["thumbnails"] != value.get("thumbnails"):
+    for event in told:
+        if event["data"]["thumbnails"] != value.get("thumbnails"):
             yield "its event and its return value differ"
 
 
