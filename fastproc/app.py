@@ -20,6 +20,7 @@ from fastproc import __version__
 from fastproc.backends import factories
 from fastproc.bullmq.opening import checked_server, open_pipe, open_queue
 from fastproc.bullmq.pipe import Pipe
+from fastproc.bullmq.queue import BullQueue
 from fastproc.config.host import memory_limit, oom_kills, service_name
 from fastproc.config.settings import Config
 from fastproc.core import admission
@@ -143,15 +144,20 @@ class App:
         pool = await self._enter(stack, "the workers", started_pool(config, kernel))
         kernel.spawning = lambda: pool.refusal
         ports = Ports(queue, objects, metadata, events, pool, quarantine)
-        self._watch(pipe, ports, pool)
+        self._watch(pipe, queue, ports, pool)
         return ports, pool
 
-    def _watch(self, pipe: Pipe, ports: Ports, pool: Pool) -> None:
+    def _watch(self, pipe: Pipe, queue: BullQueue, ports: Ports, pool: Pool) -> None:
         self._readiness.watch("redis", lambda: pipe.outage.why)
         self._readiness.watch("workers", lambda: "" if pool.alive else "no worker process is running")
         self.metrics.registry.register(Vitals(lambda: pool.processes.living))
         metadata, events, watch = ports.metadata, ports.events, self.metrics.watch
         watch("redis_reconnects", "Times that the connection to Redis came back", lambda: pipe.reconnects)
+        watch(
+            "broken_schedulers",
+            "Job schedulers whose series this service could not continue",
+            lambda: queue.broken_series,
+        )
         watch("workers_alive", "Workers that have a task or could take one", lambda: pool.alive)
         watch("workers_busy", "Workers that have a task", lambda: pool.busy)
         watch("worker_deaths", "Worker processes that ended and were not asked to", lambda: pool.deaths)

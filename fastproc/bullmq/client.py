@@ -17,9 +17,12 @@ from fastproc.bullmq.calls import ScriptCalls
 from fastproc.bullmq.outage import Outage
 from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.protocol import Arg, Fetch, Fetched, Keys, Outcome, Standing
-from fastproc.bullmq.scheduler import Iteration
+from fastproc.bullmq.scheduler import ERROR_FIELD, Iteration
 from fastproc.bullmq.scripts import Script
 from fastproc.core.errors import FastprocError, LockLost
+
+#: What `queue.rateLimit` sets the limiter's counter to. Source: BullMQ queue.ts rateLimit, Number.MAX_SAFE_INTEGER.
+RESTING = 2**53 - 1
 
 
 class Refused(FastprocError):
@@ -147,6 +150,19 @@ class Client:
         )
         await self._calls.run("updateJobScheduler", args, job_id)
 
+    async def rest_ms(self) -> int:
+        """Return for how long a queue without a limit was told to rest (`queue.rateLimit`); 0: it was not.
+
+        Where the queue has a limit BullMQ's scripts look themselves.
+        """
+        key, call = self._keys("limiter"), self._pipe.call
+        limit, count, left_ms = await asyncio.gather(
+            call("HGET", self._keys("meta"), "max"), call("GET", key), call("PTTL", key)
+        )
+        if limit is not None or count is None or not count.isdigit() or int(count) < RESTING:
+            return 0
+        return max(0, int(left_ms))
+
     async def scheduler_fields(self, scheduler_id: str) -> frozenset[str]:
         """Return the names of the fields that a scheduler's record has; none where there is no record."""
         names = await self._pipe.call("HKEYS", self._keys(f"repeat:{scheduler_id}"))
@@ -155,6 +171,14 @@ class Client:
     async def set_scheduler_data(self, scheduler_id: str, data: str) -> None:
         """Give a scheduler's record the data of its jobs, JSON text, where it has none."""
         await self._pipe.call("HSETNX", self._keys(f"repeat:{scheduler_id}"), "data", protocol.clean(data))
+
+    async def set_scheduler_error(self, scheduler_id: str, why: str) -> None:
+        """Keep in a scheduler's record why its series cannot be continued; "": it can."""
+        key = self._keys(f"repeat:{scheduler_id}")
+        if why:
+            await self._pipe.call("HSET", key, ERROR_FIELD, protocol.clean(why))
+        else:
+            await self._pipe.call("HDEL", key, ERROR_FIELD)
 
     async def standing(self, job_id: str) -> Standing:
         """Read where a job stands, for a move whose outcome is unknown."""

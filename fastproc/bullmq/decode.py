@@ -146,14 +146,14 @@ def _backoff(value: Any) -> Backoff | None:
 
 
 def _keep(value: Any, default: Keep) -> Keep:
-    """Source: BullMQ Scripts.getKeepJobs; `age` and `count` must be whole, or the script fails half-way."""
+    """Source: BullMQ Scripts.getKeepJobs; `count` must be whole, or the script fails half-way."""
     if value is None:
         return default
     if isinstance(value, bool):
         return Keep(count=0 if value else -1)
     if isinstance(value, dict):
-        found = {name: _limit(value.get(name)) for name in ("count", "age", "limit")}
-        return Keep(**found) if found["count"] is not None or found["age"] is not None else Keep(count=-1)
+        count, age, limit = _limit(value.get("count")), _age(value.get("age")), _limit(value.get("limit"))
+        return Keep(count=count, age=age, limit=limit) if (count, age) != (None, None) else Keep(count=-1)
     return Keep(count=int(value)) if isinstance(value, int | float) and abs(value) <= MAX_NUMBER else default
 
 
@@ -189,6 +189,11 @@ def _whole(value: Any) -> int:
 def _limit(value: Any) -> int | None:
     whole = isinstance(value, int) and not isinstance(value, bool)
     return int(value) if whole and 0 <= value <= MAX_NUMBER else None
+
+
+def _age(value: Any) -> float | None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if number and 0 <= value <= MAX_NUMBER else None
 
 
 def _number(value: Any) -> float:

@@ -27,6 +27,8 @@ MAX_BLOCK_S = 10.0
 MAX_LIMIT_S = 30.0
 #: Shortest one: Redis before 7.0.8 may take 1 ms for no limit at all.
 MIN_BLOCK_S = 0.002
+#: Longest pause before it is looked whether the queue still rests.
+REST_S = 0.5
 #: Longest one after a wait that has failed, so that the end of the failure is soon known.
 TRIAL_BLOCK_S = 0.1
 
@@ -43,6 +45,7 @@ class Fetcher:
         self._drained = False
         self._next_at_ms = 0
         self._limit_until_ms = 0
+        self._rest_until_ms = 0
         self._failed_waits = 0
         self._stopped = asyncio.Event()
 
@@ -68,6 +71,15 @@ class Fetcher:
         """Take no more jobs; a waiting `take` returns None."""
         self._stopped.set()
 
+    def rest(self, ms: int) -> None:
+        """Take no jobs for so long; 0: take them again."""
+        self._rest_until_ms = now_ms() + ms if ms else 0
+
+    @property
+    def may_fetch(self) -> bool:
+        """Whether jobs may be taken now, as far as is known."""
+        return now_ms() >= self._rest_until_ms
+
     async def receive(self, fetched: Fetched, token: str) -> Job | None:
         """Learn from a fetch, whoever made it; return its job, if it brought one, with its series continued."""
         self._drained = fetched.job_id is None
@@ -90,6 +102,11 @@ class Fetcher:
 
     async def _worth_asking(self) -> bool:
         asked_at_ms = now_ms()
+        if not self.may_fetch:
+            # A marker that was popped meanwhile is gone: the first fetch after the rest is direct.
+            self._drained = False
+            await self._pause(min((self._rest_until_ms - asked_at_ms) / 1000, REST_S))
+            return False
         if self._limit_until_ms > asked_at_ms:
             await self._pause(min((self._limit_until_ms - asked_at_ms) / 1000, MAX_LIMIT_S))
             self._limit_until_ms = 0
@@ -106,7 +123,7 @@ class Fetcher:
             self._next_at_ms = min(score, self._next_at_ms or score)
             return False
         self._next_at_ms = 0
-        return not self._stopped.is_set()
+        return self.may_fetch and not self._stopped.is_set()
 
     async def _wait_for_marker(self, timeout_s: float) -> int | None:
         """Return the marker's score; None where none came, the service stops, or the wait failed and pauses."""

@@ -23,6 +23,7 @@ from fastproc.bullmq.server_check import ServerCheck
 from fastproc.bullmq.settle import JobsInHand
 from fastproc.bullmq.waiter import Waiter
 from fastproc.bullmq.watch import Watch
+from fastproc.config.host import local_zone
 from fastproc.config.settings import Config
 from fastproc.core.errors import QueueUnavailable, Unreachable
 
@@ -62,14 +63,15 @@ async def open_queue(config: Config, pipe: Pipe, name: str) -> AsyncIterator[Bul
     rules, keys = config.queue, _keys(config)
     client = Client(pipe, keys, scripts.load(), name, rules.lock_duration_ms)
     waiter = Waiter(connector(config.redis, keys.base), keys("marker"), f"{keys.client_name}:w:{name}")
-    in_hand, series = JobsInHand(client, str(uuid.uuid4())), Series(client)
+    in_hand = JobsInHand(client, str(uuid.uuid4()))
+    series = Series(client, local_zone())
     defaults = Defaults(bucket=config.s3.bucket, buckets=config.s3.buckets, attempts=rules.max_retries)
     sweep = Sweep(interval_ms=rules.stalled_interval_ms, max_stalled_count=rules.max_stalled_count)
     try:
         # The worker's name is to be seen before the queue is empty for the first time.
         await waiter.tend()
         fetcher = Fetcher(client, waiter, in_hand, series, defaults)
-        yield BullQueue(client, fetcher, in_hand, sweep, Watch(client, waiter))
+        yield BullQueue(client, fetcher, in_hand, series, sweep, Watch(client, waiter, fetcher.rest))
     finally:
         await series.close()
         await waiter.close()

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from fastproc.bullmq.address import plain_client
 from fastproc.bullmq.protocol import Keys, text
+from fastproc.bullmq.scheduler import ERROR_FIELD
 from fastproc.config.queue import QueueConfig
 from fastproc.config.redis import RedisConfig
 from fastproc.core.errors import Unreachable
@@ -24,6 +25,9 @@ STATES = ("wait", "prioritized", "delayed", "paused", "active", "completed", "fa
 
 JOB_NAME = "process-photo"
 
+#: Schedulers that are looked at for errors: those whose next run is the earliest, among them all that stand still.
+MAX_SCHEDULERS = 1000
+
 
 class FailedJob(Struct, frozen=True):
     """A job that has failed and is not tried again."""
@@ -32,13 +36,21 @@ class FailedJob(Struct, frozen=True):
     reason: str
 
 
+class BrokenScheduler(Struct, frozen=True):
+    """A job scheduler whose series could not be continued, and why."""
+
+    id: str
+    reason: str
+
+
 class Status(Struct, frozen=True):
-    """A queue's state: jobs by state, the workers' names, whether it is paused, and its newest failures."""
+    """A queue's state: jobs by state, workers' names, whether it is paused, newest failures, broken schedulers."""
 
     counts: dict[str, int]
     workers: tuple[str, ...]
     paused: bool
     failures: tuple[FailedJob, ...]
+    broken_schedulers: tuple[BrokenScheduler, ...]
 
 
 class Producer:
@@ -64,7 +76,19 @@ class Producer:
             for job_id in newest
         ]
         in_order = {state: int(counts[state]) for state in STATES}
-        return Status(in_order, await self._workers(), paused, tuple(failed))
+        return Status(in_order, await self._workers(), paused, tuple(failed), await self._broken_schedulers())
+
+    async def _broken_schedulers(self) -> tuple[BrokenScheduler, ...]:
+        names = [text(name) for name in await self._redis.zrange(self._keys("repeat"), 0, MAX_SCHEDULERS - 1)]
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.hget(self._keys(f"repeat:{name}"), ERROR_FIELD)
+            reasons = await pipeline.execute() if names else []
+        return tuple(
+            BrokenScheduler(name, text(reason))
+            for name, reason in zip(names, reasons, strict=True)
+            if isinstance(reason, bytes)
+        )
 
     async def _workers(self) -> tuple[str, ...]:
         """Return the names of the queue's workers. Source: BullMQ Queue.getWorkers, which reads the clients' names."""

@@ -150,7 +150,7 @@ def pack(value: Any) -> bytes:
     return msgspec.msgpack.encode(value)
 
 
-def keep_map(keep: Keep) -> dict[str, int]:
+def keep_map(keep: Keep) -> dict[str, float]:
     """Return the map `keepJobs`: without it a script fails with the lock already gone."""
     limits = {"count": keep.count, "age": keep.age, "limit": keep.limit}
     return {name: value for name, value in limits.items() if value is not None} or {"count": -1}

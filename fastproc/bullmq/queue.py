@@ -19,6 +19,7 @@ from fastproc.bullmq import protocol
 from fastproc.bullmq.client import Client, Refused
 from fastproc.bullmq.fetcher import Fetcher
 from fastproc.bullmq.protocol import Fetched, Outcome
+from fastproc.bullmq.series import Series
 from fastproc.bullmq.settle import JobsInHand, Move
 from fastproc.bullmq.watch import Watch
 from fastproc.core import retry
@@ -46,10 +47,21 @@ class BullQueue:
     """One BullMQ queue."""
 
     def __init__(
-        self, client: Client, fetcher: Fetcher, in_hand: JobsInHand, sweep: Sweep, watch: Watch
+        self,
+        client: Client,
+        fetcher: Fetcher,
+        in_hand: JobsInHand,
+        series: Series,
+        sweep: Sweep,
+        watch: Watch,
     ) -> None:
         self._client, self._fetcher, self._in_hand, self._sweep = client, fetcher, in_hand, sweep
-        self._watch = watch
+        self._series, self._watch = series, watch
+
+    @property
+    def broken_series(self) -> int:
+        """Job schedulers whose series this service could not continue."""
+        return len(self._series.broken)
 
     async def watch(self) -> None:
         """Notice outages of Redis, until cancelled."""
@@ -142,6 +154,7 @@ class BullQueue:
         self, job: Job, make: Move, *, fetch_next: bool, finishing: bool, removed: bool = False
     ) -> Job | None:
         """Make the move, surely and once. Raises LockLost, Refused."""
+        fetch_next = fetch_next and self._fetcher.may_fetch
 
         async def moved() -> Job | None:
             fetched = await self._in_hand.move(

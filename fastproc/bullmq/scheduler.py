@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, tzinfo
-from typing import Any
-from zoneinfo import ZoneInfo
+from typing import Any, Final
 
-from croniter import croniter
 from msgspec import Struct
 
+from fastproc.bullmq import cron, zones
 from fastproc.bullmq.protocol import text
+
+#: Our own field in a scheduler's record: why its series could not be continued. BullMQ reads only fields that it knows.
+ERROR_FIELD: Final = "fastprocError"
 
 
 class Iteration(Struct, frozen=True):
@@ -40,13 +42,14 @@ def looks_legacy(name: str) -> bool:
 
 
 def following(
-    name: str, data: str, options: Mapping[str, Any], now_ms: int, local: tzinfo | None
+    name: str, data: str, options: Mapping[str, Any], now_ms: int, local: tzinfo
 ) -> Iteration | None:
     """Return the iteration after the job with these options, or None where the series has ended.
 
     `options` are those of the job's hash, short names and all; the script itself sets the delay and id of `every`.
-    `local` is the zone of patterns that name none. Raises ValueError without pattern and interval. Options that BullMQ
-    does not write raise what reading them raises: ArithmeticError, KeyError, OSError, TypeError, ValueError.
+    `local` is the zone of patterns that name none. Raises ValueError without pattern and interval, and for a pattern or
+    zone that cannot be planned. Options that BullMQ does not write raise what reading them raises: ArithmeticError,
+    KeyError, OSError, TypeError, ValueError.
     """
     repeat = options.get("repeat")
     if not isinstance(repeat, Mapping) or not (repeat.get("pattern") or repeat.get("every")):
@@ -55,8 +58,12 @@ def following(
     limit, end_ms = repeat.get("limit"), _epoch_ms(repeat.get("endDate"))
     if (limit is not None and count > int(limit)) or (end_ms is not None and now_ms > end_ms):
         return None
-    base_ms = max(now_ms, int(options.get("prevMillis") or 0))
-    next_ms = max(base_ms, _next_by_pattern(repeat, base_ms, local)) if repeat.get("pattern") else None
+    next_ms = None
+    if repeat.get("pattern"):
+        base_ms = max(now_ms, int(options.get("prevMillis") or 0), _epoch_ms(repeat.get("startDate")) or 0)
+        next_ms = _next_by_pattern(name, repeat, base_ms, local)
+        if end_ms is not None and next_ms > end_ms:
+            return None
     return Iteration(name, next_ms, data, _options(options, repeat, name, count, next_ms, now_ms))
 
 
@@ -85,14 +92,16 @@ def _options(
     return merged
 
 
-def _next_by_pattern(repeat: Mapping[str, Any], base_ms: int, local: tzinfo | None) -> int:
-    base_ms = max(base_ms, _epoch_ms(repeat.get("startDate")) or 0)
-    zone = ZoneInfo(str(repeat["tz"])) if repeat.get("tz") else local
-    pattern = str(repeat["pattern"])
-    # Six fields begin with the seconds in cron-parser, and by default end with them in croniter.
-    schedule = croniter(pattern, datetime.fromtimestamp(base_ms / 1000, zone), second_at_beginning=True)
-    moment: datetime = schedule.get_next(datetime)
-    return int(moment.timestamp() * 1000)
+def _next_by_pattern(name: str, repeat: Mapping[str, Any], base_ms: int, local: tzinfo) -> int:
+    # Without a seed Node's `H` is another number each time; the scheduler's name gives each its own, which stays.
+    pattern = cron.parse(str(repeat["pattern"]), str(repeat.get("hashSeed") or name))
+    zone = zones.zone("utc" if repeat.get("utc") else repeat.get("tz"), local)
+    next_ms = zones.next_ms(pattern, base_ms, zone)
+    if next_ms is None:
+        raise ValueError(
+            f"the pattern {repeat['pattern']!r} names no time in the next {cron.MAX_YEARS} years"
+        )
+    return next_ms
 
 
 def _epoch_ms(value: Any) -> int | None:

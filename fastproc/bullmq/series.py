@@ -4,7 +4,8 @@ Rule 1: the next job is produced when this one is taken and not when it ends, so
         becomes of this one.
 Rule 2: the taken job waits for that at most SERIES_PATIENCE_S. While Redis is away, producing is tried again until it
         is done, or the service stops.
-Rule 3: a series that cannot be continued ends with an error in the log, and is no failure of the taken job.
+Rule 3: a series that cannot be continued is no failure of the taken job. Its error is logged once, counted, and kept in
+        the scheduler's record (`fastproc status`) until a later job of it is produced.
 Source: BullMQ src/classes/worker.ts, nextJobFromJobData.
 """
 
@@ -12,8 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import tzinfo
 
 import msgspec
 
@@ -21,13 +22,16 @@ from fastproc.bullmq import scheduler
 from fastproc.bullmq.client import Client, now_ms
 from fastproc.bullmq.outage import retry_pause_s
 from fastproc.bullmq.protocol import text
-from fastproc.bullmq.scheduler import Iteration
+from fastproc.bullmq.scheduler import ERROR_FIELD, Iteration
 from fastproc.core.errors import QueueUnavailable
 
 log = logging.getLogger(__name__)
 
 #: Longest wait for the next job of a series to be there before the taken one starts.
 SERIES_PATIENCE_S = 2.0
+
+#: Names of schedulers that are remembered for rule 3; those beyond are logged each time.
+MAX_BROKEN = 1000
 
 #: What reading options raises that are not what BullMQ writes: patterns, zones, dates and numbers out of any range.
 _UNREADABLE = (ArithmeticError, KeyError, OSError, RecursionError, TypeError, ValueError)
@@ -36,8 +40,11 @@ _UNREADABLE = (ArithmeticError, KeyError, OSError, RecursionError, TypeError, Va
 class Series:
     """The series of all schedulers of one queue."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, local: tzinfo) -> None:
+        """`local`: the zone of patterns that name none."""
+        self._client, self._local = client, local
+        #: Schedulers whose series could not be continued, each with the reason.
+        self.broken: dict[str, str] = {}
         self._producing: set[asyncio.Task[None]] = set()
 
     async def job_taken(self, job_id: str, fields: Mapping[str, bytes]) -> None:
@@ -61,26 +68,43 @@ class Series:
     async def _continue(self, name: str, job_id: str, fields: Mapping[str, bytes]) -> None:
         try:
             options = msgspec.json.decode(fields.get("opts", b"{}"), type=dict[str, object])
-            local = datetime.now().astimezone().tzinfo
-            iteration = scheduler.following(name, text(fields.get("data", b"{}")), options, now_ms(), local)
-            failures = 0
-            while iteration is not None:
-                try:
-                    await self._produce(job_id, iteration)
-                    return
-                except QueueUnavailable as error:
-                    failures += 1
-                    log.debug("scheduler %s: not continued yet: %s", name, error)
-                    await asyncio.sleep(retry_pause_s(failures))
+            data = text(fields.get("data", b"{}"))
+            iteration = scheduler.following(name, data, options, now_ms(), self._local)
+            if iteration is not None:
+                await self._until_answered(name, lambda: self._produce(job_id, iteration))
         except _UNREADABLE as error:
-            log.error("scheduler %s: cannot be continued after job %s: %s", name, job_id, error)
+            why = str(error) or type(error).__name__
+            if self.broken.get(name) != why:
+                log.error("scheduler %s: cannot be continued after job %s: %s", name, job_id, why)
+            if name in self.broken or len(self.broken) < MAX_BROKEN:
+                self.broken[name] = why
+            await self._until_answered(name, lambda: self._keep_error(name, why))
+
+    async def _until_answered(self, name: str, ask: Callable[[], Awaitable[None]]) -> None:
+        failures = 0
+        while True:
+            try:
+                await ask()
+                return
+            except QueueUnavailable as error:
+                failures += 1
+                log.debug("scheduler %s: Redis does not answer: %s", name, error)
+                await asyncio.sleep(retry_pause_s(failures))
+
+    async def _keep_error(self, name: str, why: str) -> None:
+        # Without a record there is no scheduler any more; writing would make one.
+        if await self._client.scheduler_fields(name):
+            await self._client.set_scheduler_error(name, why)
 
     async def _produce(self, job_id: str, iteration: Iteration) -> None:
         name, data = iteration.scheduler_id, iteration.data
         known = await self._client.scheduler_fields(name)
+        self.broken.pop(name, None)
+        if ERROR_FIELD in known:
+            await self._client.set_scheduler_error(name, "")
         if scheduler.looks_legacy(name) and "ic" not in known:
             log.warning(
-                "job %s: repeats by a rule of BullMQ 3 or older (%s), which is not continued", job_id, name
+                "job %s: repeats by a rule of BullMQ 4 or older (%s), which is not continued", job_id, name
             )
             return
         if known and "data" not in known and data not in ("", "{}"):

@@ -1,4 +1,4 @@
-"""Asks Redis now and then whether it serves the queue, so that an idle service notices an outage within 5 s.
+"""Asks Redis now and then whether it serves the queue and whether that shall rest: an outage is noticed within 5 s.
 
 Rule 1: what is asked changes nothing, and is refused where a job's commands would be.
 Rule 2: an answer that does not come in time is an outage for /ready, and no reason to drop the connection: jobs may
@@ -8,6 +8,7 @@ Rule 2: an answer that does not come in time is an outage for /ready, and no rea
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from fastproc.bullmq.client import Client
 from fastproc.bullmq.waiter import Waiter
@@ -18,10 +19,13 @@ CHECK_EVERY_S = CHECK_TIMEOUT_S = 2.0
 
 
 class Watch:
-    """Checks over the connection that carries the jobs, and tends the one that waits."""
+    """Checks over the connection that carries the jobs, and tends the one that waits.
 
-    def __init__(self, client: Client, waiter: Waiter) -> None:
-        self._client, self._waiter = client, waiter
+    `rest` is called with the ms for which the queue was told to rest, 0 where it was not.
+    """
+
+    def __init__(self, client: Client, waiter: Waiter, rest: Callable[[int], None]) -> None:
+        self._client, self._waiter, self._rest = client, waiter, rest
 
     async def run(self) -> None:
         """Check and tend until cancelled."""
@@ -33,6 +37,7 @@ class Watch:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_S):
                 await self._client.check()
+                self._rest(await self._client.rest_ms())
         except QueueUnavailable as error:
             outage.failed("check", str(error))
         except TimeoutError:

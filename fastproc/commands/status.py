@@ -40,3 +40,5 @@ async def status(config: Config, *, as_json: bool) -> None:
         print_line(console, "the queue is paused")
     for job in found.failures:
         print_line(console, f"failed {job.id}: {job.reason}")
+    for scheduler in found.broken_schedulers:
+        print_line(console, f"scheduler {scheduler.id} stands still: {scheduler.reason}")

@@ -7,11 +7,14 @@ import os
 import pathlib
 import re
 import socket
+import zoneinfo
 from collections.abc import Iterator
+from datetime import UTC, tzinfo
 
 _CGROUP = pathlib.Path("/sys/fs/cgroup")
 _OWN = pathlib.Path("/proc/self/cgroup")
 _V1_LIMIT = "memory.limit_in_bytes"
+_LOCAL_ZONE = pathlib.Path("/etc/localtime")
 
 
 def usable_cores(cgroup: pathlib.Path = _CGROUP) -> int:
@@ -89,6 +92,17 @@ def _number(path: pathlib.Path) -> int:
     except OSError:
         return 0
     return int(text) if text.isdigit() else 0
+
+
+def local_zone(file: pathlib.Path = _LOCAL_ZONE) -> tzinfo:
+    """Return the host's time zone with its summer time: the one that TZ names, else the system's, else UTC."""
+    try:
+        if name := os.environ.get("TZ"):
+            return zoneinfo.ZoneInfo(name.removeprefix(":"))
+        with file.open("rb") as data:
+            return zoneinfo.ZoneInfo.from_file(data, key=str(file))
+    except (zoneinfo.ZoneInfoNotFoundError, OSError, ValueError):
+        return UTC
 
 
 def service_name() -> str:

@@ -30,7 +30,7 @@ class Keep(Struct, frozen=True, kw_only=True):
     """How many finished jobs the queue keeps: the newest `count` (-1 all, 0 none), none older than `age` seconds."""
 
     count: int | None = None
-    age: int | None = None
+    age: float | None = None
     limit: int | None = None
 
 

@@ -39,6 +39,7 @@ from fastproc.bullmq.series import Series
 from fastproc.bullmq.settle import JobsInHand
 from fastproc.bullmq.waiter import Waiter
 from fastproc.bullmq.watch import Watch
+from fastproc.config.host import local_zone
 from fastproc.config.redis import RedisConfig
 from fastproc.core.errors import from_code
 from fastproc.core.limit import TokenBucket
@@ -124,7 +125,7 @@ async def consumer(port: int, queue: str, opts: Mapping[str, Any]) -> AsyncItera
         waiter = Waiter(connector(redis, keys.base), keys("marker"), client_name)
         stack.push_async_callback(waiter.close)
         client = Client(pipe, keys, commands, str(opts["name"]), int(opts["lockDuration"]))
-        series = Series(client)
+        series = Series(client, local_zone())
         stack.push_async_callback(series.close)
         bull = _queue(client, waiter, series, opts)
         locks = LockKeeper(
@@ -171,7 +172,7 @@ def _queue(client: Client, waiter: Waiter, series: Series, opts: Mapping[str, An
     sweep = Sweep(interval_ms=opts["stalledInterval"], max_stalled_count=opts["maxStalledCount"])
     in_hand = JobsInHand(client, str(uuid.uuid4()))
     fetcher = Fetcher(client, waiter, in_hand, series, defaults)
-    return BullQueue(client, fetcher, in_hand, sweep, Watch(client, waiter))
+    return BullQueue(client, fetcher, in_hand, series, sweep, Watch(client, waiter, fetcher.rest))
 
 
 def _bucket(limiter: Mapping[str, int] | None) -> TokenBucket | None:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from fastproc.bullmq import fetcher
+from fastproc.bullmq import fetcher, watch
 from tests.conformance.conftest import Both, Side
 
 
@@ -72,6 +72,46 @@ async def test_a_queue_that_was_limited_by_hand_rests_for_so_long(both: Both) ->
         return side.runs()
 
     await both(scenario)
+
+
+@pytest.mark.parametrize("begins", ["idle", "busy"])
+async def test_a_queue_without_a_limit_rests_too_when_it_is_told_to(
+    both: Both, monkeypatch: pytest.MonkeyPatch, begins: str
+) -> None:
+    """Node's worker looks only where it, or the queue, has a limit; ours looks every two seconds."""
+    monkeypatch.setattr(watch, "CHECK_EVERY_S", 0.1)
+
+    async def scenario(side: Side) -> list[str]:
+        async with side.worker(limiter={"max": 1000, "duration": 1000}):
+            if begins == "busy":
+                await side.add_all("gate:go | ok", 2)
+                await side.until(lambda: side.count("active") == 1)
+            await side.call("rateLimit", 1500)
+            started = time.monotonic()
+            await asyncio.sleep(0.4)
+            side.open("go")
+            await side.add("ok")
+            await side.until_state("completed", 3 if begins == "busy" else 1)
+            assert 1.0 < time.monotonic() - started < 5
+            side.redis.delete(side.key("limiter"))
+            await side.quiet()
+        return side.runs()
+
+    for side in (both.official, both.ours):
+        await scenario(side)
+
+
+async def test_a_rest_that_is_lifted_ends(ours: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "CHECK_EVERY_S", 0.1)
+    await ours.call("rateLimit", 60_000)
+    async with ours.worker():
+        await asyncio.sleep(0.3)
+        await ours.add("ok")
+        await asyncio.sleep(0.5)
+        assert ours.runs() == []
+        ours.redis.delete(ours.key("limiter"))
+        await asyncio.wait_for(ours.until_state("completed"), 5)
+        await ours.quiet()
 
 
 async def test_delayed_jobs_become_waiting_while_the_queue_is_limited_for_long(

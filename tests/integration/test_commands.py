@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from fastproc.bullmq.producer import STATES
+from fastproc.bullmq.scheduler import ERROR_FIELD
 from fastproc.config.s3 import S3Config
 from fastproc.config.settings import Config, table
 from fastproc.embedded.child import free_ports
@@ -153,13 +154,20 @@ async def test_status_shows_jobs_by_state_and_the_newest_failures(run: Run, plac
     await place.add({"photoId": "late", "s3Key": "k"}, delay=3_600_000)
     place.redis.zadd(place.key("failed"), {"9": 1})
     place.redis.hset(place.key("9"), mapping={"failedReason": "FILE_CORRUPTED: [bold]cut\x1b[2J short"})
+    for name, error in (("nightly", "the weekday 'L': [red]L needs\x1b[2J"), ("hourly", "")):
+        place.redis.zadd(place.key("repeat"), {name: 1})
+        place.redis.hset(
+            place.key(f"repeat:{name}"), mapping={"name": "n"} | ({ERROR_FIELD: error} if error else {})
+        )
     found = json.loads(run("status", "--json").stdout)
+    assert [each["id"] for each in found["broken_schedulers"]] == ["nightly"]
     assert list(found["counts"]) == list(STATES)
     assert (found["counts"]["wait"], found["counts"]["delayed"], found["counts"]["failed"]) == (3, 1, 1)
     assert found["failures"][0]["id"] == "9"
     shown = run("status")
     assert shown.returncode == Exit.OK
     assert "FILE_CORRUPTED: [bold]cut" in shown.stdout
+    assert "scheduler nightly stands still: the weekday 'L': [red]L needs" in shown.stdout
     assert "\x1b" not in shown.stdout
     assert place.queue in shown.stdout
 

@@ -64,7 +64,6 @@ ONLY_IN: dict[str, set[str]] = {
     "redis": {"bullmq/address.py", "bullmq/connection.py", "bullmq/producer.py", "embedded/trial/"},
     "hiredis": {"bullmq/connection.py"},
     "bullmq": {"bullmq/producer.py"},
-    "croniter": {"bullmq/scheduler.py"},
     # The demo makes the bucket and fetches results as an application would.
     "boto3": {"embedded/seaweedfs.py"},
     "botocore": {"backends/s3_signing.py", "embedded/seaweedfs.py"},

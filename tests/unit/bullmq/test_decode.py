@@ -198,7 +198,10 @@ def test_a_backoff_is_read_as_node_reads_it(value: Any, expected: Backoff | None
         (25, Keep(count=25)),
         ({"age": 60}, Keep(age=60)),
         ({"count": 3, "age": 60, "limit": 9}, Keep(count=3, age=60, limit=9)),
-        ({"age": 1.5}, Keep(count=-1)),
+        ({"age": 0.5}, Keep(age=0.5)),
+        ({"age": -1}, Keep(count=-1)),
+        ({"age": True}, Keep(count=-1)),
+        ({"count": 1.5}, Keep(count=-1)),
         ({}, Keep(count=-1)),
     ],
 )
@@ -304,7 +307,9 @@ def test_no_options_make_decoding_raise_or_give_redis_what_its_scripts_refuse(op
     found = read(hashed(opts=json.dumps(opts).encode()))
     assert found.fault is None
     for keep in (found.keep_completed, found.keep_failed):
-        assert all(type(value) is int for value in protocol.keep_map(keep).values())
+        kept = protocol.keep_map(keep)
+        assert all(type(value) is int for name, value in kept.items() if name != "age")
+        assert 0 <= kept.get("age", 0) <= 2**53
         protocol.pack(protocol.keep_map(keep))
     protocol.pack({"attempts": found.attempts})
 

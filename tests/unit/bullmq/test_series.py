@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
+from datetime import UTC
 
 import pytest
 
@@ -35,6 +36,11 @@ class FakeClient:
     async def set_scheduler_data(self, _: str, data: str) -> None:
         self.record.setdefault("data", data)
 
+    async def set_scheduler_error(self, _: str, why: str) -> None:
+        self.record["fastprocError"] = why
+        if not why:
+            del self.record["fastprocError"]
+
     async def update_job_scheduler(self, job_id: str, iteration: Iteration) -> None:
         self.produced.append((job_id, iteration))
 
@@ -47,7 +53,7 @@ def client() -> FakeClient:
 @pytest.fixture
 async def series(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Series]:
     monkeypatch.setattr(outage_module, "LONGEST_PAUSE_S", 0.01)
-    made = Series(client)  # type: ignore[arg-type]
+    made = Series(client, UTC)  # type: ignore[arg-type]
     yield made
     await made.close()
 
@@ -163,3 +169,44 @@ async def test_options_that_nobody_can_read_end_the_series_with_an_error(
     assert client.produced == []
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "scheduler nightly: cannot be continued after job 7" in caplog.text
+    assert client.record["fastprocError"]
+    assert list(series.broken) == ["nightly"]
+
+
+BAD = {"repeat": {"pattern": "0 0 * * L"}}
+
+
+async def test_an_error_is_logged_once_and_is_gone_when_the_series_goes_on(
+    series: Series, client: FakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        for job_id in ("7", "8", "9"):
+            await series.job_taken(job_id, hashed(BAD))
+    assert len(caplog.records) == 1
+    assert "L needs a weekday" in client.record["fastprocError"]
+    await series.job_taken("10", hashed())
+    assert "fastprocError" not in client.record
+    assert series.broken == {}
+
+
+async def test_the_error_of_a_scheduler_that_was_removed_makes_no_record(
+    series: Series, client: FakeClient
+) -> None:
+    client.record = {}
+    await series.job_taken("7", hashed(BAD))
+    assert client.record == {}
+
+
+async def test_an_error_reaches_the_record_when_redis_is_back(series: Series, client: FakeClient) -> None:
+    client.failures = 2
+    await series.job_taken("7", hashed(BAD))
+    assert client.record["fastprocError"]
+
+
+async def test_no_more_errors_are_remembered_than_the_bound(
+    series: Series, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(series_module, "MAX_BROKEN", 3)
+    for number in range(5):
+        await series.job_taken("7", hashed(BAD, name=f"scheduler {number}"))
+    assert len(series.broken) == 3

@@ -1,14 +1,16 @@
-"""Cores by quota and affinity, memory by limits, from cgroup files as kernels write them."""
+"""Cores by quota and affinity, memory by limits, from cgroup files as kernels write them; name and time zone."""
 
 from __future__ import annotations
 
 import os
 import socket
+import zoneinfo
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from fastproc.config.host import memory_limit, oom_kills, service_name, usable_cores
+from fastproc.config.host import local_zone, memory_limit, oom_kills, service_name, usable_cores
 
 
 @pytest.fixture(autouse=True)
@@ -138,3 +140,19 @@ def test_the_kernels_kills_are_counted_in_the_own_cgroup(
 def test_the_functions_answer_on_this_machine() -> None:
     assert memory_limit() >= 0
     assert oom_kills() >= 0
+
+
+def test_the_local_zone_is_that_of_tz_or_of_the_system_with_its_summer_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summer, winter = datetime(2026, 7, 1), datetime(2026, 1, 1)
+    monkeypatch.setenv("TZ", "America/New_York")
+    zone = local_zone()
+    assert [zone.utcoffset(day) for day in (summer, winter)] == [timedelta(hours=-4), timedelta(hours=-5)]
+    monkeypatch.delenv("TZ")
+    path = next(Path(folder) / "Europe/Berlin" for folder in zoneinfo.TZPATH if Path(folder).is_dir())
+    zone = local_zone(path)
+    assert [zone.utcoffset(day) for day in (summer, winter)] == [timedelta(hours=2), timedelta(hours=1)]
+    assert local_zone(tmp_path / "none") is UTC
+    monkeypatch.setenv("TZ", "Nowhere/At_all")
+    assert local_zone(path) is UTC
