@@ -104,6 +104,9 @@ class Proxy:
         await self._break_all(in_order=True)
 
     async def _let_go(self) -> None:
+        # A connection that was accepted just before the listener closed is ours some turns of the loop later.
+        await asyncio.sleep(_TURNS_S)
+        await self._break_all()
         for writer in list(self._writers):
             abort(writer)
         # Aborted transports close their sockets in a later turn of the loop.
