@@ -1,0 +1,122 @@
+"""The Redis user of docs/security.md is enough for the whole service, and no right of it is needless."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastproc.bullmq import scripts
+from fastproc.config.s3 import S3Config
+from fastproc.embedded.valkey import Valkey
+from fastproc.terminal.exits import Exit
+from tests import pictures
+from tests.integration.service import Place, Service, eventually, frozen
+
+DOCS = Path(__file__).parents[2] / "docs/security.md"
+#: Rights that our own code uses, beside those of the scripts.
+OWN = {
+    "info",
+    "client|setname",
+    "publish",
+    "script|load",
+    "evalsha",
+    "bzpopmin",
+    "get",
+    "exists",
+    "pttl",
+    "zadd",
+}
+OWN |= {"ping", "client|setinfo", "zscore", "lrange", "hget", "hkeys", "hset", "hsetnx", "hdel"}
+
+
+def rights() -> list[str]:
+    """The words of the documented command, from the user's name on."""
+    [found] = re.findall(r"```text\nACL SETUSER (.*?)```", DOCS.read_text(), re.DOTALL)
+    return str(found).split()
+
+
+def test_each_right_is_used_by_the_scripts_or_by_us() -> None:
+    called = {
+        name.lower()
+        for script in scripts.load().values()
+        for name in re.findall(r"""(?:rcall|redis\.p?call)\(\s*["'](\w+)""", script.source)
+    }
+    given = {right.removeprefix("+") for right in rights() if right.startswith("+")}
+    assert given == called | OWN
+
+
+@pytest.fixture
+def place(
+    tmp_path: Path, valkey: Valkey, s3: S3Config, s3_client: Any, sqlite_path: str, unique: str
+) -> Iterator[Place]:
+    with Valkey(tmp_path / "own") as own:
+        made = Place(own, s3, s3_client, sqlite_path, unique)
+        made.put("one.jpg", pictures.jpeg())
+        made.put("bad.jpg", pictures.jpeg()[:200])
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def start(place: Place, tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Starts the service as the documented user."""
+    words = [word.replace("bull:photos:", f"bull:{place.queue}:") for word in rights()]
+    place.redis.execute_command("ACL", "SETUSER", *words)
+    services: list[Service] = []
+
+    def go(**settings: str) -> Service:
+        url = f"redis://fastproc:PASSWORD@127.0.0.1:{place.valkey.port}/0"
+        services.append(
+            Service(place, tmp_path, {"REDIS_HOST": None, "REDIS_PORT": None, "REDIS_URL": url, **settings})
+        )
+        services[-1].wait_ready()
+        return services[-1]
+
+    yield go
+    for service in services:
+        service.close()
+
+
+async def test_the_service_runs_as_that_user(place: Place, start: Callable[..., Service]) -> None:
+    place.redis.execute_command("ACL", "LOG", "RESET")
+    service = start(STALLED_INTERVAL_MS="1000", LOCK_DURATION_MS="2000", SHUTDOWN_GRACE_S="0")
+    one = {"photoId": "one", "s3Key": "one.jpg"}
+    waiting = [
+        await place.add(one),
+        await place.add(one, priority=3),
+        await place.add(one, delay=300),
+        await place.add(one, removeOnComplete={"age": 0.5}),
+    ]
+    place.until("completed", *waiting)
+    failing = await place.add({"photoId": "gone", "s3Key": "gone.jpg"}, attempts=2, backoff=50)
+    place.until("failed", failing)
+    # A scheduler's job, as the application's `upsertJobScheduler` leaves it.
+    place.redis.zadd(place.key("repeat"), {"s": 1})
+    place.redis.hset(place.key("repeat:s"), mapping={"name": "n", "ic": "1", "pattern": "0 0 1 1 *"})
+    scheduled = await place.add(one, delay=3_600_000)
+    options = {"attempts": 1, "repeat": {"pattern": "0 0 1 1 *"}, "repeatJobKey": "s"}
+    place.redis.hset(place.key(scheduled), mapping={"rjk": "s", "opts": json.dumps(options)})
+    place.redis.zadd(place.key("delayed"), {scheduled: int(time.time() * 1000 - 5) * 4096})
+    place.redis.zadd(place.key("marker"), {"0": 0})
+    place.until("completed", scheduled)
+    assert place.redis.exists(place.key("repeat:s")) == 1
+    [worker] = service.workers()
+    with frozen(worker):
+        held = await place.add(one)
+        eventually(lambda: place.job(held).get("progress") == "25", "the photo is with the worker")
+        os.kill(service.process.pid, signal.SIGTERM)
+        assert service.wait() == Exit.OK, service.said
+    assert place.ids("wait") == [held]
+    denied = [
+        dict(zip(each[::2], each[1::2], strict=True)) for each in place.redis.execute_command("ACL", "LOG")
+    ]
+    assert [each["object"] for each in denied] == []
+    assert "NOPERM" not in service.said
