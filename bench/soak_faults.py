@@ -408,6 +408,7 @@ def verdict(run: Run, before: list[Process], seed: int, minutes: float) -> bool:
         run.tend()
         with contextlib.suppress(AssertionError):
             run.place.until_ended(run.added, END_S)
+    last_job_after_s = time.monotonic() - began
     after = run.service.processes()
     world = run.place.look(run.added)
     good = [each for each in run.added if each.ends == "completed"]
@@ -439,7 +440,7 @@ def verdict(run: Run, before: list[Process], seed: int, minutes: float) -> bool:
                 "attempts_counted": len(counted),
                 "workers_killed": run.workers_ended,
                 "problems": len(problems),
-                "last_job_after_s": round(time.monotonic() - began, 1),
+                "last_job_after_s": round(last_job_after_s, 1),
                 "clean": not problems,
             }
         ),

@@ -57,7 +57,7 @@ def kill_holders(place: Place, times: int) -> list[str]:
         eventually(lambda: "fastproc_workers_alive 1.0" in service.get("/metrics")[1], lambda: service.lines)
         [worker] = service.workers()
         with stopped(worker):
-            added = added or place.add(some(1, "held"), attempts=3, backoff={"type": "fixed", "delay": 1500})
+            added = added or place.add(some(1, "held"), attempts=3, backoff={"type": "fixed", "delay": 6000})
             held = f"{added[0].id}:progress:{attempt}:25"
             eventually(lambda id=held: any(each["id"] == id for each in place.listener.events), place.locked)
             eventually(

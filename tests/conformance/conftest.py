@@ -179,9 +179,11 @@ class Side:
         await self.peer("stop", handle=handle)
 
     @asynccontextmanager
-    async def process(self, kind: str | None = None, **options: Any) -> AsyncIterator[Serving]:
-        """Run a worker in a process of its own, of the other kind if asked for; it is killed at the end."""
-        serving = Serving(kind or self.kind, self.port, self.queue, self.era, self._told(options))
+    async def process(
+        self, kind: str | None = None, *, era: int | None = None, **options: Any
+    ) -> AsyncIterator[Serving]:
+        """Run a worker in a process of its own, of another kind or major if asked for; it is killed at the end."""
+        serving = Serving(kind or self.kind, self.port, self.queue, era or self.era, self._told(options))
         await asyncio.to_thread(serving.start)
         try:
             yield serving

@@ -25,15 +25,30 @@ MORTAL = {"lockDuration": 600, "stalledInterval": 300, "maxStalledCount": 50, "c
     [(200, 3), *(pytest.param(500, seed, marks=pytest.mark.soak) for seed in range(4, 8))],
 )
 async def test_every_job_is_finished_once_though_workers_are_killed(ours: Side, jobs: int, seed: int) -> None:
+    kinds = [("official", ours.era), ("official", ours.era), ("ours", ours.era)]
+    await killed_at_random(ours, kinds, "slow:100 | ok:1", jobs, seed, (0.1, 0.4))
+
+
+@pytest.mark.soak
+async def test_workers_of_two_majors_and_ours_finish_every_job_once(ours: Side) -> None:
+    kinds = [("official", 5), ("official", 5), ("official", 6), ("official", 6), ("ours", 5), ("ours", 5)]
+    await killed_at_random(ours, kinds, "slow:400 | ok:1", 2000, 1, (3.0, 3.0))
+
+
+async def killed_at_random(
+    ours: Side, kinds: list[tuple[str, int]], script: str, jobs: int, seed: int, every_s: tuple[float, float]
+) -> None:
+    """Let workers of these kinds and majors end the jobs, one of them being killed and started now and then."""
     dice = random.Random(seed)
     async with contextlib.AsyncExitStack() as stack:
         workers: list[Serving] = []
-        for number, kind in enumerate(("official", "official", "ours")):
-            workers.append(await stack.enter_async_context(ours.process(kind, name=f"w{number}", **MORTAL)))
-        await ours.add_all("slow:100 | ok:1", jobs)
+        for number, (kind, era) in enumerate(kinds):
+            process = ours.process(kind, era=era, name=f"w{number}", **MORTAL)
+            workers.append(await stack.enter_async_context(process))
+        await ours.add_all(script, jobs)
         killed = []
         while ours.count("completed") < jobs * 0.8:
-            await asyncio.sleep(dice.uniform(0.1, 0.4))
+            await asyncio.sleep(dice.uniform(*every_s))
             worker = dice.choice(workers)
             killed.append(worker.kind)
             worker.kill()
@@ -47,7 +62,7 @@ async def test_every_job_is_finished_once_though_workers_are_killed(ours: Side, 
     assert finished == Counter(str(number + 1) for number in range(jobs))
     by = Counter(ours.redis.hget(ours.key(str(number + 1)), "pb") for number in range(jobs))
     print(f"finished by: {dict(by)}")
-    assert by.keys() == {"w0", "w1", "w2"}
+    assert by.keys() == {f"w{number}" for number in range(len(kinds))}
     assert {ours.redis.hget(ours.key(str(number + 1)), "atm") for number in range(jobs)} == {"1"}
 
 
