@@ -188,3 +188,7 @@ def frozen(worker: psutil.Process) -> Iterator[None]:
     finally:
         with contextlib.suppress(psutil.NoSuchProcess):
             worker.resume()
+
+
+#: Starts a service with further settings; `ready=False` does not wait until it is.
+Start = Callable[..., Service]

@@ -166,13 +166,6 @@ def test_an_address_for_people_is_encoded_and_not_signed(changes, url) -> None:
 
 
 @pytest_asyncio.fixture
-async def scripted() -> AsyncIterator[Scripted]:
-    server = Scripted()
-    yield server
-    await server.stop()
-
-
-@pytest_asyncio.fixture
 async def against(scripted: Scripted) -> AsyncIterator[S3ObjectStore]:
     store = S3ObjectStore(await scripted.start(), Timeouts(connect_s=1, idle_s=0.3, total_s=0.6))
     yield store

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from fastproc.config.s3 import S3Config
 from fastproc.embedded.valkey import Valkey
 from fastproc.terminal.exits import Exit
 from tests import pictures
-from tests.integration.service import Place, Service, eventually, frozen
+from tests.integration.service import Place, Start, eventually, frozen
 
 DOCS = Path(__file__).parents[2] / "docs/security.md"
 #: Rights that our own code uses, beside those of the scripts.
@@ -66,26 +66,17 @@ def place(
 
 
 @pytest.fixture
-def start(place: Place, tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    """Starts the service as the documented user."""
+def documented(place: Place) -> None:
+    """Let services be the documented user."""
     words = [word.replace("bull:photos:", f"bull:{place.queue}:") for word in rights()]
     place.redis.execute_command("ACL", "SETUSER", *words)
-    services: list[Service] = []
-
-    def go(**settings: str) -> Service:
-        url = f"redis://fastproc:PASSWORD@127.0.0.1:{place.valkey.port}/0"
-        services.append(
-            Service(place, tmp_path, {"REDIS_HOST": None, "REDIS_PORT": None, "REDIS_URL": url, **settings})
-        )
-        services[-1].wait_ready()
-        return services[-1]
-
-    yield go
-    for service in services:
-        service.close()
+    for name in ("REDIS_HOST", "REDIS_PORT"):
+        del place.environment[name]
+    place.environment["REDIS_URL"] = f"redis://fastproc:PASSWORD@127.0.0.1:{place.valkey.port}/0"
 
 
-async def test_the_service_runs_as_that_user(place: Place, start: Callable[..., Service]) -> None:
+@pytest.mark.usefixtures("documented")
+async def test_the_service_runs_as_that_user(place: Place, start: Start) -> None:
     place.redis.execute_command("ACL", "LOG", "RESET")
     service = start(STALLED_INTERVAL_MS="1000", LOCK_DURATION_MS="2000", SHUTDOWN_GRACE_S="0")
     one = {"photoId": "one", "s3Key": "one.jpg"}

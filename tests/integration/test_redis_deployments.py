@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import trustme
@@ -251,3 +252,12 @@ async def test_a_replica_is_refused(tmp_path: Path) -> None:
         server(tmp_path / "two", "--replicaof", f"{HOST} {first}") as second,
     ):
         assert "replica" in await refusal(settings(f"redis://{HOST}:{second}/0"))
+
+
+async def test_patterns_that_name_no_zone_are_planned_in_the_hosts(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    config = settings(valkey.url)
+    async with open_pipe(config) as pipe, open_queue(config, pipe, "tester") as queue:
+        assert queue._series._local == ZoneInfo("America/New_York")

@@ -25,13 +25,6 @@ HEAD = b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Length: %d\r\n" % len(BODY)
 
 
 @pytest_asyncio.fixture
-async def scripted() -> AsyncIterator[Scripted]:
-    server = Scripted()
-    yield server
-    await server.stop()
-
-
-@pytest_asyncio.fixture
 async def against(scripted: Scripted) -> AsyncIterator[S3ObjectStore]:
     store = S3ObjectStore(await scripted.start(), Timeouts(connect_s=1, idle_s=1, total_s=3))
     yield store

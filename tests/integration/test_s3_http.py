@@ -31,13 +31,6 @@ TIMES = Timeouts(connect_s=1, idle_s=1.5, total_s=5, pace_s=0.3, pace_bytes=1000
 
 
 @pytest_asyncio.fixture
-async def scripted() -> AsyncIterator[Scripted]:
-    server = Scripted()
-    yield server
-    await server.stop()
-
-
-@pytest_asyncio.fixture
 async def against(scripted: Scripted) -> AsyncIterator[S3ObjectStore]:
     store = S3ObjectStore(await scripted.start(), TIMES)
     yield store

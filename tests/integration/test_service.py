@@ -6,7 +6,7 @@ import json
 import re
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,7 @@ from fastproc.embedded.child import free_ports
 from fastproc.embedded.valkey import Valkey
 from fastproc.terminal.exits import Exit
 from tests import pictures
-from tests.integration.service import Place, Service, eventually, frozen
-
-Start = Callable[..., Service]
+from tests.integration.service import Place, Start, eventually, frozen
 
 
 @pytest.fixture
@@ -27,22 +25,6 @@ def place(valkey: Valkey, s3: S3Config, s3_client: Any, sqlite_path: str, unique
     made = Place(valkey, s3, s3_client, sqlite_path, unique)
     yield made
     made.close()
-
-
-@pytest.fixture
-def start(place: Place, tmp_path: Path) -> Iterator[Start]:
-    """Starts services; those that still run at the end are killed."""
-    services: list[Service] = []
-
-    def go(*, ready: bool = True, **settings: str) -> Service:
-        services.append(Service(place, tmp_path, settings))
-        if ready:
-            services[-1].wait_ready()
-        return services[-1]
-
-    yield go
-    for service in services:
-        service.close()
 
 
 async def test_a_photo_ends_with_objects_row_events_and_return_value_that_agree(

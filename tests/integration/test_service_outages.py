@@ -14,7 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,7 @@ from fastproc.embedded.seaweedfs import SeaweedFS
 from fastproc.embedded.valkey import Valkey
 from fastproc.terminal.exits import Exit
 from tests import pictures
-from tests.integration.service import PATIENCE_S, Place, Service, eventually, frozen
-
-Start = Callable[..., Service]
+from tests.integration.service import PATIENCE_S, Place, Service, Start, eventually, frozen
 
 #: What a stop may take longer than the grace, and a second for a busy machine.
 OVER_S = 3.0 + 1.0
@@ -48,22 +46,6 @@ def place(own: Valkey, s3: S3Config, s3_client: Any, sqlite_path: str, unique: s
     made.put("one.jpg", pictures.jpeg())
     yield made
     made.close()
-
-
-@pytest.fixture
-def start(place: Place, tmp_path: Path) -> Iterator[Start]:
-    """Starts services; those that still run at the end are killed."""
-    services: list[Service] = []
-
-    def go(*, ready: bool = True, **settings: str) -> Service:
-        services.append(Service(place, tmp_path, settings))
-        if ready:
-            services[-1].wait_ready()
-        return services[-1]
-
-    yield go
-    for service in services:
-        service.close()
 
 
 @contextlib.contextmanager
