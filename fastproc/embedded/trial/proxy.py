@@ -25,8 +25,7 @@ Rule = Callable[[bytes], Fault | None]
 
 _PART_BYTES = 256 << 10
 _TURNS_S = 0.02
-#: Longest wait of a caller for the proxy's thread.
-_PATIENCE_S = 5.0
+_PATIENCE_S = 5.0  # Longest wait of a caller for the proxy's thread.
 
 
 def always(fault: Fault, *beginnings: bytes) -> Rule:
@@ -86,8 +85,7 @@ class Proxy:
     def _in_thread(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE_S)
 
-    # --- in the thread
-
+    # In the thread:
     async def _set(self, rule: Rule | None) -> None:
         self._rule = rule
         lifted, self._lifted = self._lifted, asyncio.Event()
@@ -104,13 +102,12 @@ class Proxy:
         await self._break_all(in_order=True)
 
     async def _let_go(self) -> None:
-        # A connection that was accepted just before the listener closed is ours some turns of the loop later.
-        await asyncio.sleep(_TURNS_S)
-        await self._break_all()
-        for writer in list(self._writers):
-            abort(writer)
-        # Aborted transports close their sockets in a later turn of the loop.
-        await asyncio.sleep(_TURNS_S)
+        # One that was just accepted is ours some turns of the loop later; those aborted close theirs as late.
+        for _ in range(3):
+            await asyncio.sleep(_TURNS_S)
+            await self._break_all()
+            for writer in list(self._writers):
+                abort(writer)
 
     async def _break_all(self, *, in_order: bool = False) -> None:
         self._in_order = in_order
