@@ -73,6 +73,10 @@ class File:
             self._pixels = padded.crop(0, 0, width, height)
         return self._pixels
 
+    def forgiven(self) -> str:
+        """As `vips.opening.File.forgiven`."""
+        return ""
+
 
 def _translated(error: Exception) -> FileCorrupted | UnsupportedFormat | WorkerOutOfMemory:
     text = str(error).strip() or type(error).__name__

@@ -44,6 +44,9 @@ class EncodedPhoto(Protocol):
     def pixels(self, reduction: int) -> Image:
         """Return the picture as stored, divided by `reduction` where the decoder can. Raises FileCorrupted."""
 
+    def forgiven(self) -> str:
+        """Return what the decoder let pass of the pixels that were read, where some are missing; or ""."""
+
 
 class Source:
     """One photo. `decodes` counts how often its pixels were decoded; `warnings` are findings that do not fail it."""
@@ -84,12 +87,19 @@ class Source:
         Cost:   tuning.md "shrink-on-load".
         """
         try:
-            return self._reduced()
+            stored = self._reduced()
         except FileCorrupted as error:
             self._file = self._reopened(error)
-            return self._reduced()
+            stored = self._reduced()
+        else:
+            # Before anything else is done with libvips, which clears its log now and then.
+            if forgiven := self._file.forgiven():
+                self._tolerate(FileCorrupted(forgiven))
+        turned = upright(stored, self.traits.orientation)
+        return in_memory(colours.to_srgb(turned, self.traits.profile))
 
     def _reduced(self) -> Image:
+        """Decode the picture as stored, reduced, into memory. Raises as `base`."""
         self.decodes += 1
         traits = self.traits
         pixels = self._file.pixels(self._reduction)
@@ -98,8 +108,7 @@ class Source:
             *fit(traits.width, traits.height, self._side_px),
             (traits.width / self._reduction, traits.height / self._reduction),
         )
-        reduced = upright(in_memory(reduced), traits.orientation)
-        return in_memory(colours.to_srgb(reduced, traits.profile))
+        return in_memory(reduced)
 
     def _open(self, *, tolerant: bool = False) -> EncodedPhoto:
         if self.header.format == "heic":
@@ -109,6 +118,11 @@ class Source:
 
     def _reopened(self, error: FileCorrupted) -> EncodedPhoto:
         """Return the file, opened to tolerate damage, and add a warning. Raises `error` if INTEGRITY forbids it."""
+        self._tolerate(error)
+        return self._open(tolerant=True)
+
+    def _tolerate(self, error: FileCorrupted) -> None:
+        """Add warnings for damage that INTEGRITY tolerates. Raises `error` where it does not."""
         policy = self._options.integrity
         early = policy != "strict" and truncation.ends_early(self._data, self.header)
         if not (early or policy == "lenient"):
@@ -116,7 +130,6 @@ class Source:
         if early and _ENDS_EARLY not in self.warnings:
             self.warnings.append(_ENDS_EARLY)
         self.warnings.append(f"parts of the picture are missing: {error.message}")
-        return self._open(tolerant=True)
 
     def fitted(self, width: int, height: int) -> Image:
         """Return the picture in memory at a size of the plan, made from the next larger one that was made before."""

@@ -326,6 +326,32 @@ DIFFERENT: dict[str, str | None] = {
     "wuffs/artificial-png/key-value-pairs.png": None,
     # Over the pixel limit as well, which is judged first.
     "gen/bomb-scan-16384x16384-2000.jpg": "IMAGE_TOO_LARGE",
+    # Damage that libjpeg forgives and that shows: grey or shifted blocks from the damaged place on.
+    **{
+        f"gen/flip-{name}": "FILE_CORRUPTED"
+        for name in (
+            *(
+                "01-0-jpeg.jpg",
+                "01-2-pjpeg.jpg",
+                "01-3-pjpeg.jpg",
+                "08-0-jpeg.jpg",
+                "08-1-pjpeg.jpg",
+                "08-2-jpeg.jpg",
+            ),
+            *(
+                "08-3-jpeg.jpg",
+                "64-0-jpeg.jpg",
+                "64-1-jpeg.jpg",
+                "64-2-jpeg.jpg",
+                "hole-jpeg.jpg",
+                "hole-pjpeg.jpg",
+            ),
+        )
+    },
+    "ljt-bugs/decompress/mozilla_1050342/jpeg-image-000.jpg": "FILE_CORRUPTED",
+    "ljt-bugs/decompress/mozilla_891693_CVE-2013-6629_CVE-2013-6630/turbo-dht.jpg": "FILE_CORRUPTED",
+    # Not its EXIF: its pixels are stripes.
+    "pillow/hopper_bad_exif.jpg": "FILE_CORRUPTED",
 }
 CODES = {
     "E_FORMAT": {"UNSUPPORTED_FORMAT"},

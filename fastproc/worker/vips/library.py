@@ -4,7 +4,9 @@ Rule 1: a loader is called by the name of the format that the gate found: libvip
         the allow list is blocked too (SVG and TIFF are built in, and would be found by content).
 Rule 2: libvips' errors are translated here: lack of memory is WORKER_OUT_OF_MEMORY, the rest UNSUPPORTED_FORMAT or
         FILE_CORRUPTED.
-Rule 3: only this file imports pyvips.
+Rule 3: what libvips forgives it writes to its error log, where it stays: the log is read and cleared after a decode
+        (`remarks`), before anything else can write to it.
+Rule 4: only this file imports pyvips.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ LOADERS: Final = {
 }
 _NO_MEMORY: Final = ("out of memory", "insufficient memory", "cannot allocate", "memory allocation")
 _UNSUPPORTED: Final = ("unsupported", "not supported")
+#: What libjpeg says of bytes that are no marker of this file: the gate has seen the file's real ones.
+_DAMAGE: Final = ("unsupported marker type", "unsupported jpeg process")
 
 pyvips.cache_set_max(0)
 pyvips.operation_block_set("VipsForeignLoad", True)
@@ -46,6 +50,13 @@ for _family in ("Jpeg", "Png", "Webp", "Heif", "Nsgif"):
 def version() -> str:
     """Return libvips' version, such as `8.18.7`."""
     return f"{pyvips.version(0)}.{pyvips.version(1)}.{pyvips.version(2)}"
+
+
+def remarks() -> str:
+    """Return what libvips has written to its error log since the last call, and clear the log; "" for nothing."""
+    text = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).decode("utf-8", "replace")
+    pyvips.vips_lib.vips_error_clear()
+    return str(text).strip()
 
 
 @contextmanager
@@ -61,6 +72,7 @@ def decoding() -> Iterator[None]:
         text = lines[-1] if lines else "libvips gave no reason"
         if any(sign in str(error).lower() for sign in _NO_MEMORY):
             raise WorkerOutOfMemory(text) from None
-        if any(sign in str(error).lower() for sign in _UNSUPPORTED):
+        damaged = any(sign in str(error).lower() for sign in _DAMAGE)
+        if not damaged and any(sign in str(error).lower() for sign in _UNSUPPORTED):
             raise UnsupportedFormat(text) from None
         raise FileCorrupted(text) from None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import random
 from collections.abc import Callable
 
 import msgspec
 import pytest
+from PIL import ExifTags, Image
 
 from fastproc.core import record
 from fastproc.core.model import Integrity
+from fastproc.ipc.messages import Failed
 from tests import pictures
 from tests.unit.worker.conftest import OPTIONS, Run
 
@@ -62,6 +65,68 @@ def test_damage_passes_only_where_the_policy_is_lenient(run: Go) -> None:
     done = run(damaged_png(), options=under("lenient"))
     assert len(done.report.warnings) == 1
     assert "parts of the picture are missing" in done.report.warnings[0]
+
+
+def without(data: bytes, share: float, count: int) -> bytes:
+    """The data with so many bytes missing from that place on."""
+    at = int(len(data) * share)
+    return data[:at] + data[at + count :]
+
+
+def replaced(data: bytes, share: float, count: int, seed: int | None) -> bytes:
+    """The data with so many bytes random, or (without a seed) zero."""
+    at = int(len(data) * share)
+    new = bytes(count) if seed is None else random.Random(seed).randbytes(count).replace(b"\xff", b"\xfe")
+    return data[:at] + new + data[at + count :]
+
+
+SPOILED = {
+    "cut, with an end marker": lambda data: data[: len(data) // 3] + b"\xff\xd9",
+    "a block is missing": lambda data: without(data, 0.4, 8192),
+    "a block is missing near the end": lambda data: without(data, 0.9, 4096),
+    "a block is zero": lambda data: replaced(data, 0.5, 8192, None),
+    "a block is random": lambda data: replaced(data, 0.3, 8192, 1),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILED)
+@pytest.mark.parametrize("shape", ["plain", "restarts", "turned"])
+def test_a_jpeg_with_lost_pixels_is_told_by_what_its_decoder_forgives(run: Go, kind: str, shape: str) -> None:
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    options = {"restarts": {"restart_marker_rows": 4}, "turned": {"exif": turned}}
+    data = SPOILED[kind](picture("JPEG", quality=92) if shape == "plain" else picture_with(**options[shape]))
+    answer = run(data, options=under("strict")).answer
+    assert isinstance(answer, Failed), "half a picture is completed without a word"
+    assert answer.code == "FILE_CORRUPTED"
+    done = run(data, options=under("lenient"))
+    assert "parts of the picture are missing" in " ".join(done.report.warnings)
+
+
+def picture_with(**options: object) -> bytes:
+    return pictures.encoded(pictures.detailed(1500, 1100), "JPEG", quality=92, **options)
+
+
+def test_what_was_forgiven_of_one_photo_is_not_held_against_the_next(run: Go) -> None:
+    assert run(SPOILED["a block is missing"](picture("JPEG")), options=under("lenient")).report.warnings
+    done = run(picture("JPEG"), options=under("strict"))
+    assert done.report.warnings == ()
+
+
+@pytest.mark.parametrize("count", [1, 40, 900])
+def test_padding_in_the_data_of_a_camera_is_forgiven(run: Go, count: int) -> None:
+    """Some cameras write bytes that no pixel needs before a marker; they are no damage."""
+    data = picture("JPEG")
+    padded = data[:-2] + bytes(count) + data[-2:]
+    assert run(padded, options=under("strict")).report.warnings == ()
+
+
+def test_bytes_that_are_no_marker_are_damage_and_no_format(run: Go) -> None:
+    data = picture("JPEG", progressive=True)
+    at = data.rindex(b"\xff\xda")
+    spoiled = data[:at] + b"\xff\x02" + data[at:]
+    answer = run(spoiled, options=under("strict")).answer
+    assert answer.code == "FILE_CORRUPTED"
 
 
 @pytest.mark.parametrize("policy", POLICIES)
