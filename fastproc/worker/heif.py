@@ -2,6 +2,8 @@
 
 Rule 1: libheif applies the container's rotation and mirroring; the EXIF orientation is not applied again.
 Rule 2: one decode serves every stage: HEVC is the slowest decoder here.
+Rule 3: what libheif refuses is a damaged file, unless it says that it cannot decode such a kind at all: the gate has
+        estimated the memory before, so that its "memory" is a limit of its own which only absurd numbers reach.
 """
 
 from __future__ import annotations
@@ -11,17 +13,30 @@ from typing import Any, Final
 import pi_heif
 from pi_heif import options
 
-from fastproc.core.errors import FileCorrupted, UnsupportedFormat, WorkerOutOfMemory
-from fastproc.worker.vips.library import Image
+from fastproc.core.errors import ImageError, UnsupportedFormat, WorkerOutOfMemory
+from fastproc.worker.vips.library import Image, translated
 from fastproc.worker.vips.opening import Traits, from_memory
 
 # One process a core; of a container's contents only the picture is needed.
 options.DECODE_THREADS = 1
 options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
 
-#: libheif also says "unsupported" or "memory" about things that only a damaged file has: undefined box versions,
-#: properties that are cut short, sizes beyond its own limits.
-_DAMAGE: Final = ("data version", "could not parse", "Security limit")
+#: pi_heif's mode -> number of bands, bytes of each sample.
+_MODES: Final = {
+    "L": (1, 1),
+    "LA": (2, 1),
+    "La": (2, 1),
+    "RGB": (3, 1),
+    "RGBA": (4, 1),
+    "RGBa": (4, 1),
+    "I;16": (1, 2),
+    "L;16": (1, 2),
+    "LA;16": (2, 2),
+    "La;16": (2, 2),
+    "RGB;16": (3, 2),
+    "RGBA;16": (4, 2),
+    "RGBa;16": (4, 2),
+}
 #: (colour, more than 8 bits) -> libvips' name.
 _SPACES: Final = {
     (True, False): "srgb",
@@ -47,13 +62,16 @@ class File:
             width, height = self._picture.size
         except _FAILURES as error:
             raise _translated(error) from None
+        if self._picture.mode not in _MODES:
+            raise UnsupportedFormat(f"HEIC of kind {self._picture.mode}")
+        self._bands, self._sample_bytes = _MODES[self._picture.mode]
         found: dict[str, Any] = self._picture.info
         self._pixels: Image | None = None
         self.traits = Traits(
             width=width,
             height=height,
-            space=_SPACES[len(self._picture.mode) > 2, found["bit_depth"] > 8],
-            channels=len(self._picture.mode),
+            space=_SPACES[self._bands > 2, found["bit_depth"] > 8],
+            channels=self._bands,
             depth="uchar" if found["bit_depth"] <= 8 else "ushort",
             has_alpha=self._picture.has_alpha,
             profile=found.get("icc_profile"),
@@ -68,8 +86,8 @@ class File:
             except _FAILURES as error:
                 raise _translated(error) from None
             width, height = self._picture.size
-            bands = len(self._picture.mode)
-            padded = from_memory(data, (self._picture.stride // bands, height), bands, self.traits.profile)
+            row = self._picture.stride // (self._bands * self._sample_bytes)
+            padded = from_memory(data, (row, height), self._bands, self._sample_bytes, self.traits.profile)
             self._pixels = padded.crop(0, 0, width, height)
         return self._pixels
 
@@ -78,10 +96,5 @@ class File:
         return ""
 
 
-def _translated(error: Exception) -> FileCorrupted | UnsupportedFormat | WorkerOutOfMemory:
-    text = str(error).strip() or type(error).__name__
-    if any(sign in text for sign in _DAMAGE):
-        return FileCorrupted(text)
-    if "emory" in text:
-        return WorkerOutOfMemory(text)
-    return UnsupportedFormat(text) if "nsupported" in text else FileCorrupted(text)
+def _translated(error: Exception) -> ImageError | WorkerOutOfMemory:
+    return translated(str(error).strip() or type(error).__name__)

@@ -1,6 +1,7 @@
 """Reads the header of HEIF files (HEIC, AVIF), which are made of boxes.
 
-Rule 1: the brands give the family, which must be ours; the item types give the codec, and none may be a foreign one.
+Rule 1: the brands give the family, which must be ours; the types of the picture's items give the codec (`gate.items`),
+        and none may be a foreign one.
 Rule 2: the largest `ispe` (image extent) of the `meta` box is taken, so a grid counts as a whole, not by its tiles.
 """
 
@@ -10,13 +11,14 @@ import struct
 from typing import Final
 
 from fastproc.core.errors import FileCorrupted, ImageTooComplex, UnsupportedFormat
-from fastproc.core.gate.reading import Buffer
+from fastproc.core.gate.items import parts
+from fastproc.core.gate.reading import Buffer, Reading
 from fastproc.core.model import Header
 
 #: Brands of still HEVC pictures; `mif1` leaves the codec to the item types.
 HEVC_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1"})
-#: Item types that no decoder here can read: uncompressed, masks, overlays, JPEG 2000, AVC, VVC.
-FOREIGN_ITEMS: Final = (b"unci", b"mski", b"iovl", b"j2k1", b"avc1", b"vvc1")
+#: Item types that no decoder here can read: uncompressed, masks, JPEG 2000, AVC, VVC.
+FOREIGN_ITEMS: Final = (b"unci", b"mski", b"j2k1", b"avc1", b"vvc1")
 #: A phone's 12-megapixel picture is a grid of 48 tiles and a thumbnail; 200 megapixels take 800.
 MAX_ITEMS: Final = 1_000
 #: The box of a 200-megapixel grid takes 60 kB.
@@ -26,7 +28,7 @@ MAX_TOP_BOXES: Final = 1_000
 MAX_FRAMES: Final = 1_000_000
 #: An item of ISO 21496-1, Apple's auxiliary picture.
 GAIN_MAP_SIGNS: Final = (b"tmap", b"aux:hdrgainmap")
-#: Memory per pixel of a decode, rounded up from what was measured: pi_heif 4.5, libvips (AVIF) 14.7.
+#: Memory per pixel of a decode, rounded up from what was measured: libheif (HEIC) 4.5, libvips (AVIF) 14.7.
 HEIC_BYTES_A_PIXEL: Final = 4.6
 AVIF_BYTES_A_PIXEL: Final = 15
 
@@ -41,28 +43,33 @@ def format_of(data: Buffer) -> str | None:
     return "heic" if brands & HEVC_BRANDS else None
 
 
-def read(data: Buffer) -> Header:
-    """Return the header of a file that `format_of` named.
+def read(data: Buffer) -> Reading:
+    """Return the header of a file that `format_of` named; it is not whole where its picture's data ends beyond it.
 
     Raises: FileCorrupted (no `meta`, no extent), UnsupportedFormat (codec), ImageTooComplex (items, size of `meta`).
     """
     name = format_of(data) or ""
     meta = _meta(data)
+    made_of = parts(meta)
     for item in FOREIGN_ITEMS:
-        if item in meta:
+        # A file that names no primary item is searched.
+        if item in (made_of.types or meta):
             raise UnsupportedFormat(f"{name} with items of type {item.decode()}")
     if meta.count(b"infe") > MAX_ITEMS:
         raise ImageTooComplex(f"more than {MAX_ITEMS} items")
     width, height = _extent(meta)
     a_pixel = AVIF_BYTES_A_PIXEL if name == "avif" else HEIC_BYTES_A_PIXEL
-    return Header(
+    header = Header(
         format=name,
         width=width,
         height=height,
         frames=_frames(data),
         decoded_bytes=round(width * height * a_pixel),
         gain_map=any(sign in meta for sign in GAIN_MAP_SIGNS),
+        whole=made_of.end <= len(data),
     )
+    repeated = made_of.transforms > 1
+    return header, f"an item is transformed in one way {made_of.transforms} times" if repeated else ""
 
 
 def _frames(data: Buffer) -> int:

@@ -100,7 +100,7 @@ def _gif(data: Buffer, limits: Limits) -> Reading:
 
 
 def _heif(data: Buffer, limits: Limits) -> Reading:
-    return heif.read(data), ""
+    return heif.read(data)
 
 
 _READERS: Final[dict[str, Callable[[Buffer, Limits], Reading]]] = {

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from fastproc.core.errors import FileCorrupted, UnsupportedFormat, WorkerOutOfMemory
+from fastproc.core.errors import FileCorrupted, ImageError, UnsupportedFormat, WorkerOutOfMemory
 
 # libvips reads these once, when it is loaded. One process a core: one thread for pixels, and no temporary files.
 os.environ.setdefault("VIPS_CONCURRENCY", "1")
@@ -38,8 +38,16 @@ LOADERS: Final = {
 }
 _NO_MEMORY: Final = ("out of memory", "insufficient memory", "cannot allocate", "memory allocation")
 _UNSUPPORTED: Final = ("unsupported", "not supported")
-#: What libjpeg says of bytes that are no marker of this file: the gate has seen the file's real ones.
-_DAMAGE: Final = ("unsupported marker type", "unsupported jpeg process")
+#: Libraries also say "unsupported" and "memory" of what only a damaged file has: libjpeg of bytes that are no marker of
+#: this file, whose real ones the gate has seen; libheif of undefined box versions, of properties that are cut short,
+#: and of sizes that are not those of the header which the gate has judged.
+_DAMAGE: Final = (
+    "unsupported marker type",
+    "unsupported jpeg process",
+    "data version",
+    "could not parse",
+    "security limit",
+)
 
 pyvips.cache_set_max(0)
 pyvips.operation_block_set("VipsForeignLoad", True)
@@ -67,12 +75,16 @@ def decoding() -> Iterator[None]:
     try:
         yield
     except pyvips.Error as error:
-        # Some errors of libheif end in a line with only a number.
-        lines = [line.strip() for line in str(error).splitlines() if any(map(str.isalpha, line))]
-        text = lines[-1] if lines else "libvips gave no reason"
-        if any(sign in str(error).lower() for sign in _NO_MEMORY):
-            raise WorkerOutOfMemory(text) from None
-        damaged = any(sign in str(error).lower() for sign in _DAMAGE)
-        if not damaged and any(sign in str(error).lower() for sign in _UNSUPPORTED):
-            raise UnsupportedFormat(text) from None
-        raise FileCorrupted(text) from None
+        raise translated(str(error)) from None
+
+
+def translated(said: str) -> ImageError | WorkerOutOfMemory:
+    """Return the error that a decoder's words mean, for libvips, and for libheif without it."""
+    # Some errors of libheif end in a line with only a number.
+    lines = [line.strip() for line in said.splitlines() if any(map(str.isalpha, line))]
+    text, words = lines[-1] if lines else "the decoder gave no reason", said.lower()
+    if any(sign in words for sign in _DAMAGE):
+        return FileCorrupted(text)
+    if any(sign in words for sign in _NO_MEMORY):
+        return WorkerOutOfMemory(text)
+    return UnsupportedFormat(text) if any(sign in words for sign in _UNSUPPORTED) else FileCorrupted(text)

@@ -125,9 +125,18 @@ def _field(opened: Image, name: str) -> Any:
     return opened.get(name) if opened.get_typeof(name) else None
 
 
-def from_memory(pixels: bytes, sides: tuple[int, int], bands: int, profile: bytes | None) -> Image:
-    """Return 8-bit pixels (rows without padding) as a picture with its profile; the bytes are used in place."""
-    picture = pyvips.Image.new_from_memory(pixels, *sides, bands, "uchar")
+def from_memory(
+    pixels: bytes, sides: tuple[int, int], bands: int, sample_bytes: int, profile: bytes | None
+) -> Image:
+    """Return pixels (rows without padding) as a picture of 8 bits with its profile; 8-bit ones are used in place.
+
+    Samples of two bytes are little-endian and use all 16 bits.
+    """
+    if sample_bytes == 2:
+        wide = pyvips.Image.new_from_memory(pixels, *sides, bands, "ushort")
+        picture = (wide >> 8).cast("uchar")
+    else:
+        picture = pyvips.Image.new_from_memory(pixels, *sides, bands, "uchar")
     picture = picture.copy(interpretation="srgb" if bands > 2 else "b-w")
     if profile:
         picture.set_type(pyvips.GValue.blob_type, _PROFILE, profile)
