@@ -1,4 +1,4 @@
-"""What libheif hands over becomes a picture of 8 bits, whatever its mode. (Nothing here can write HEVC: it is a fake.)"""
+"""What libheif hands over becomes a picture of 8 bits, whatever its mode; a fake, since nothing here writes HEVC."""
 
 from __future__ import annotations
 
