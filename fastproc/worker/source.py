@@ -177,7 +177,13 @@ class Source:
         if block and len(block) > self._options.limits.max_exif_bytes:
             self.warnings.append(f"EXIF of {len(block)} bytes was not read (MAX_EXIF_BYTES)")
             return {}
-        return fields.parse(block, with_position=self._options.exif_gps == "keep") if block else {}
+        if not block:
+            return {}
+        with_position = self._options.exif_gps == "keep"
+        return fields.parse(block, with_position=with_position, on_cut=self._text_was_cut)
+
+    def _text_was_cut(self, name: str) -> None:
+        self.warnings.append(f"EXIF {name} is longer than {fields.MAX_TEXT_CHARS} characters and was cut")
 
     def stretched(self, width: int, height: int) -> Image:
         """Return the picture in memory at a small size of any shape: the aspect ratio is not kept."""
