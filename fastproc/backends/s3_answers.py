@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from awscrt import checksums
 from msgspec import Struct
 
-from fastproc.core.errors import ObjectNotFound, StorageUnavailable, TaskError
+from fastproc.core.errors import ObjectNotFound, StorageUnavailable, TaskError, UnsupportedFormat
 
 #: Enough of an error's XML to find its code.
 ERROR_BYTES = 4096
@@ -76,14 +76,18 @@ def not_read(name: str, refused: Refusal) -> TaskError:
 def announced_bytes(name: str, headers: Mapping[str, str]) -> int | None:
     """The size that an answer of status 200 announces, None where it comes in chunks.
 
-    `headers` must not distinguish upper and lower case. Raises StorageUnavailable for what is no object's answer.
+    `headers` must not distinguish upper and lower case. Raises StorageUnavailable for what is no object's answer;
+    UnsupportedFormat for an object that was stored encoded.
     """
-    if (encoding := headers.get("Content-Encoding", "identity")) != "identity":
-        raise StorageUnavailable(f"GET {name}: the body is encoded as {encoding!r}")
     if "ETag" not in headers:
         raise StorageUnavailable(
             f"GET {name}: the answer has no ETag: so nothing confirms that it is an object"
         )
+    if encoding := _encoding(headers.get("Content-Encoding", "")):
+        # A proxy that encodes an answer on its way must make the ETag a weak one (RFC 9110, 8.8.3.3).
+        if headers["ETag"].startswith("W/"):
+            raise StorageUnavailable(f"GET {name}: the body was encoded on its way as {encoding!r}")
+        raise UnsupportedFormat(f"{name} was stored with Content-Encoding {encoding!r}: store it as it is")
     if headers.get("Transfer-Encoding", "").lower() == "chunked":
         return None
     length = headers.get("Content-Length", "")
@@ -92,6 +96,12 @@ def announced_bytes(name: str, headers: Mapping[str, str]) -> int | None:
             f"GET {name}: the answer has no length: so nothing would show that it is whole"
         )
     return int(length)
+
+
+def _encoding(value: str) -> str:
+    """The encodings that really were applied; `aws-chunked` is how an upload travelled, and is not undone twice."""
+    applied = (each.strip().lower() for each in value.split(","))
+    return ", ".join(each for each in applied if each not in ("", "identity", "aws-chunked"))[:40]
 
 
 def compare(name: str, headers: Mapping[str, str], content: memoryview) -> None:

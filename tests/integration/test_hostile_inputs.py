@@ -60,7 +60,7 @@ ANSWERS: dict[str, tuple[bytes, str, int]] = {
     "giant-header": (answer(X_Long="x" * 100_000), "STORAGE_UNAVAILABLE", 2),
     "part": (answer(status="206 Partial Content", Content_Range="bytes 0-9/999"), "STORAGE_UNAVAILABLE", 2),
     "no-content": (b"HTTP/1.1 204 No Content\r\n\r\n", "STORAGE_UNAVAILABLE", 2),
-    "encoded": (answer(Content_Encoding="gzip"), "STORAGE_UNAVAILABLE", 2),
+    "encoded": (answer(Content_Encoding="gzip"), "UNSUPPORTED_FORMAT", 1),
     "empty": (answer(b""), "FILE_CORRUPTED", 1),
     "a-page": (answer(b"<html>Please log in</html>", Content_Type="image/jpeg"), "UNSUPPORTED_FORMAT", 1),
     "type-of-another": (answer(Content_Type="image/png"), "MIME_MISMATCH", 1),

@@ -15,7 +15,7 @@ from awscrt import checksums
 from fastproc.backends.objects_s3 import S3ObjectStore
 from fastproc.backends.s3_http import Timeouts
 from fastproc.config.s3 import S3Config
-from fastproc.core.errors import ObjectNotFound, StorageUnavailable
+from fastproc.core.errors import ObjectNotFound, StorageUnavailable, UnsupportedFormat
 from fastproc.supervisor.ports import Upload
 from tests.integration.suite_objects import room
 from tests.scripted_s3 import Scripted, error, says
@@ -37,6 +37,37 @@ async def nothing(size: int) -> None:
 
 def page(status: int, body: bytes) -> Any:
     return says(b"HTTP/1.1 %d Whatever\r\nContent-Length: %d\r\n\r\n" % (status, len(body)), body)
+
+
+@pytest.mark.parametrize(
+    "encoding", ["", "identity", "Identity", "aws-chunked", "aws-chunked,", "AWS-Chunked, identity"]
+)
+async def test_an_encoding_that_was_not_applied_is_none(
+    scripted: Scripted, against: S3ObjectStore, encoding: str
+) -> None:
+    scripted.answer = says(HEAD + b"Content-Encoding: %s\r\n\r\n" % encoding.encode(), BODY)
+    target = room(100)
+    found = await against.get_into("photos", "k", target, nothing)
+    assert bytes(target[: found.size]) == BODY
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "aws-chunked, gzip", "GZIP", "br", "deflate, gzip"])
+async def test_an_object_that_was_stored_encoded_ends_once_with_the_encoding(
+    scripted: Scripted, against: S3ObjectStore, encoding: str
+) -> None:
+    scripted.answer = says(HEAD + b"Content-Encoding: %s\r\n\r\n" % encoding.encode(), BODY)
+    with pytest.raises(UnsupportedFormat, match=encoding.split(", ")[-1].lower()) as caught:
+        await against.get_into("photos", "k", room(100), nothing)
+    assert not caught.value.retryable
+
+
+async def test_a_body_that_a_proxy_encoded_is_the_proxys_doing(
+    scripted: Scripted, against: S3ObjectStore
+) -> None:
+    head = HEAD.replace(b"ETag: 1", b'ETag: W/"1"') + b"Content-Encoding: gzip\r\n\r\n"
+    scripted.answer = says(head, BODY)
+    with pytest.raises(StorageUnavailable, match="on its way"):
+        await against.get_into("photos", "k", room(100), nothing)
 
 
 async def test_a_missing_key_is_final(scripted: Scripted, against: S3ObjectStore) -> None:

@@ -12,10 +12,18 @@ NAME: Final = "validation"
 #: Other names that clients use for a format after `image/`.
 _ALIASES: Final = {
     "jpg": "jpeg",
+    "jpe": "jpeg",
     "pjpeg": "jpeg",
+    "x-jpeg": "jpeg",
+    "x-jpg": "jpeg",
+    "x-citrix-jpeg": "jpeg",
     "jfif": "jpeg",
+    # A JPEG with further ones behind it, as cameras write: the first is the photo.
+    "mpo": "jpeg",
     "x-png": "png",
+    "x-citrix-png": "png",
     "apng": "png",
+    "vnd.mozilla.apng": "png",
     "heif": "heic",
     "heic-sequence": "heic",
     "heif-sequence": "heic",
