@@ -36,6 +36,7 @@ from ssimulacra2 import compute_ssimulacra2
 
 from fastproc.app import started_pool
 from fastproc.config.settings import load
+from fastproc.core.admission import KEPT_BYTES
 from fastproc.core.gate.judge import judge
 from fastproc.core.model import Options
 from fastproc.core.plan import JPEG_REDUCTIONS, fit, make_plan
@@ -91,7 +92,7 @@ class Bench:
     """The kernels of one process, warmed up like a worker."""
 
     def __init__(self) -> None:
-        keep_memory()
+        keep_memory(KEPT_BYTES)
         self.options = Options()
         self.encoders = Encoders()
         self.stages = stage.load(self.options.stages)

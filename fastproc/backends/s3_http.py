@@ -14,6 +14,7 @@ Rule 6: bytes move in the loop's own thread: what is cancelled has ended when `a
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -27,6 +28,9 @@ from fastproc.core.errors import SourceTooLarge, StorageUnavailable
 
 #: Bytes that are written before the socket is asked whether it wants more.
 _WRITE_BYTES = 256 << 10
+
+#: What the kernel says where this host has no descriptor or memory for a connection.
+NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
@@ -121,7 +125,9 @@ class Requests:
         except (aiohttp.ClientError, OSError, _Broken) as error:  # TimeoutError is an OSError.
             # Some of aiohttp's messages quote the URL, and with it the signature; some, on further lines, the body.
             said = re.split(r"\?|\n|\\n", str(error), maxsplit=1)[0][:300]
-            raise StorageUnavailable(f"{method} {named}: {said or timer.words}") from None
+            unavailable = StorageUnavailable(f"{method} {named}: {said or timer.words}")
+            unavailable.of_host = getattr(error.__cause__ or error, "errno", None) in NO_ROOM
+            raise unavailable from None
 
     async def close(self) -> None:
         """Close connections. Idempotent."""
@@ -185,4 +191,4 @@ async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType)
     try:
         return await send(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _Broken(str(error) or type(error).__name__) from None
+        raise _Broken(str(error) or type(error).__name__) from error

@@ -167,7 +167,9 @@ class ProcessingError(WorkerError):
 
 
 class ServiceError(TaskError):
-    """A server that the job needs did not do its part."""
+    """A server that the job needs did not do its part. `of_host`: this host had no descriptor or memory to ask it."""
+
+    of_host = False
 
 
 class StorageUnavailable(ServiceError):

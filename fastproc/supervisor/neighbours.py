@@ -139,7 +139,10 @@ class Neighbour:
 
     async def _obey(self, photo: str, tries: int, error: ServiceError, *, keep: bool) -> int:
         """Return, when the operation may be tried again, how many tries there were in a row; else raise."""
-        if self._breaker.state is not State.OPEN:
+        if error.of_host:
+            # The probe may have more luck, on a connection that is open: that is no evidence against the photo.
+            self._breaker.probed(False, time.monotonic(), random.random(), error.message)
+        elif self._breaker.state is not State.OPEN:
             await self._ask()
         advice = self._breaker.failed(
             photo,

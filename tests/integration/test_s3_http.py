@@ -24,6 +24,7 @@ from fastproc.config.values import host_name
 from fastproc.core.errors import StorageUnavailable
 from fastproc.supervisor.ports import Upload
 from tests.integration.suite_objects import room
+from tests.integration.test_pool_refusals import descriptors
 from tests.scripted_s3 import Scripted, error, says
 
 STORED = b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Length: 0\r\n\r\n"
@@ -313,3 +314,16 @@ async def test_a_renewed_token_is_used_from_the_next_request_on(scripted: Script
         assert b"X-Amz-Security-Token=" + token in scripted.requests[-1]
     assert "secret" not in repr(Credentials("key", "secret"))
     await store.close()
+
+
+async def test_a_host_without_descriptors_is_told_from_a_store_that_is_away(
+    scripted: Scripted, against: S3ObjectStore
+) -> None:
+    scripted.answer = error(404, "NoSuchKey")
+    with descriptors(0), pytest.raises(StorageUnavailable, match="Too many open files") as caught:
+        await against.get_into("photos", "k", room(10), nothing)
+    assert caught.value.of_host
+    await scripted.stop()
+    with pytest.raises(StorageUnavailable) as caught:
+        await against.get_into("photos", "k", room(10), nothing)
+    assert not caught.value.of_host

@@ -66,7 +66,7 @@ async def test_a_service_short_of_descriptors_counts_no_attempt_and_recovers(
     eventually(lambda: "SIGKILL from outside" in service.said, "the service knows that it died")
     ids = [await place.add({"photoId": f"p-{n}", "s3Key": "one.jpg"}, attempts=1) for n in range(40)]
     await asyncio.sleep(3)
-    assert place.ids("failed") == []
+    assert {job_id: place.job(job_id)["failedReason"] for job_id in place.ids("failed")} == {}, service.said
     limit(pid, soft)
     place.until("completed", *ids)
     for job_id in ids:

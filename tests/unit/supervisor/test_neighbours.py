@@ -71,6 +71,22 @@ async def test_a_call_that_fails_while_the_probe_is_bad_goes_back_after_one_try(
     assert not store.neighbour.admits(0)
 
 
+async def test_a_call_that_this_host_had_no_room_for_goes_back_though_the_probe_is_good(store: Store) -> None:
+    """The probe goes over a connection that is open; a new one needs a descriptor that there is not."""
+
+    async def operation() -> str:
+        error = StorageUnavailable("Too many open files")
+        error.of_host = True
+        raise error
+
+    store.probe_is_good = True
+    for photo in ("one", "two", "one", "one", "one"):
+        with pytest.raises(NeighbourAway, match="Too many open files"):
+            await store.neighbour.call(photo, operation, keep=False)
+    assert "Too many" in store.neighbour.away
+    await until_back(store)
+
+
 async def test_it_is_found_when_it_is_back(store: Store) -> None:
     store.away = True
     with pytest.raises(NeighbourAway):
