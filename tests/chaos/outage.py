@@ -19,7 +19,7 @@ from tests.chaos.conftest import PHOTOS
 #: Ten jobs a second.
 EVERY_S, JOBS = 0.1, 18
 #: A neighbour that is back is found within 5 s; a busy machine may add to that.
-RECOVERY_S = 8.0
+RECOVERY_S = 12.0
 NOT_READY_S = 5.0
 SETTLE_S = 0.4
 #: From the first job that is completed after an outage to the end of the last one.
