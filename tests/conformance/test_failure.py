@@ -298,13 +298,13 @@ async def test_the_newest_log_rows_are_kept_and_progress_is_heard(both: Both) ->
 
 
 async def test_the_event_stream_is_capped_whatever_the_progress(both: Both) -> None:
-    async def scenario(side: Side) -> int:
+    async def scenario(side: Side) -> None:
         await side.add("progress-times:350 | ok")
         side.redis.hset(side.key("meta"), "opts.maxLenEvents", 10)
         async with side.worker():
             await side.quiet()
         length = side.redis.xlen(side.key("events"))
-        assert length < 250  # Nodes of a stream hold 100 entries, and only whole ones are cut off.
-        return length
+        # Nodes of a stream hold 100 entries, and only whole ones are cut off: how many are left depends on the moment.
+        assert length < 250
 
     await both(scenario)
