@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import pytest
-
 from fastproc.core.model import Event
-from fastproc.supervisor.ports import EventSink
 
 
 def event(number: int, kind: str = "progress") -> Event:
@@ -30,13 +27,7 @@ class Listener(Protocol):
 
 
 class EventSinkSuite:
-    @pytest.fixture
-    def sink(self) -> EventSink:
-        raise NotImplementedError
-
-    @pytest.fixture
-    def listener(self) -> Listener:
-        raise NotImplementedError
+    """A backend's test class inherits from it and gives the fixtures `sink` and `listener`."""
 
     async def test_an_event_is_heard_on_the_channel_of_its_type_as_the_contracts_json(
         self, sink, listener

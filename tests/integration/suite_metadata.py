@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import pytest
 
 from fastproc.core.errors import DatabaseUnavailable
-from fastproc.supervisor.ports import MetadataStore, Row
+from fastproc.supervisor.ports import Row
 
 T1, T2, T3 = (f"2026-01-01T00:00:0{n}.000Z" for n in (1, 2, 3))
 ROW = Row(width=400, height=300, processing_metadata='{"format":"jpeg","note":"é"}')
@@ -24,13 +24,7 @@ class Outside(Protocol):
 
 
 class MetadataStoreSuite:
-    @pytest.fixture
-    def store(self) -> MetadataStore:
-        raise NotImplementedError
-
-    @pytest.fixture
-    def outside(self) -> Outside:
-        raise NotImplementedError
+    """A backend's test class inherits from it and gives the fixtures `store` and `outside`."""
 
     @pytest.fixture(params=["row exists", "row is missing"])
     def photo(self, request, outside) -> str:

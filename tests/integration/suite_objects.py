@@ -8,7 +8,7 @@ from typing import Protocol
 import pytest
 
 from fastproc.core.errors import ObjectNotFound, SourceTooLarge, StorageUnavailable, Unreachable
-from fastproc.supervisor.ports import ObjectStore, Upload
+from fastproc.supervisor.ports import Upload
 
 #: Keys that some layer between us and the store would like to change.
 STRANGE_KEYS = [
@@ -60,17 +60,7 @@ def room(size: int) -> memoryview:
 
 
 class ObjectStoreSuite:
-    @pytest.fixture
-    def store(self) -> ObjectStore:
-        raise NotImplementedError
-
-    @pytest.fixture
-    def bucket(self) -> str:
-        raise NotImplementedError
-
-    @pytest.fixture
-    def outside(self) -> Outside:
-        raise NotImplementedError
+    """A backend's test class inherits from it and gives the fixtures `store`, `bucket` and `outside`."""
 
     async def test_an_object_is_read_into_the_given_memory(self, store, bucket, outside) -> None:
         body = bytes(range(1, 256)) * 8_000  # 2 MB: many packets.

@@ -3,8 +3,7 @@
 Rule 1: no block fails a photo: what cannot be read is left out.
 Rule 2: texts are decoded, cleaned and then cut, which is told; numbers are finite; dates and positions are possible
         ones. So the result is JSON of some kilobytes, whatever the block.
-Rule 3: a value that its camera could not write, or took away, is left out and not guessed at: a tag of a wrong type, a
-        position of 0, 0.
+Rule 3: a tag of a wrong type is left out, and so is the position 0, 0, which programs leave that remove a position.
 
 Tags and their types: Exif 3.0 (CIPA DC-008), chapter 4.6.
 """
@@ -214,7 +213,7 @@ def _offset(text: str) -> str:
 def _position(gps: dict[int, Value]) -> dict[str, Any]:
     """Return latitude and longitude, and altitude and direction if they are there; {} without both of the first.
 
-    0, 0 is what programs leave that take a position away.
+    Programs that remove a position leave 0, 0.
     """
     latitude, longitude = _degrees(gps, 1, b"S", 90), _degrees(gps, 3, b"W", 180)
     if latitude is None or longitude is None or latitude == longitude == 0:
