@@ -27,7 +27,7 @@ MAX_BLOCK_S = 10.0
 MAX_LIMIT_S = 30.0
 #: Shortest one: Redis before 7.0.8 may take 1 ms for no limit at all.
 MIN_BLOCK_S = 0.002
-#: Longest pause before it is looked whether the queue still rests.
+#: How often a fetcher checks whether the queue still rests, in seconds.
 REST_S = 0.5
 #: Longest one after a wait that has failed, so that the end of the failure is soon known.
 TRIAL_BLOCK_S = 0.1

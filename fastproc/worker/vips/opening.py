@@ -20,9 +20,10 @@ from fastproc.worker.vips.library import LOADERS, Image, decoding, pyvips, remar
 #: Formats whose sides the gate knows exactly; the other containers may crop, turn or enlarge the picture.
 _EXACT: Final = ("jpeg", "png")
 _PROFILE: Final = "icc-profile-data"
-#: libjpeg-turbo's warnings: data that ended before its pixels, codes that mean none; none of 701 camera files has them.
+#: libjpeg-turbo's warnings: data that ended before its pixels (in none of 701 camera files that were tried), and codes
+#: that mean no pixel.
 _MISSING: Final = re.compile(r"premature end of (?:data segment|JPEG)|bad (?:Huffman|arithmetic) code")
-#: And data that no pixel needed, before anything but the end: cameras pad a little, lost bytes leave thousands.
+#: Data that no pixel needed, before any marker but the last: cameras pad a little, lost bytes leave thousands.
 _EXTRANEOUS: Final = re.compile(r"(\d+) extraneous bytes before marker 0x(?!d9)")
 MANY_BYTES: Final = 1000
 
@@ -55,7 +56,7 @@ class File:
         self._data, self._header = data, header
         self._fail_on = "none" if tolerant else "error"
         self._reduction = reduction
-        remarks()  # What is left of the photo before is not this one's.
+        remarks()  # The log may still hold words about the photo before.
         self._opened: Image | None = self._open(reduction)
         self.traits = _traits(self._opened, header)
 
