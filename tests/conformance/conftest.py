@@ -264,10 +264,12 @@ class Side:
     async def quiet(self, *, leaving: tuple[str, ...] = ()) -> None:
         """Wait until nothing is left to do but in the states of `leaving`, and the worker has settled."""
         busy = [state for state in STATES if state not in leaving]
+        # Jobs that are left to wait may leave their marker; others are told of by none.
+        marked = not set(leaving) - {"active"}
         seen: list[Any] = []
 
         def settled() -> bool:
-            if any(self.count(state) for state in busy) or (not leaving and self.count("marker")):
+            if any(self.count(state) for state in busy) or (marked and self.count("marker")):
                 seen.clear()
                 return False
             last = (self.redis.xinfo_stream(self.key("events"))["last-generated-id"], time.monotonic())
