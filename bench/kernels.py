@@ -41,7 +41,8 @@ from fastproc.core.gate.judge import judge
 from fastproc.core.model import Options
 from fastproc.core.plan import JPEG_REDUCTIONS, fit, make_plan
 from fastproc.ipc.messages import Done
-from fastproc.worker import colour, stage
+from fastproc.worker import stage
+from fastproc.worker.colour import statistics
 from fastproc.worker.encoders import Encoders
 from fastproc.worker.main import keep_memory
 from fastproc.worker.pipeline import Pipeline
@@ -116,7 +117,7 @@ class Bench:
         costs["decode reduced"] = costs.pop(f"decode at 1/{by}")
         self._thumbnails(reduced, header, step)
         _ = source.base
-        step("statistics", lambda: (colour.dominant(source.sample), colour.brightness(source.sample)))
+        step("statistics", lambda: (statistics.dominant(source.sample), statistics.brightness(source.sample)))
         plan = make_plan(self.options, *source.sides, len(data))
         work = Work(source=source, options=self.options, plan=plan, content_type=None, encoders=self.encoders)
         for target in plan.thumbnails:

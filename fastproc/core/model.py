@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
+from fastproc.core.colours import ColourTag
+
 #: A JSON value: what facts are made of. (msgspec has no recursive aliases, so the type cannot be more exact.)
 Json = Any
 
@@ -136,7 +138,8 @@ class Header(Struct, frozen=True, kw_only=True):
 
     `width` and `height` are as stored, not as displayed; `decoded_bytes` estimates the memory of the decoder; `whole`
     is False where the container shows that the file is cut short; `gain_map` is True if there is a second picture
-    with the brightness of the first on HDR screens (UltraHDR, ISO 21496-1, Apple's).
+    with the brightness of the first on HDR screens (UltraHDR, ISO 21496-1, Apple's); `grey` is True where a HEIF
+    file's picture is coded without colour, `profiled` where the file seems to have a colour profile.
     """
 
     format: str
@@ -148,6 +151,9 @@ class Header(Struct, frozen=True, kw_only=True):
     progressive: bool = False
     whole: bool = True
     gain_map: bool = False
+    colour: ColourTag | None = None
+    grey: bool = False
+    profiled: bool = False
 
 
 class Rendition(Struct, frozen=True, kw_only=True):

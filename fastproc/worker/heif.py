@@ -54,10 +54,11 @@ def version() -> str:
 class File:
     """An encoded photo, opened by libheif. It has the Protocol `source.EncodedPhoto`, as `vips.opening.File` has."""
 
-    def __init__(self, data: memoryview) -> None:
-        """Raises FileCorrupted, UnsupportedFormat, WorkerOutOfMemory."""
+    def __init__(self, data: memoryview, *, wide: bool = False) -> None:
+        """A `wide` one keeps more than 8 bits. Raises FileCorrupted, UnsupportedFormat, WorkerOutOfMemory."""
+        self._wide = wide
         try:
-            opened = pi_heif.open_heif(bytes(data), convert_hdr_to_8bit=True)
+            opened = pi_heif.open_heif(bytes(data), convert_hdr_to_8bit=not wide)
             self._picture = opened[opened.primary_index]
             width, height = self._picture.size
         except _FAILURES as error:
@@ -87,7 +88,7 @@ class File:
                 raise _translated(error) from None
             width, height = self._picture.size
             row = self._picture.stride // (self._bands * self._sample_bytes)
-            padded = from_memory(data, (row, height), self._bands, self._sample_bytes, self.traits.profile)
+            padded = from_memory(data, (row, height), self._bands, self._sample_bytes, wide=self._wide)
             self._pixels = padded.crop(0, 0, width, height)
         return self._pixels
 

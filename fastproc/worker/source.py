@@ -13,11 +13,13 @@ import hashlib
 from functools import cached_property
 from typing import Any, Protocol
 
+from fastproc.core.colours import HDR_TRANSFERS
 from fastproc.core.errors import FileCorrupted
 from fastproc.core.gate import truncation
 from fastproc.core.model import Header, Options
 from fastproc.core.plan import fit, reduction
 from fastproc.worker import heif
+from fastproc.worker.colour.conversion import Conversion, decide
 from fastproc.worker.exif import fields
 from fastproc.worker.vips import colours, opening
 from fastproc.worker.vips.library import Image
@@ -96,7 +98,28 @@ class Source:
             if forgiven := self._file.forgiven():
                 self._tolerate(FileCorrupted(forgiven))
         turned = upright(stored, self.traits.orientation)
-        return in_memory(colours.to_srgb(turned, self.traits.profile))
+        return in_memory(self._to_srgb(turned))
+
+    @cached_property
+    def conversion(self) -> Conversion:
+        """What makes the photo's colours sRGB."""
+        tag, traits = self.header.colour, self.traits
+        # Of YCbCr in HEIF files libheif expands the range itself.
+        narrow = tag is not None and not tag.full_range and (self.header.grey or self.header.format == "png")
+        found = decide(traits.profile, tag, grey=traits.channels < 3 or self.header.grey, limited=narrow)
+        self._warn(found.warning)
+        if self.header.profiled and not traits.profile:
+            self._warn("the colour profile could not be used: its decoder refused it")
+        return found
+
+    def _to_srgb(self, picture: Image) -> Image:
+        converted, warning = colours.to_srgb(picture, self.conversion)
+        self._warn(warning)
+        return converted
+
+    def _warn(self, warning: str) -> None:
+        if warning and warning not in self.warnings:
+            self.warnings.append(warning)
 
     def _reduced(self) -> Image:
         """Decode the picture as stored, reduced, into memory. Raises as `base`."""
@@ -113,7 +136,8 @@ class Source:
     def _open(self, *, tolerant: bool = False) -> EncodedPhoto:
         if self.header.format == "heic":
             # libheif gives no part of a picture, so there is nothing to tolerate.
-            return heif.File(self._data)
+            tag = self.header.colour
+            return heif.File(self._data, wide=tag is not None and tag.transfer in HDR_TRANSFERS)
         return opening.File(self._data, self.header, self._reduction, tolerant=tolerant)
 
     def _reopened(self, error: FileCorrupted) -> EncodedPhoto:
@@ -151,7 +175,7 @@ class Source:
         traits, (width, height) = self.traits, self.sides
         orientation = traits.orientation or 1
         if orientation <= 2 or self.header.format == "heic":
-            whole: Picture = colours.to_srgb(upright(self._pixels(), orientation), traits.profile)
+            whole: Picture = self._to_srgb(upright(self._pixels(), orientation))
             return whole
         slices = -(-3 * width * height // MAX_SLICE_BYTES) if by_strips else 1
         return Slices((width, height), slices, self._turned) if slices > 1 else self._turned(0, height)
@@ -162,7 +186,7 @@ class Source:
         stored = (traits.width, traits.height)
         orientation = traits.orientation or 1
         rows = self._pixels().crop(*stored_window(orientation, stored, top, bottom))
-        return colours.to_srgb(upright(in_memory(rows), orientation), traits.profile)
+        return self._to_srgb(upright(in_memory(rows), orientation))
 
     def _pixels(self) -> Image:
         pixels = self._file.pixels(1)

@@ -97,7 +97,7 @@ def array(picture: Image.Image) -> Pixels:
 def pillow(data: bytes, sizes: Sequence[Size]) -> list[Pixels]:
     """Return the picture at each size, by Pillow and LittleCMS."""
     whole = _opened(data)
-    profile = whole.info.get("icc_profile")
+    profile = whole.info.get("icc_profile") or _profile_of_gamma(whole.info.get("gamma"))
     whole = _eight_bits(ImageOps.exif_transpose(whole))
     if whole.mode == "CMYK" and not profile:
         # Without a profile there is no right answer. Pillow's own, 255 minus ink, is garish, so this assumes the same
@@ -105,6 +105,14 @@ def pillow(data: bytes, sizes: Sequence[Size]) -> list[Pixels]:
         profile = pictures.profile("cmyk")
     whole = _on_white(_in_srgb(whole, profile))
     return [array(whole.resize(size, Image.Resampling.LANCZOS) if size else whole) for size in sizes]
+
+
+def _profile_of_gamma(gamma: float | None) -> bytes | None:
+    """Pillow reads a PNG's gamma but does not use it; one near a screen's means nothing."""
+    if not gamma or abs(2.2 * gamma - 1) < 0.05:
+        return None
+    sides = ((0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141))
+    return pictures.matrix_profile(sides, 1 / gamma)
 
 
 def _opened(data: bytes) -> Image.Image:

@@ -29,6 +29,7 @@ MAY: dict[str, set[str]] = {
     "config": {"core"},
     # The jailed process. Its rooms are libraries for it: they know nothing of the pipeline.
     "worker": {"core", "ipc"},
+    "worker.colour": {"core"},
     "worker.vips": {"core", "worker.colour"},
     "worker.jail": {"core"},
     "worker.exif": set(),
@@ -94,6 +95,7 @@ PURE = {
     "struct",
     "typing",
     "urllib.parse",
+    "zlib",
 }
 #: Built-ins through which a pure function would reach the outside.
 IMPURE = {"open", "print", "input", "eval", "exec", "compile", "__import__"}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from fastproc.core.colours import HDR_TRANSFERS
 from fastproc.core.errors import FileCorrupted, ImageTooComplex, UnsupportedFormat
 from fastproc.core.gate.items import parts
 from fastproc.core.gate.reading import Buffer, Reading
@@ -31,6 +32,8 @@ GAIN_MAP_SIGNS: Final = (b"tmap", b"aux:hdrgainmap")
 #: Memory per pixel of a decode, rounded up from what was measured: libheif (HEIC) 4.5, libvips (AVIF) 14.7.
 HEIC_BYTES_A_PIXEL: Final = 4.6
 AVIF_BYTES_A_PIXEL: Final = 15
+#: The same where libheif must give 16 bits, for HDR.
+HDR_HEIC_BYTES_A_PIXEL: Final = 9.2
 
 
 def format_of(data: Buffer) -> str | None:
@@ -58,7 +61,8 @@ def read(data: Buffer) -> Reading:
     if meta.count(b"infe") > MAX_ITEMS:
         raise ImageTooComplex(f"more than {MAX_ITEMS} items")
     width, height = _extent(meta)
-    a_pixel = AVIF_BYTES_A_PIXEL if name == "avif" else HEIC_BYTES_A_PIXEL
+    wide = made_of.colour is not None and made_of.colour.transfer in HDR_TRANSFERS
+    a_pixel = AVIF_BYTES_A_PIXEL if name == "avif" else HDR_HEIC_BYTES_A_PIXEL if wide else HEIC_BYTES_A_PIXEL
     header = Header(
         format=name,
         width=width,
@@ -67,6 +71,9 @@ def read(data: Buffer) -> Reading:
         decoded_bytes=round(width * height * a_pixel),
         gain_map=any(sign in meta for sign in GAIN_MAP_SIGNS),
         whole=made_of.end <= len(data),
+        colour=made_of.colour,
+        grey=made_of.grey,
+        profiled=made_of.profiled,
     )
     repeated = made_of.transforms > 1
     return header, f"an item is transformed in one way {made_of.transforms} times" if repeated else ""

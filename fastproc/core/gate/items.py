@@ -1,30 +1,32 @@
-"""Reads which items a HEIF file's picture is made of: their types, where their data lies, how they are transformed.
+"""Reads which items a HEIF file's picture is made of: their types, where their data lies, what their properties say.
 
 Rule 1: of all items only the primary one and those that it is derived from are looked at: tiles of a grid, the layers
         of an overlay. What else a file has (masks, thumbnails, depth) is no part of the picture.
 Rule 2: what cannot be read is left out, and the decoder judges it: a box that is not there says nothing.
-Source: ISO/IEC 14496-12, 8.11 (meta, iloc, iinf, pitm, iref); ISO/IEC 23008-12, 9.3 (ipco, ipma).
+Source: ISO/IEC 14496-12, 8.11 (meta, iloc, iinf, pitm, iref).
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 from msgspec import Struct
 
-#: Most items that a picture is followed to, and most boxes of one level.
+from fastproc.core.colours import ColourTag
+from fastproc.core.gate import properties
+from fastproc.core.gate.properties import children
+
+#: Most items that a picture is followed to.
 MAX_PARTS: Final = 1_000
-#: Properties that turn, mirror or crop, one of each is enough: each costs a copy of the picture.
-TRANSFORMS: Final = (b"irot", b"imir", b"clap")
 
 _Extents = list[tuple[int, int]]
 _Read = TypeVar("_Read")
 
 
 class Parts(Struct, frozen=True):
-    """What the picture is made of: the types of its items, the end of its data in the file, and its worst transform.
+    """What the picture is made of: the types of its items, the end of its data in the file, what its properties say.
 
     `transforms`: how often an item has the same transform, at most. All empty where the file does not say.
     """
@@ -32,22 +34,29 @@ class Parts(Struct, frozen=True):
     types: frozenset[bytes] = frozenset()
     end: int = 0
     transforms: int = 0
+    colour: ColourTag | None = None
+    grey: bool = False
+    profiled: bool = False
 
 
 def parts(meta: bytes) -> Parts:
     """Return what the `meta` box, with its header, says of the primary picture."""
-    boxes = dict(_children(meta, 12))
+    boxes = dict(children(meta, 12))
     try:
-        wanted = _derived(_primary(boxes[b"pitm"]), _references(boxes.get(b"iref", b"")))
+        primary = _primary(boxes[b"pitm"])
+        wanted = _derived(primary, _references(boxes.get(b"iref", b"")))
     except (KeyError, IndexError, struct.error):
         return Parts()
     types = _or_nothing(_types, boxes.get(b"iinf", b""))
     extents = _or_nothing(_extents, boxes.get(b"iloc", b""))
-    repeats = _or_nothing(_repeats, boxes.get(b"iprp", b""))
+    said = _or_nothing(properties.of_items, boxes.get(b"iprp", b""))
     return Parts(
-        frozenset(types[item] for item in wanted if item in types),
-        max((at + length for item in wanted for at, length in extents.get(item, ())), default=0),
-        max((repeats.get(item, 0) for item in wanted), default=0),
+        types=frozenset(types[item] for item in wanted if item in types),
+        end=max((at + length for item in wanted for at, length in extents.get(item, ())), default=0),
+        transforms=max(properties.transforms(said.get(item, ())) for item in wanted),
+        colour=properties.colour(said, primary, wanted),
+        grey=properties.is_grey(said, wanted),
+        profiled=properties.has_profile(said, wanted),
     )
 
 
@@ -58,18 +67,6 @@ def _or_nothing(read: Callable[[bytes], dict[int, _Read]], body: bytes) -> dict[
         return {}
 
 
-def _children(body: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield type and content of the boxes in a box's content, from `at` on."""
-    for _ in range(MAX_PARTS * 2):
-        if at + 8 > len(body):
-            return
-        length, kind = struct.unpack_from(">I4s", body, at)
-        if length < 8:
-            return
-        yield kind, body[at + 8 : at + length]
-        at += length
-
-
 def _primary(body: bytes) -> int:
     return int.from_bytes(body[4:6] if body[0] == 0 else body[4:8])
 
@@ -78,7 +75,7 @@ def _references(body: bytes) -> dict[int, list[int]]:
     """Return which items each item is derived from (`dimg`)."""
     found: dict[int, list[int]] = {}
     wide = bool(body) and body[0] > 0
-    for kind, content in _children(body, 4):
+    for kind, content in children(body, 4):
         if kind == b"dimg":
             [item] = struct.unpack_from(">I" if wide else ">H", content)
             [count] = struct.unpack_from(">H", content, 4 if wide else 2)
@@ -102,7 +99,7 @@ def _derived(primary: int, references: dict[int, list[int]]) -> set[int]:
 
 def _types(body: bytes) -> dict[int, bytes]:
     found = {}
-    for kind, content in _children(body, 6 if body[:1] == b"\0" else 8):
+    for kind, content in children(body, 6 if body[:1] == b"\0" else 8):
         if kind == b"infe" and content[0] in (2, 3):
             wide = content[0] == 3
             item = int.from_bytes(content[4:8] if wide else content[4:6])
@@ -136,26 +133,4 @@ def _extents(body: bytes) -> dict[int, _Extents]:
             extents.append((base + number(offset_size), number(length_size)))
         if method == 0:
             found[item] = extents
-    return found
-
-
-def _repeats(body: bytes) -> dict[int, int]:
-    """Return how often an item has the same transform, at most."""
-    boxes = dict(_children(body, 0))
-    kinds = [kind for kind, _ in _children(boxes.get(b"ipco", b""), 0)]
-    content = boxes.get(b"ipma", bytes(8))
-    wide_items, wide_places = content[0] > 0, content[3] & 1
-    at, found = 8, {}
-    for _ in range(min(struct.unpack_from(">I", content, 4)[0], MAX_PARTS * 2)):
-        size = 4 if wide_items else 2
-        item, at = int.from_bytes(content[at : at + size]), at + size
-        count, at = content[at], at + 1
-        step = 2 if wide_places else 1
-        places = [
-            int.from_bytes(content[at + step * n : at + step * (n + 1)]) & (0x7FFF if wide_places else 0x7F)
-            for n in range(count)
-        ]
-        at += step * count
-        named = [kinds[place - 1] for place in places if 0 < place <= len(kinds)]
-        found[item] = max(named.count(kind) for kind in TRANSFORMS)
     return found

@@ -27,6 +27,8 @@ MAX_JUNK_BYTES: Final = 4_096
 #: Signs of a gain map in a picture's own header: XMP of Google and Adobe, ISO 21496-1, Apple.
 GAIN_MAP_SIGNS: Final = (b"hdrgm:Version", b"urn:iso:std:iso:ts:21496:-1", b"ns.apple.com/HDRGainMap")
 
+#: How an APP2 segment with a part of a colour profile begins (ICC.1, annex B.4).
+_PROFILE: Final = b"ICC_PROFILE\0"
 _WINDOW: Final = 1 << 20
 #: A marker in entropy-coded data: not stuffing, not a restart, not fill.
 _MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
@@ -37,7 +39,7 @@ def read(data: Buffer, limits: Limits) -> Reading:
 
     Raises: FileCorrupted, UnsupportedFormat, ImageTooComplex; IndexError or struct.error where the data ends.
     """
-    marker, frame, scan = _segments(data)
+    marker, frame, scan, profiled = _segments(data)
     height, width, components = struct.unpack_from(">HHB", data, frame + 5)
     progressive = marker == 0xC2
     buffered = progressive or data[scan + 4] < components
@@ -53,6 +55,7 @@ def read(data: Buffer, limits: Limits) -> Reading:
         progressive=progressive,
         decoded_bytes=round(width * height * _coefficient_bytes(data, frame)) if buffered else width * 96,
         gain_map=any(sign in bytes(data[: min(scan, _WINDOW)]) for sign in GAIN_MAP_SIGNS),
+        profiled=profiled,
     )
     return header, f"more than {limits.max_scans} scans" if scans > limits.max_scans else ""
 
@@ -62,9 +65,10 @@ def first_scan(data: Buffer) -> int:
     return _segments(data)[2]
 
 
-def _segments(data: Buffer) -> tuple[int, int, int]:
-    """Return the frame header's marker, its offset, and the offset of the first scan header."""
+def _segments(data: Buffer) -> tuple[int, int, int, bool]:
+    """Return the frame header's marker, its offset, that of the first scan header, and whether there is a profile."""
     frame = marker = 0
+    profiled = False
     at, size, segments = 2, len(data), 0
     while at + 4 <= size:
         if data[at] != 0xFF:
@@ -92,12 +96,13 @@ def _segments(data: Buffer) -> tuple[int, int, int]:
         if code == 0xDA:
             if not frame:
                 raise FileCorrupted("a scan comes before the frame header")
-            return marker, frame, at
+            return marker, frame, at, profiled
         if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC):
             if frame:
                 raise FileCorrupted("two frame headers")
             marker, frame = code, at
             _check_frame(data, marker, frame)
+        profiled = profiled or (code == 0xE2 and bytes(data[at + 4 : at + 16]) == _PROFILE)
         at += 2 + length
     raise FileCorrupted("no scan")
 

@@ -46,6 +46,8 @@ def judge(data: Buffer, limits: Limits, *, may_be_cut: bool = False) -> Header:
     if not header.whole and not may_be_cut:
         raise FileCorrupted("the file is cut short")
     check_size(header, limits)
+    if name == "png":
+        too_complex = too_complex or png.too_much_text(data)
     if too_complex:
         raise ImageTooComplex(too_complex)
     return header

@@ -29,6 +29,7 @@ def read(data: Buffer, limits: Limits) -> Reading:
         height=height,
         frames=frames,
         decoded_bytes=width * height * 8,
+        profiled=kind == b"VP8X" and bool(data[20] & 0x20),
         whole=struct.unpack_from("<I", data, 4)[0] + 8 <= len(data) + 1,
     )
     too_many = f"{frames} frames, the limit is {limits.max_frames}" if frames > limits.max_frames else ""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from fastproc.worker import colour
+from fastproc.worker.colour import cicp, statistics
 from fastproc.worker.stage import StageResult, Work
 
 NAME: Final = "metadata"
+#: The curves of HDR pictures, by their numbers in ITU-T H.273.
+HDR_NAMES: Final = {cicp.PQ: "pq", cicp.HLG: "hlg"}
 
 
 def run(work: Work) -> StageResult:
     """Raises FileCorrupted."""
     source = work.source
     traits, (width, height) = source.traits, source.sides
-    red, green, blue = colour.dominant(source.sample)
+    red, green, blue = statistics.dominant(source.sample)
     facts: dict[str, Any] = {
         "format": source.header.format,
         "width": width,
@@ -28,11 +30,13 @@ def run(work: Work) -> StageResult:
         "isProgressive": source.header.progressive,
         "chromaSubsampling": traits.subsampling,
         "dominantColor": {"r": red, "g": green, "b": blue},
-        "brightness": colour.brightness(source.sample),
+        "brightness": statistics.brightness(source.sample),
         "exif": source.exif or None,
     }
     if traits.frames > 1:
         facts["frames"] = traits.frames
+    if source.conversion.hdr:
+        facts["hdr"] = HDR_NAMES[source.conversion.hdr.transfer]
     if source.header.gain_map:
         facts["gainMap"] = True
     return StageResult(facts)

@@ -11,6 +11,7 @@ Rule 4: only this file imports pyvips.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,6 +66,28 @@ def remarks() -> str:
     text = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).decode("utf-8", "replace")
     pyvips.vips_lib.vips_error_clear()
     return str(text).strip()
+
+
+class _Collector(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage().removeprefix("VIPS: "))
+
+
+@contextmanager
+def warned() -> Iterator[list[str]]:
+    """Collect what libvips warns of meanwhile: some faults it passes over, and only writes to GLib's log."""
+    log, collector = logging.getLogger("pyvips"), _Collector()
+    log.addHandler(collector)
+    passed_on, log.propagate = log.propagate, False
+    try:
+        yield collector.lines
+    finally:
+        log.removeHandler(collector)
+        log.propagate = passed_on
 
 
 @contextmanager

@@ -67,7 +67,8 @@ class File:
         """
         opened = self._opened if reduction == self._reduction else None
         self._opened = None
-        return opened or self._open(reduction)
+        opened = opened or self._open(reduction)
+        return _one_band(opened) if self._header.grey else opened
 
     def forgiven(self) -> str:
         """Return what the decoder let pass of what has been read since the last call, where pixels are missing; or "".
@@ -99,6 +100,14 @@ class File:
             raise FileCorrupted(f"the header says {wide}x{high}, the decoder {width}x{height}")
 
 
+def _one_band(opened: Image) -> Image:
+    """Return a picture that is coded without colour, which libheif gives in three equal bands, as grey."""
+    grey = opened.extract_band(0)
+    if opened.hasalpha():
+        grey = grey.bandjoin(opened.extract_band(opened.bands - 1))
+    return grey.copy(interpretation="grey16" if opened.format == "ushort" else "b-w")
+
+
 def _traits(opened: Image, header: Header) -> Traits:
     whole = header.format in _EXACT
     orientation = _field(opened, "orientation")
@@ -127,18 +136,17 @@ def _field(opened: Image, name: str) -> Any:
 
 
 def from_memory(
-    pixels: bytes, sides: tuple[int, int], bands: int, sample_bytes: int, profile: bytes | None
+    pixels: bytes, sides: tuple[int, int], bands: int, sample_bytes: int, *, wide: bool = False
 ) -> Image:
-    """Return pixels (rows without padding) as a picture of 8 bits with its profile; 8-bit ones are used in place.
+    """Return pixels (rows without padding) as a picture of 8 bits, or of 16 if it is to stay `wide`.
 
-    Samples of two bytes are little-endian and use all 16 bits.
+    8-bit ones are used in place. Samples of two bytes are little-endian and use all 16 bits.
     """
     if sample_bytes == 2:
-        wide = pyvips.Image.new_from_memory(pixels, *sides, bands, "ushort")
-        picture = (wide >> 8).cast("uchar")
+        picture = pyvips.Image.new_from_memory(pixels, *sides, bands, "ushort")
+        if wide:
+            return picture.copy(interpretation="rgb16" if bands > 2 else "grey16")
+        picture = (picture >> 8).cast("uchar")
     else:
         picture = pyvips.Image.new_from_memory(pixels, *sides, bands, "uchar")
-    picture = picture.copy(interpretation="srgb" if bands > 2 else "b-w")
-    if profile:
-        picture.set_type(pyvips.GValue.blob_type, _PROFILE, profile)
-    return picture
+    return picture.copy(interpretation="srgb" if bands > 2 else "b-w")

@@ -17,6 +17,7 @@ from fastproc.core.model import Format, Limits, Options, ThumbnailSpec
 from fastproc.ipc import messages
 from fastproc.ipc.messages import Done, Failed
 from fastproc.worker import pipeline, source, stage
+from fastproc.worker.colour.conversion import decide
 from fastproc.worker.pipeline import Pipeline
 from fastproc.worker.stages.validation import declared_format
 from fastproc.worker.vips import colours, opening
@@ -251,7 +252,8 @@ def test_display_p3_is_converted_before_its_profile_is_dropped(run: Go, name: st
 def test_pixels_without_a_file_are_converted_through_their_profile_too() -> None:
     pixels = bytes((200, 120, 60)) * 100
     profile = pictures.profile("p3")
-    converted = colours.to_srgb(opening.from_memory(pixels, (10, 10), 3, 1, profile), profile)
+    converted, warning = colours.to_srgb(opening.from_memory(pixels, (10, 10), 3, 1), decide(profile, None))
+    assert warning == ""
     assert all(abs(a - b) <= 3 for a, b in zip(converted.getpoint(5, 5), (213, 115, 43), strict=True))
 
 
