@@ -135,9 +135,9 @@ class Source:
 
     def _open(self, *, tolerant: bool = False) -> EncodedPhoto:
         if self.header.format == "heic":
-            # libheif gives no part of a picture, so there is nothing to tolerate.
             tag = self.header.colour
-            return heif.File(self._data, wide=tag is not None and tag.transfer in HDR_TRANSFERS)
+            wide = tag is not None and tag.transfer in HDR_TRANSFERS
+            return heif.File(self._data, wide=wide, tolerant=tolerant)
         return opening.File(self._data, self.header, self._reduction, tolerant=tolerant)
 
     def _reopened(self, error: FileCorrupted) -> EncodedPhoto:

@@ -34,6 +34,7 @@ MAY: dict[str, set[str]] = {
     "worker.jail": {"core"},
     "worker.exif": set(),
     "worker.digest": set(),
+    "worker.libheif": set(),
     # The process that owns all I/O, by ports alone: it knows no server.
     "supervisor": {"core", "ipc"},
     "supervisor.workers": {"core", "ipc"},
@@ -58,10 +59,9 @@ MAY: dict[str, set[str]] = {
 #: here may not be imported at all, but those of FREE.
 ONLY_IN: dict[str, set[str]] = {
     "pyvips": {"worker/vips/library.py"},
-    "pi_heif": {"worker/heif.py"},
     "pyjpegli": {"worker/jpegli.py"},
-    # Seccomp, prctl and a library without a binding: what Python has no module for.
-    "ctypes": {"worker/jpegli.py", "worker/jail/kernel.py", "worker/main.py"},
+    # Seccomp, prctl and libraries without a full binding: what Python has no module for.
+    "ctypes": {"worker/jpegli.py", "worker/libheif/", "worker/jail/kernel.py", "worker/main.py"},
     "redis": {"bullmq/address.py", "bullmq/connection.py", "bullmq/producer.py", "embedded/trial/"},
     "hiredis": {"bullmq/connection.py"},
     "bullmq": {"bullmq/producer.py"},

@@ -73,7 +73,7 @@ def too_much_text(data: Buffer) -> str:
 
 
 def _inflated(text: bytes, kind: bytes, limit: int) -> int:
-    """Return how many bytes a text chunk inflates to, counted up to `limit` or just over; 0 where it is not compressed."""
+    """Return how many bytes a text chunk inflates to, up to `limit` or just over; 0 where it is not compressed."""
     rest = text.partition(b"\0")[2]
     if kind == b"iTXt":
         # The flag, the method, two names, and the text.

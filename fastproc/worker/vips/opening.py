@@ -9,7 +9,8 @@ Rule 2: the source is read in place and streamed; fields of untrusted files are 
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
@@ -135,18 +136,41 @@ def _field(opened: Image, name: str) -> Any:
     return opened.get(name) if opened.get_typeof(name) else None
 
 
-def from_memory(
-    pixels: bytes, sides: tuple[int, int], bands: int, sample_bytes: int, *, wide: bool = False
-) -> Image:
-    """Return pixels (rows without padding) as a picture of 8 bits, or of 16 if it is to stay `wide`.
+class Rows(Protocol):
+    """Rows of pixels in memory: `pixels` has `height` rows of `row_bytes`, `bits` of each sample are used."""
 
-    8-bit ones are used in place. Samples of two bytes are little-endian and use all 16 bits.
+    @property
+    def pixels(self) -> Any: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def row_bytes(self) -> int: ...
+    @property
+    def bits(self) -> int: ...
+
+
+def from_planes(planes: Sequence[tuple[Rows, int]], *, wide: bool = False) -> Image:
+    """Return planes, each with its number of bands, as one picture: of 8 bits, or of 16 if it is to stay `wide`.
+
+    Rows of 8 bits are used in place. Samples of more bits have two bytes, little-endian.
     """
-    if sample_bytes == 2:
-        picture = pyvips.Image.new_from_memory(pixels, *sides, bands, "ushort")
-        if wide:
-            return picture.copy(interpretation="rgb16" if bands > 2 else "grey16")
-        picture = (picture >> 8).cast("uchar")
-    else:
-        picture = pyvips.Image.new_from_memory(pixels, *sides, bands, "uchar")
-    return picture.copy(interpretation="srgb" if bands > 2 else "b-w")
+    parts = [_from_rows(rows, bands, wide) for rows, bands in planes]
+    picture = parts[0].bandjoin(parts[1:]) if len(parts) > 1 else parts[0]
+    deep = picture.format == "ushort"
+    names = ("grey16", "rgb16") if deep else ("b-w", "srgb")
+    return picture.copy(interpretation=names[picture.bands > 2])
+
+
+def _from_rows(rows: Rows, bands: int, wide: bool) -> Image:
+    sample_bytes = 2 if rows.bits > 8 else 1
+    # A row's padding need not be whole pixels, so that the samples are cut out before they become bands.
+    sides = (rows.row_bytes // sample_bytes, rows.height)
+    samples = pyvips.Image.new_from_memory(rows.pixels, *sides, 1, ("uchar", "ushort")[sample_bytes - 1])
+    picture = samples.crop(0, 0, rows.width * bands, rows.height).bandfold(factor=bands)
+    if sample_bytes == 1:
+        return picture
+    if wide:
+        return (picture << 16 - rows.bits).cast("ushort")
+    return (picture >> rows.bits - 8).cast("uchar")

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 
 import msgspec
+import numpy as np
 import pytest
 from PIL import Image, ImageChops, ImageCms, ImageOps, ImageStat
 
@@ -249,12 +250,33 @@ def test_display_p3_is_converted_before_its_profile_is_dropped(run: Go, name: st
     assert all(abs(a - b) <= 6 for a, b in zip(picture.getpixel((100, 100)), (213, 115, 43), strict=True))
 
 
+class Rows(msgspec.Struct):
+    """Rows of pixels as a decoder gives them."""
+
+    pixels: bytes
+    width: int
+    height: int
+    row_bytes: int
+    bits: int = 8
+
+
 def test_pixels_without_a_file_are_converted_through_their_profile_too() -> None:
-    pixels = bytes((200, 120, 60)) * 100
+    rows = Rows(bytes((200, 120, 60)) * 100, 10, 10, 30)
     profile = pictures.profile("p3")
-    converted, warning = colours.to_srgb(opening.from_memory(pixels, (10, 10), 3, 1), decide(profile, None))
+    converted, warning = colours.to_srgb(opening.from_planes([(rows, 3)]), decide(profile, None))
     assert warning == ""
     assert all(abs(a - b) <= 3 for a, b in zip(converted.getpoint(5, 5), (213, 115, 43), strict=True))
+
+
+@pytest.mark.parametrize("padding", range(6))
+@pytest.mark.parametrize("bits", [8, 10])
+def test_rows_may_be_padded_by_any_number_of_samples(padding: int, bits: int) -> None:
+    values = np.arange(3 * 5 * 7).reshape(7, 15) * (1 if bits == 8 else 9)
+    padded = np.pad(values, ((0, 0), (0, padding)), constant_values=255).astype("u1" if bits == 8 else "<u2")
+    rows = Rows(padded.tobytes(), 5, 7, padded.strides[0], bits)
+    picture = opening.from_planes([(rows, 3)])
+    shown = np.frombuffer(picture.write_to_memory(), "u1").reshape(7, 15)
+    assert (shown == values >> (bits - 8)).all()
 
 
 def test_a_profile_that_cannot_be_read_is_dropped(run: Go) -> None:

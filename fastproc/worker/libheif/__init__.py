@@ -1,0 +1,1 @@
+"""A ctypes binding of libheif: its package's own Python layer knows no strict decoding and no warnings."""
