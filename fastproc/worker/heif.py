@@ -47,8 +47,11 @@ _SPACES: Final = {
 _FAILURES: Final = (ValueError, EOFError, SyntaxError, RuntimeError, OSError, IndexError, KeyError, TypeError)
 
 
-def version() -> str:
-    return str(pi_heif.libheif_version())
+def versions() -> dict[str, str]:
+    """Return the versions of libheif and of its HEVC decoders, as they say themselves."""
+    said = pi_heif.libheif_info()
+    decoders = {name: str(words).rpartition(" ")[2] for name, words in said["decoders"].items()}
+    return {"libheif (HEIC)": str(said["libheif"]), **decoders}
 
 
 class File:

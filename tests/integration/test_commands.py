@@ -63,6 +63,10 @@ def test_check_shows_every_setting_and_that_everything_can_be_used(run: Run, pla
         assert re.search(rf"^ok +{part}: ", found.stdout, re.MULTILINE), part
     assert "Valkey" in found.stdout
     assert place.s3.secret_key not in found.stdout
+    assert re.search(
+        r"^ok +decoders: libvips [\d.]+, .*libheif \(HEIC\) [\d.]+, libde265 [\d.]+", found.stdout, re.M
+    )
+    assert re.search(r"^ok +decoders: the table of published holes is of 20", found.stdout, re.M)
 
 
 def test_check_tries_everything_though_one_fails(run: Run) -> None:
