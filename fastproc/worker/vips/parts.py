@@ -31,7 +31,7 @@ UNKNOWN: Final = "unknown"
 #: HEIC has another one (`worker.heif`). GIF's decoder is libvips' own.
 _SILENT: Final = ("libheif (AVIF)", "libwebp", "lcms2", "libexif", "expat", "zlib-ng", "libultrahdr", "cgif")
 #: Version of the wheel -> versions of the silent ones, by its build. (CONTRIBUTING.md says where they are documented.)
-#: 8.18.7: versions.json of sharp-libvips 1.3.4, which is built from the same recipes for the same libvips. Every text of
+#: 8.18.7: versions.json of sharp-libvips 1.3.4, built from the same recipes for the same libvips. Every text of
 #: the C libraries in both files is the same, but for the day of mozjpeg's build.
 BUILDS: Final = {
     "8.18.7": {

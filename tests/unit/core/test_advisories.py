@@ -36,6 +36,11 @@ def test_all_holes_of_an_old_version_are_one_line_that_names_the_newest_release(
     ]
 
 
+def test_zeros_at_the_end_of_a_version_count_for_nothing() -> None:
+    hole = Advisory("libx", "2.0", ("CVE-2026-3",), "", "a#3")
+    assert warnings({"libx": "2"}, [hole]) == warnings({"libx": "2.0.0"}, [hole]) == []
+
+
 def test_each_copy_of_a_library_is_judged_by_its_own_version() -> None:
     found = warnings({"libx (AVIF)": "1.11", "libx (HEIC)": "1.10", "liby": "0.1"}, TABLE)
     assert [line.partition(" has")[0] for line in found] == ["libx (HEIC) 1.10"]
