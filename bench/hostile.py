@@ -61,8 +61,21 @@ ODD = {
     # For its pixels; its sides are within the list's limit.
     "over_10000px.jpg": "E_DIMENSIONS",
 }
+#: Files whose header gives a side of 0.
+NO_SIDE = (
+    "gen/giant-jpeg-0x480.jpg",
+    "gen/giant-jpeg-640x0.jpg",
+    "gen/giant-pjpeg-0x480.jpg",
+    "gen/giant-pjpeg-640x0.jpg",
+    "gen/giant-png-0x10.png",
+    "gen/giant-png-10x0.png",
+    "gen/poly-gif-js.gif",
+    "pillow/zero_width.gif",
+)
 #: Where the service differs from the list on purpose.
 EXPLAINED = {
+    **dict.fromkeys(NO_SIDE, "a side of 0 is a false header, and no picture that is too small"),
+    "libheif/fuzzing/data/corpus/jpeg32.heif": "a whole file, of a codec that libheif was built without",
     "gen/anim-avif-40.avif": "its first frame is a good still picture, as in every other animation",
     "gen/meta-jpeg-sos-2000-empty.jpg": "scan headers after the only scan that is read; motion photos have them",
     "gen/bomb-scan-16384x16384-2000.jpg": "also over the pixel limit, which is checked first",

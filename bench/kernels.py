@@ -27,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,10 @@ def least(rounds: Iterable[Costs]) -> Costs:
     return {kernel: min(costs[kernel] for costs in found) for kernel in found[0]}
 
 
+def _fitted(picture: Any, size: tuple[int, int]) -> Any:
+    return resampling.in_memory(resampling.resized(picture, *size))
+
+
 class Bench:
     """The kernels of one process, warmed up like a worker."""
 
@@ -118,13 +123,14 @@ class Bench:
         self._thumbnails(reduced, header, step)
         _ = source.base
         step("statistics", lambda: (statistics.dominant(source.sample), statistics.brightness(source.sample)))
-        plan = make_plan(self.options, *source.sides, len(data))
+        width, height = source.sides
+        plan = make_plan(self.options, width, height, len(data))
         work = Work(source=source, options=self.options, plan=plan, content_type=None, encoders=self.encoders)
         for target in plan.thumbnails:
             source.fitted(target.width, target.height)
         for each in self.stages[3:]:
             if each.NAME != "optimization":
-                step(each.NAME, lambda each=each: each.run(work))
+                step(each.NAME, partial(each.run, work))
         if plan.optimized:
             step("decode full", lambda: sum(len(strip) for strip in strips.strips(source.stream())))
             whole, quality = resampling.in_memory(source.stream()), plan.optimized.quality
@@ -135,24 +141,22 @@ class Bench:
 
     def _reduces(self, header: Any, by: int) -> bool:
         side_px = max(spec.side_px for spec in self.options.thumbnails)
-        return max(header.width, header.height) >= by * side_px
+        return bool(max(header.width, header.height) >= by * side_px)
 
     def _thumbnails(self, picture: Any, header: Any, step: Callable[[str, Callable[[], Any]], Any]) -> None:
         for spec in sorted(self.options.thumbnails, key=lambda spec: -spec.side_px):
             size = fit(header.width, header.height, spec.side_px)
-            picture = step(
-                f"resize {spec.side_px}",
-                lambda p=picture, s=size: resampling.in_memory(resampling.resized(p, *s)),
-            )
+            picture = step(f"resize {spec.side_px}", partial(_fitted, picture, size))
             step(
                 f"encode {spec.side_px}",
-                lambda p=picture, q=spec.quality: self.encoders.encode(p, "jpeg", q),
+                partial(self.encoders.encode, picture, "jpeg", spec.quality),
             )
 
     def by_mozjpeg(self, data: memoryview) -> dict[str, bytes]:
         """Return mozjpeg's files of the same pixels that the pipeline gives to its encoder."""
         source = Source(data, judge(data, self.options.limits), self.options)
-        plan = make_plan(self.options, *source.sides, len(data))
+        width, height = source.sides
+        plan = make_plan(self.options, width, height, len(data))
         targets = sorted(plan.thumbnails, key=lambda target: -target.width)
         made = {t.name: mozjpeg(source.fitted(t.width, t.height), t.quality) for t in targets}
         if plan.optimized:

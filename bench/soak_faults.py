@@ -77,7 +77,7 @@ class Run:
         self.place, self.dice = where, dice
         #: Names of photos, and how a job of each must end.
         self.photos: dict[str, str] = {}
-        self.service = where.start(**SETTINGS)
+        self.service = where.start(ready=True, **SETTINGS)
         self.added: list[Added] = []
         self.problems: list[str] = []
         self.fault = "none"
@@ -133,7 +133,7 @@ class Run:
                 f"the service ended by itself ({self.service.ended}) after {self.fault}: {self.service.lines[-2:]}"
             )
         self.ordered_end = False
-        self.service = self.place.start(**SETTINGS)
+        self.service = self.place.start(ready=True, **SETTINGS)
 
     def end_service(self) -> None:
         """End it for good or ill; the next one starts."""

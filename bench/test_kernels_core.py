@@ -14,7 +14,7 @@ from fastproc.core import retry
 from fastproc.core.errors import StorageUnavailable
 from fastproc.core.fleet import Fleet, Rules
 from fastproc.core.gate.judge import judge
-from fastproc.core.model import Backoff, Job, Limits, Options
+from fastproc.core.model import Backoff, Job, Limits, Options, Retry
 from fastproc.core.plan import make_plan
 from tests import pictures
 
@@ -57,7 +57,7 @@ def test_retry(benchmark: Any) -> None:
     def decide() -> object:
         return retry.decide(job, retry.final_error(job, error), 0.5)
 
-    assert benchmark(decide) == retry.Retry(1500)
+    assert benchmark(decide) == Retry(1500)
 
 
 def test_fleet_tick_with_nothing_due(benchmark: Any) -> None:

@@ -20,6 +20,7 @@ from fastproc.demo import highlands
 from fastproc.worker.encoders import Encoders
 from fastproc.worker.source import Source
 from fastproc.worker.stage import Stage, Work, load
+from fastproc.worker.vips.resampling import in_memory
 from tests import pictures
 
 #: 3 megapixels: the size of a phone's photo as applications upload it.
@@ -69,7 +70,7 @@ def test_encode(benchmark: Any, photo: memoryview, format: Any, side: int) -> No
 
 
 def test_encode_full_size(benchmark: Any, photo: memoryview) -> None:
-    picture = opened(photo).stream().copy_memory()
+    picture = in_memory(opened(photo).stream())
     assert benchmark(ENCODERS.encode, picture, "jpeg", OPTIONS.optimize_quality)
 
 

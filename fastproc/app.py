@@ -13,6 +13,7 @@ import importlib.util
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import date
 from functools import partial
 from typing import TypeVar
 
@@ -27,6 +28,7 @@ from fastproc.core import admission
 from fastproc.core.errors import ConfigError
 from fastproc.core.stuck import STEP_S
 from fastproc.ipc.messages import Ready, Settings
+from fastproc.supervisor import decoders
 from fastproc.supervisor.evidence import Quarantine
 from fastproc.supervisor.http import HttpServer
 from fastproc.supervisor.kernel import Kernel
@@ -256,6 +258,9 @@ def _announce(config: Config, pool: Pool) -> None:
     greeting = pool.greeting or Ready(encoders={}, versions={})
     for part in greeting.unprotected:
         log.warning("the workers' jail lacks: %s (WORKER_SANDBOX=%s)", part, config.pool.sandbox)
+    log.info("decoders: %s", decoders.named(greeting.versions))
+    for hole in decoders.holes(greeting.versions, date.today()):
+        log.warning("decoders: %s", hole)
     log.info(
         "fastproc %s serves %s:%s: %d workers, %d jobs in hand at most, rate limit %s, encoders %s, sandbox %s",
         __version__,

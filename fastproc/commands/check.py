@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine
+from datetime import date
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ from fastproc.config.host import memory_limit
 from fastproc.config.settings import Config, table
 from fastproc.core.errors import ConfigError, FleetHalted, TaskError, Unreachable
 from fastproc.ipc.messages import Ready
+from fastproc.supervisor import decoders
 from fastproc.terminal.exits import Exit
 from fastproc.terminal.settings_table import settings_table
 from fastproc.terminal.text import print_line
@@ -37,12 +39,15 @@ async def check(config: Config) -> bool:
     console.print(settings_table([(row.env, row.value, row.default, row.meaning) for row in table(config)]))
     if shortage := config.pool.shortage(memory_limit()):
         print_line(console, f"WARN memory: {shortage}")
+    greetings: list[Ready] = []
     results = [
         await _try(console, "Redis", lambda: _check_redis(config)),
         await _try(console, "S3", lambda: _check_objects(config)),
         await _try(console, "database", lambda: _check_rows(config)),
-        await _try(console, "worker", lambda: _check_worker(config)),
+        await _try(console, "worker", lambda: _check_worker(config, greetings)),
     ]
+    for ready in greetings:
+        _show_decoders(console, ready.versions)
     return all(results)
 
 
@@ -73,10 +78,20 @@ async def _check_rows(config: Config) -> str:
         return config.database.where
 
 
-async def _check_worker(config: Config) -> str:
+async def _check_worker(config: Config, greetings: list[Ready]) -> str:
+    """Start one worker; what it says of itself is added to `greetings`."""
     one = structs.replace(config.pool, workers=1)
     async with started_pool(structs.replace(config, pool=one)) as pool:
         ready = pool.greeting or Ready(encoders={}, versions={})
-    parts = [f"{name}: {words}" for name, words in {**ready.encoders, **ready.versions}.items()]
+    greetings.append(ready)
+    parts = [f"{name}: {words}" for name, words in ready.encoders.items()]
     parts += [f"sandbox: {ready.sandbox}", *(f"without {part}" for part in ready.unprotected)]
     return "; ".join(parts)
+
+
+def _show_decoders(console: Console, versions: dict[str, str]) -> None:
+    today = date.today()
+    print_line(console, f"ok   decoders: {decoders.named(versions)}")
+    print_line(console, f"ok   decoders: {decoders.table_age(today)}")
+    for hole in decoders.holes(versions, today):
+        print_line(console, f"WARN decoders: {hole}")

@@ -1,12 +1,19 @@
-"""`fastproc process`: runs the pipeline on local files, with the service's own workers and without servers."""
+"""`fastproc process`: runs the pipeline on local files, with the service's own workers and without servers.
+
+Rule 1: no file ends the run of the others: what cannot be read, processed or written is told, and counted in the exit
+        code.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import io
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 import click
 import msgspec
@@ -15,207 +22,181 @@ from rich.console import Console
 
 from fastproc.app import started_pool
 from fastproc.commands import running
+from fastproc.commands.photos import files, results
+from fastproc.commands.photos.files import Found
+from fastproc.commands.photos.folder import ResultFolder
+from fastproc.commands.photos.results import NOT_READABLE, NOT_WRITTEN, FileResult
 from fastproc.config.settings import Config
-from fastproc.core import naming, record, uploads
-from fastproc.core.errors import ConfigError, SourceTooLarge, TaskError
-from fastproc.core.model import Json, Rendition, Report, Stored
+from fastproc.core import naming, uploads
+from fastproc.core.errors import ConfigError, NeighbourAway, ProcessingError, TaskError
 from fastproc.supervisor.workers.pool import Pool
-from fastproc.supervisor.workers.task import OnStage, Result
-from fastproc.terminal.contact_sheet import SheetEntry, contact_sheet, sheet_lines
+from fastproc.supervisor.workers.task import Result
+from fastproc.terminal.contact_sheet import contact_sheet
 from fastproc.terminal.exits import Exit
 from fastproc.terminal.progress import PhotoProgress, live_progress
-from fastproc.terminal.results import ResultRow, results_table, summary_line
+from fastproc.terminal.results import results_table, summary_line
+from fastproc.terminal.style import BAD
 from fastproc.terminal.text import print_line
 
-
-class FileResult(Struct, frozen=True):
-    """The result of one file: a report and the files written, or an error. `size` is in bytes."""
-
-    file: Path
-    photo_id: str
-    size: int
-    seconds: float
-    report: Report | None = None
-    written: tuple[Path, ...] = ()
-    error: TaskError | None = None
+SHEET: Final = "contact-sheet.jpg"
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("given", metavar="FILES...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the results."
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON line a photo, and nothing else, to stdout."
 )
-def command(files: tuple[Path, ...], out: Path, as_json: bool) -> None:
+def command(given: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Run the pipeline on local files, without servers.
 
-    FILES are photos, or folders of photos. The renditions and a contact sheet are written to the folder of --out.
+    FILES are photos, or folders of photos and of further folders. The renditions and a contact sheet are written to the
+    folder of --out. What cannot be read is told and does not end the rest.
     """
+    if not any(map(os.path.lexists, given)):
+        raise click.BadParameter("nothing of that name exists", param_hint="FILES")
+    for stream in (sys.stdout, sys.stderr):
+        # Names are not always text of this terminal's encoding.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     config = running.settings(quiet=True)
-    failed = running.run(lambda: process(config, files, out, as_json=as_json))
+    failed = running.run(lambda: process(config, given, out, as_json=as_json))
     sys.exit(Exit.PHOTOS_FAILED if failed else Exit.OK)
 
 
 async def process(config: Config, given: Sequence[Path], out: Path, *, as_json: bool) -> int:
     """Process files, and those in folders; write renditions and a contact sheet to `out`; return how many failed.
 
-    Raises: ConfigError, also for a file that cannot be read or written; FleetHalted.
+    Raises: ConfigError if nothing can be written to `out`; FleetHalted.
     """
+    found = files.search(given, out)
+    photos = [each.path for each in found if each.is_photo]
     try:
-        return await _process_given(config, given, out, as_json=as_json)
+        folder = ResultFolder(out, photos)
     except OSError as error:
-        if error.filename is None:
-            raise
-        raise ConfigError([f"{error.filename}: {error.strerror}"]) from error
-
-
-async def _process_given(config: Config, given: Sequence[Path], out: Path, *, as_json: bool) -> int:
-    files = _files(given)
-    out.mkdir(parents=True, exist_ok=True)
-    # With --json, stdout is for the results and progress goes to stderr.
+        raise ConfigError([f"{out}: {error.strerror}"]) from error
+    # With --json, stdout is for the results; progress and what was left out go to stderr.
     console = Console(stderr=as_json)
-    async with started_pool(config) as pool:
-        begun = time.monotonic()
-        with live_progress(len(files), console) as view:
-            results = await _process_all(config, pool, files, out, view)
-        seconds = time.monotonic() - begun
+    processed, seconds = await _process_all(config, photos, folder, console)
+    ended = [_unreadable(each) or processed[each.path] for each in found if not each.skipped]
+    skipped = [each for each in found if each.skipped]
+    for each in skipped:
+        print_line(console, f"skipped: {results.text_of(each.path)}: {each.skipped}")
+    failed = sum(not result.ok for result in ended)
     if as_json:
-        for result in results:
-            print(msgspec.json.encode(_json(result)).decode())
-    else:
-        _show(results, out, seconds, console)
-    return sum(result.error is not None for result in results)
+        _print_json(ended)
+        print_line(console, _summary(ended, len(skipped), seconds))
+        return failed
+    return failed + (not _show(ended, _summary(ended, len(skipped), seconds), folder, console))
+
+
+def _unreadable(found: Found) -> FileResult | None:
+    """Return the result of what cannot be processed, None for what can."""
+    if not found.wrong:
+        return None
+    return FileResult(found.path, uploads.photo_id(found.path.name), code=NOT_READABLE, message=found.wrong)
 
 
 async def _process_all(
-    config: Config, pool: Pool, files: Sequence[Path], out: Path, view: PhotoProgress
-) -> list[FileResult]:
-    stages = config.pipeline.stages
+    config: Config, photos: Sequence[Path], folder: ResultFolder, console: Console
+) -> tuple[dict[Path, FileResult], float]:
+    """Return what became of each photo, and how many seconds that took. Raises FleetHalted."""
+    if not photos:
+        return {}, 0.0
+    ids = uploads.photo_ids([photo.name for photo in photos])
     in_hand = asyncio.Semaphore(config.pool.max_in_hand)
 
-    async def one(file: Path, photo_id: str) -> FileResult:
-        def on_stage(stage: str) -> None:
-            view.stage(file.name, naming.stage_percent(stages, stage))
-
+    async def one(photo: Path, photo_id: str) -> FileResult:
         async with in_hand:
-            view.started(file.name)
-            result = await _process(pool, file, photo_id, out, on_stage)
-            view.finished(file.name, result.error is None)
+            return await errand.process(photo, photo_id)
+
+    async with started_pool(config) as pool:
+        begun = time.monotonic()
+        with live_progress(len(photos), console) as view:
+            errand = Errand(pool, folder, view, config.pipeline.stages, results.labels(photos))
+            ended = await asyncio.gather(*map(one, photos, ids))
+        return {result.file: result for result in ended}, time.monotonic() - begun
+
+
+class Errand(Struct, frozen=True):
+    """What is done with each photo: read, processed, its results written; every failure is its own."""
+
+    pool: Pool
+    folder: ResultFolder
+    view: PhotoProgress
+    stages: tuple[str, ...]
+    labels: Mapping[Path, str]
+
+    async def process(self, photo: Path, photo_id: str) -> FileResult:
+        """Return what became of the photo. Raises FleetHalted."""
+        label, started, size = self.labels[photo], time.monotonic(), 0
+        self.view.started(label)
+
+        def ended(**more: Any) -> FileResult:
+            seconds = time.monotonic() - started
+            result = FileResult(photo, photo_id, size, seconds, **more)
+            self.view.finished(label, result.ok)
             return result
 
-    ids = uploads.photo_ids([file.name for file in files])
-    return list(await asyncio.gather(*map(one, files, ids)))
+        try:
+            async with self.pool.lend() as loan:
+                loan.size = size = files.read_into(photo, loan.target)
+                done = await self.pool.run(
+                    loan,
+                    None,
+                    lambda stage: self.view.stage(label, naming.stage_percent(self.stages, stage)),
+                )
+        except TaskError as error:
+            return ended(code=error.code, message=error.message)
+        except NeighbourAway as error:
+            # The host has no memory or processes for it now.
+            return ended(code=ProcessingError.code, message=str(error))
+        except OSError as error:
+            return ended(code=NOT_READABLE, message=files.reason(error, photo))
+        try:
+            written = self.folder.write(_named(done, photo_id))
+        except OSError as error:
+            return ended(code=NOT_WRITTEN, message=error.strerror or str(error))
+        return ended(report=done.report, written=written)
 
 
-def _show(results: Sequence[FileResult], out: Path, seconds: float, console: Console) -> None:
-    sheet = out / "contact-sheet.jpg"
-    rows = [_row(result) for result in results]
-    summary = summary_line(rows, seconds)
-    contact_sheet([_entry(result) for result in results], sheet, f"fastproc process\n{summary}")
-    console.print(results_table(rows))
-    print_line(console, summary)
-    print_line(console, f"contact sheet: {sheet}")
-
-
-async def _process(pool: Pool, file: Path, photo_id: str, out: Path, on_stage: OnStage) -> FileResult:
-    started = time.monotonic()
-    size = file.stat().st_size
-
-    def ended(**more: object) -> FileResult:
-        return FileResult(file, photo_id, size, time.monotonic() - started, **more)  # type: ignore[arg-type]
-
-    try:
-        async with pool.lend() as loan:
-            if size > len(loan.target):
-                raise SourceTooLarge(f"{size} bytes, more than MAX_SOURCE_BYTES ({len(loan.target)})")
-            with file.open("rb") as source:
-                loan.size = source.readinto(loan.target)
-            result = await pool.run(loan, None, on_stage)
-    except TaskError as error:
-        return ended(error=error)
-    return ended(report=result.report, written=_write(result, photo_id, out))
-
-
-def _write(result: Result, photo_id: str, out: Path) -> tuple[Path, ...]:
-    written = []
-    for rendition, body in zip(result.report.renditions, result.bodies, strict=True):
-        path = out / f"{photo_id}_{rendition.name}.{naming.suffix(rendition)}"
-        path.write_bytes(body)
-        written.append(path)
-    return tuple(written)
-
-
-def _files(given: Sequence[Path]) -> list[Path]:
-    """Return the files given, and those directly in folders given that are not hidden, in order, each once."""
-    found: list[Path] = []
-    for path in given:
-        inside = sorted(path.iterdir()) if path.is_dir() else []
-        found += [file for file in inside if file.is_file() and not file.name.startswith(".")]
-        found += [path] if path.is_file() else []
-    return list(dict.fromkeys(found))
-
-
-def _stored(result: FileResult) -> list[Stored]:
-    renditions: tuple[Rendition, ...] = result.report.renditions if result.report else ()
+def _named(done: Result, photo_id: str) -> list[tuple[str, bytes]]:
+    """Return the renditions with their file names."""
     return [
-        Stored(rendition=rendition, key=path.name, url=path.resolve().as_uri())
-        for rendition, path in zip(renditions, result.written, strict=True)
+        (f"{photo_id}_{rendition.name}.{naming.suffix(rendition)}", body)
+        for rendition, body in zip(done.report.renditions, done.bodies, strict=True)
     ]
 
 
-def _json(result: FileResult) -> dict[str, Json]:
-    about = {
-        "file": str(result.file),
-        "photoId": result.photo_id,
-        "durationMs": round(result.seconds * 1000),
-    }
-    if result.error or result.report is None:
-        error = result.error
-        return about | {
-            "success": False,
-            "error": {"code": error and error.code, "message": error and error.message},
-        }
-    stored = _stored(result)
-    return about | {
-        "success": True,
-        "metadata": record.metadata(result.report),
-        "thumbnails": record.thumbnails(stored),
-        "optimization": record.optimization(result.report, stored),
-        "timingsMs": result.report.timings_ms,
-        "cpuMs": result.report.cpu_ms,
-        "decodes": result.report.decodes,
-    }
+def _print_json(ended: Sequence[FileResult]) -> None:
+    try:
+        for result in ended:
+            click.echo(msgspec.json.encode(results.as_json(result)))
+    except BrokenPipeError:
+        # Whoever read the lines has enough (`| head`). What the interpreter writes at its end has no reader either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _row(result: FileResult) -> ResultRow:
-    report = result.report
-    facts = report.facts.get("optimization", {}) if report else {}
-    return ResultRow(
-        photo=result.file.name,
-        format=report.format if report else "",
-        width=report.width if report else 0,
-        height=report.height if report else 0,
-        size_bytes=result.size,
-        thumbnails=sum(r.stage == "thumbnails" for r in report.renditions) if report else 0,
-        saved_bytes=facts.get("savings") if facts.get("optimized") else None,
-        duration_ms=result.seconds * 1000,
-        status="failed" if result.error else "completed",
-        code=result.error.code if result.error else None,
-    )
+def _summary(ended: Sequence[FileResult], skipped: int, seconds: float) -> str:
+    rows = [results.as_row(result, result.file.name) for result in ended]
+    return summary_line(rows, seconds) + (f", {skipped} skipped" if skipped else "")
 
 
-def _entry(result: FileResult) -> SheetEntry:
-    thumbnails = [
-        path
-        for path, stored in zip(result.written, _stored(result), strict=True)
-        if stored.rendition.stage == "thumbnails"
-    ]
-    row = _row(result)
-    return SheetEntry(
-        name=result.file.name,
-        thumbnail=thumbnails[-1].read_bytes() if thumbnails else None,
-        lines=sheet_lines(row) if row.ok else (row.code or row.status,),
-        failed=result.error is not None,
-    )
+def _show(ended: Sequence[FileResult], summary: str, folder: ResultFolder, console: Console) -> bool:
+    """Print the results as a table, why photos failed, and a summary; return whether the contact sheet is written."""
+    names = results.labels([result.file for result in ended])
+    console.print(results_table([results.as_row(result, names[result.file]) for result in ended]))
+    for result in ended:
+        if not result.ok:
+            print_line(console, f"{names[result.file]}: {result.code}: {result.message}", BAD)
+    print_line(console, summary)
+    entries = [results.as_entry(result, names[result.file]) for result in ended]
+    try:
+        sheet = folder.make(SHEET, lambda path: contact_sheet(entries, path, f"fastproc process\n{summary}"))
+    except OSError as error:
+        print_line(console, f"contact sheet: {NOT_WRITTEN}: {error.strerror or error}", BAD)
+        return False
+    print_line(console, f"contact sheet: {sheet}")
+    return True

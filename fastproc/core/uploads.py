@@ -40,11 +40,13 @@ def photo_id(key: str) -> str:
 
 def photo_ids(names: Sequence[str]) -> list[str]:
     """Return an id for each file name; a number is added where two names would have the same id."""
-    ids: list[str] = []
+    ids: dict[str, None] = {}
+    numbers: dict[str, int] = {}
     for name in names:
         new = base = photo_id(name)
-        number = 2
         while new in ids:
-            new, number = f"{base}-{number}", number + 1
-        ids.append(new)
-    return ids
+            # The next number that this name was not given yet: a thousand files of one name are no million steps.
+            numbers[base] = number = numbers.get(base, 1) + 1
+            new = f"{base}-{number}"
+        ids[new] = None
+    return list(ids)

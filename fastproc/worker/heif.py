@@ -30,8 +30,9 @@ _SPACES: Final = {
 _EXIF_OFFSET_BYTES: Final = 4
 
 
-def version() -> str:
-    return library.version()
+def versions() -> dict[str, str]:
+    """Return the versions of libheif and of its HEVC decoder, as they say themselves."""
+    return {"libheif (HEIC)": library.version(), "libde265": library.libde265_version()}
 
 
 class File:

@@ -30,10 +30,10 @@ from fastproc.ipc import launch
 from fastproc.ipc.blob import Lanes
 from fastproc.ipc.channel import WorkerChannel
 from fastproc.ipc.messages import GATE, Done, Failed, Progress, Ready, Settings, Task
-from fastproc.worker import encoders, heif, stage
+from fastproc.worker import decoders, encoders, stage
 from fastproc.worker.jail.jail import Jail, JailError
 from fastproc.worker.pipeline import Pipeline, bounded
-from fastproc.worker.vips import library, samples
+from fastproc.worker.vips import samples
 
 #: malloc.h: how much malloc keeps at the top of its heap, and from which size on it maps and unmaps instead. Photos of
 #: 12 megapixels are encoded in the same memory one after another, 20 ms faster each than in fresh pages; the memory of
@@ -84,15 +84,11 @@ def _get_ready(settings: Settings, jail: Jail) -> tuple[Ready, Pipeline]:
     jail.begin(settings.memory_bytes, lane_bytes, {*launch.ENVIRONMENT, *_SET_BY_LIBRARIES})
     keep_memory(settings.kept_bytes)
     stages = stage.load(settings.options.stages)
+    versions = decoders.versions()
     jail.before_threads([*sys.path, str(Path(__file__).parents[1])])
     tools = encoders.Encoders()
     chosen = tools.description(settings.options)
     before = warm_up(settings.options, stages, tools)
-    versions = {
-        "libvips": library.version(),
-        "libheif": heif.version(),
-        "python": sys.version.split()[0],
-    }
     jail.shut(_CHANNEL_FD)
     for name, answer in warm_up(settings.options, stages, tools).items():
         if type(answer) is not type(before[name]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sqlite3
@@ -63,6 +64,10 @@ def test_check_shows_every_setting_and_that_everything_can_be_used(run: Run, pla
         assert re.search(rf"^ok +{part}: ", found.stdout, re.MULTILINE), part
     assert "Valkey" in found.stdout
     assert place.s3.secret_key not in found.stdout
+    assert re.search(
+        r"^ok +decoders: libvips [\d.]+, .*libheif \(HEIC\) [\d.]+, libde265 [\d.]+", found.stdout, re.M
+    )
+    assert re.search(r"^ok +decoders: the table of published holes is of 20", found.stdout, re.M)
 
 
 def test_check_tries_everything_though_one_fails(run: Run) -> None:
@@ -225,6 +230,77 @@ def test_process_takes_a_hidden_file_that_was_named_but_none_from_a_folder(run: 
     found = run("process", ".named.jpg", "in", "--out", "out", "--json")
     assert found.returncode == Exit.OK, found.stderr
     assert [json.loads(line)["file"] for line in found.stdout.splitlines()] == [".named.jpg", "in/a.jpg"]
+
+
+def test_process_goes_on_whatever_lies_among_the_photos(run: Run, tmp_path: Path) -> None:
+    photo = pictures.jpeg(300, 200)
+    (tmp_path / "in/out").mkdir(parents=True)
+    (tmp_path / "in/sub").mkdir()
+    for name in (b"a.jpg", b"caf\xe9.jpg", b"new\nline \xf0\x9f\x98\x80.jpg", b"sub/a.jpg", b"out/old.jpg"):
+        with open(bytes(tmp_path) + b"/in/" + name, "wb") as file:
+            file.write(photo)
+    (tmp_path / "in/empty.jpg").touch()
+    (tmp_path / "in/gone.jpg").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "in/pipe.jpg")
+    # A file that root cannot read either: reading it is an error of the device.
+    found = run("process", "nowhere.jpg", "/proc/self/mem", "in", "--out", "in/out", "--json")
+    assert found.returncode == Exit.PHOTOS_FAILED, found.stderr
+    lines = [json.loads(line) for line in found.stdout.splitlines()]
+    assert {line["file"]: line.get("error", {}).get("code") for line in lines} == {
+        "nowhere.jpg": "NOT_READABLE",
+        "/proc/self/mem": "NOT_READABLE",
+        "in/a.jpg": None,
+        "in/caf\\xe9.jpg": None,
+        "in/empty.jpg": "FILE_CORRUPTED",
+        "in/gone.jpg": "NOT_READABLE",
+        "in/new\nline \U0001f600.jpg": None,
+        "in/sub/a.jpg": None,
+    }
+    written = {each["url"] for line in lines for each in line.get("thumbnails", ())}
+    assert len(written) == 4 * 3
+    assert "skipped: in/pipe.jpg: a pipe" in found.stderr
+    assert "4 failed: FILE_CORRUPTED, NOT_READABLE x3, 2 skipped" in found.stderr
+
+
+def test_process_says_why_each_photo_failed(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    found = run("process", "-", "empty", "--out", "out")
+    assert found.returncode == Exit.PHOTOS_FAILED, found.stderr
+    assert "-: NOT_READABLE: No such file or directory" in found.stdout
+    assert "empty: NOT_READABLE: a folder without files" in found.stdout
+    assert "Traceback" not in found.stderr
+
+
+def test_process_ends_well_when_nobody_reads_its_lines(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(pictures.jpeg(300, 200))
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        found = subprocess.run(
+            [sys.executable, "-m", "fastproc", "process", "a.jpg", "--out", "out", "--json"],
+            env=place.environment,
+            cwd=tmp_path,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (found.returncode, "Traceback" in found.stderr) == (Exit.OK, False), found.stderr
+    assert "none failed" in found.stderr
+
+
+def test_process_of_a_photo_whose_results_cannot_be_written_goes_on(run: Run, tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(pictures.jpeg(300, 200))
+    (tmp_path / "out/a_thumb_lg.jpg").mkdir(parents=True)
+    found = run("process", "a.jpg", "b.jpg", "--out", "out", "--json")
+    assert found.returncode == Exit.PHOTOS_FAILED, found.stderr
+    lines = [json.loads(line) for line in found.stdout.splitlines()]
+    assert [line.get("error", {}).get("code") for line in lines] == ["NOT_WRITTEN", None]
+    assert sorted(path.name for path in (tmp_path / "out").glob("a_*")) == ["a_thumb_lg.jpg"]
 
 
 def test_process_into_a_place_that_cannot_be_is_a_message(run: Run, tmp_path: Path) -> None:

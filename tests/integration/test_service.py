@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fastproc.config.s3 import S3Config
+from fastproc.core.advisories import warnings
 from fastproc.embedded.child import free_ports
 from fastproc.embedded.valkey import Valkey
 from fastproc.terminal.exits import Exit
@@ -25,6 +26,18 @@ def place(valkey: Valkey, s3: S3Config, s3_client: Any, sqlite_path: str, unique
     made = Place(valkey, s3, s3_client, sqlite_path, unique)
     yield made
     made.close()
+
+
+def test_it_says_at_its_start_what_decodes_and_what_of_it_has_holes(place: Place, start: Start) -> None:
+    service = start()
+    service.wait_ready()
+    eventually(lambda: " serves " in service.said, "it has said that it serves")
+    [named] = re.findall(r"decoders: (libvips [\d.]+, .*)", service.said)
+    assert "unknown" not in named
+    versions = dict(part.rsplit(" ", 1) for part in named.replace(" by its build", "").split(", "))
+    holes = re.findall(r"WARNING \S+ decoders: (.+ has published holes .+)", service.said)
+    assert len(holes) == len(warnings(versions))
+    assert service.terminate() == Exit.OK
 
 
 async def test_a_photo_ends_with_objects_row_events_and_return_value_that_agree(

@@ -29,7 +29,18 @@ GAIN_MAP_SIGNS: Final = (b"hdrgm:Version", b"urn:iso:std:iso:ts:21496:-1", b"ns.
 
 #: How an APP2 segment with a part of a colour profile begins (ICC.1, annex B.4).
 _PROFILE: Final = b"ICC_PROFILE\0"
+
+#: What a frame header announces, by the last digit of its marker; 0, 1 and 2 are read. (ITU-T T.81, table B.1)
+_KINDS: Final = {
+    **dict.fromkeys((3,), "lossless JPEG"),
+    **dict.fromkeys((5, 6, 7), "hierarchical JPEG"),
+    **dict.fromkeys((9, 10, 11), "JPEG with arithmetic coding"),
+    **dict.fromkeys((13, 14, 15), "hierarchical JPEG with arithmetic coding"),
+}
+
 _WINDOW: Final = 1 << 20
+#: The marker DNL and its segment's length. In entropy-coded data FF is stuffed.
+_NUMBER_OF_LINES: Final = b"\xff\xdc\0\4"
 #: A marker in entropy-coded data: not stuffing, not a restart, not fill.
 _MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 
@@ -41,6 +52,8 @@ def read(data: Buffer, limits: Limits) -> Reading:
     """
     marker, frame, scan, profiled = _segments(data)
     height, width, components = struct.unpack_from(">HHB", data, frame + 5)
+    if height == 0 and _height_follows(data, scan):
+        raise UnsupportedFormat("JPEG whose height follows its first scan (DNL)")
     progressive = marker == 0xC2
     buffered = progressive or data[scan + 4] < components
     # A decoder stops after the first scan of an interleaved baseline picture, so what follows costs nothing.
@@ -110,11 +123,23 @@ def _segments(data: Buffer) -> tuple[int, int, int, bool]:
 def _check_frame(data: Buffer, marker: int, frame: int) -> None:
     precision, components = data[frame + 4], data[frame + 9]
     if marker not in (0xC0, 0xC1, 0xC2):
-        raise UnsupportedFormat(f"JPEG of kind SOF{marker - 0xC0} (lossless, hierarchical or arithmetic)")
+        raise UnsupportedFormat(f"{_KINDS[marker & 15]} (SOF{marker - 0xC0})")
     if precision != 8:
         raise UnsupportedFormat(f"JPEG of {precision} bits")
     if components not in (1, 3, 4):
         raise UnsupportedFormat(f"JPEG of {components} components")
+
+
+def _height_follows(data: Buffer, scan: int) -> bool:
+    """Return whether the first scan ends in a DNL marker, which gives the height that the frame header has left open.
+
+    libjpeg refuses such files ("DNL not supported"). Without the marker the header is just false. It is looked for in
+    the first and last of the data alone: pictures of one scan, the usual ones, have it at their end.
+    Source: ITU-T T.81, B.2.5.
+    """
+    return any(
+        _NUMBER_OF_LINES in bytes(data[at : at + _WINDOW]) for at in (scan, max(scan, len(data) - _WINDOW))
+    )
 
 
 def _coefficient_bytes(data: Buffer, frame: int) -> float:

@@ -43,6 +43,8 @@ def judge(data: Buffer, limits: Limits, *, may_be_cut: bool = False) -> Header:
         header, too_complex = _READERS[name](data, limits)
     except (IndexError, struct.error):
         raise FileCorrupted(f"the {name} header is cut short") from None
+    if header.width == 0 or header.height == 0:
+        raise FileCorrupted(f"the {name} header says {header.width}x{header.height}")
     if not header.whole and not may_be_cut:
         raise FileCorrupted("the file is cut short")
     check_size(header, limits)

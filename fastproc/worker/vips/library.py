@@ -38,7 +38,9 @@ LOADERS: Final = {
     "avif": "heifload",
 }
 _NO_MEMORY: Final = ("out of memory", "insufficient memory", "cannot allocate", "memory allocation")
-_UNSUPPORTED: Final = ("unsupported", "not supported")
+_UNSUPPORTED: Final = ("unsupported", "not supported", "not implemented", "has not been built in")
+#: What libvips says before the decoder's own words, and alone where the decoder has none: which call of ours it was.
+_OUR_CALLS: Final = ("unable to call ", "unable to copy to memory", "unable to write to memory")
 #: Libraries also say "unsupported" and "memory" of what only a damaged file has: libjpeg of bytes that are no marker of
 #: this file, whose real ones the gate has seen; libheif of undefined box versions, of properties that are cut short,
 #: and of sizes that are not those of the header which the gate has judged.
@@ -105,7 +107,8 @@ def translated(said: str) -> ImageError | WorkerOutOfMemory:
     """Return the error that a decoder's words mean, for libvips, and for libheif without it."""
     # Some errors of libheif end in a line with only a number.
     lines = [line.strip() for line in said.splitlines() if any(map(str.isalpha, line))]
-    text, words = lines[-1] if lines else "the decoder gave no reason", said.lower()
+    lines = [line for line in lines if not line.startswith(_OUR_CALLS)]
+    text, words = lines[-1] if lines else "the decoder refuses the file, and gives no reason", said.lower()
     if any(sign in words for sign in _DAMAGE):
         return FileCorrupted(text)
     if any(sign in words for sign in _NO_MEMORY):

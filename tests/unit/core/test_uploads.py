@@ -38,6 +38,13 @@ def test_names_that_would_have_the_same_id_are_numbered() -> None:
     ]
 
 
+def test_many_files_of_one_name_are_numbered_in_one_pass() -> None:
+    """A card's folders each have an IMG_0001.JPG: with a search from 2 on for each, this took a minute."""
+    ids = uploads.photo_ids(["IMG_0001.JPG"] * 20_000)
+    assert len(set(ids)) == 20_000
+    assert ids[-1] == "IMG_0001-20000"
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [

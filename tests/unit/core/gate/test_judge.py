@@ -104,10 +104,39 @@ def test_an_empty_file_is_corrupted() -> None:
         judge(b"")
 
 
-@pytest.mark.parametrize("marker", [0xC3, 0xC9, 0xCA])
-def test_lossless_and_arithmetic_jpegs_are_unsupported(marker: int) -> None:
-    with pytest.raises(errors.UnsupportedFormat):
+@pytest.mark.parametrize(
+    ("marker", "words"),
+    [
+        (0xC3, r"^lossless JPEG \(SOF3\)"),
+        (0xC5, r"^hierarchical JPEG \(SOF5\)"),
+        (0xC7, r"^hierarchical JPEG \(SOF7\)"),
+        (0xC9, r"^JPEG with arithmetic coding \(SOF9\)"),
+        (0xCA, r"^JPEG with arithmetic coding \(SOF10\)"),
+        (0xCB, r"^JPEG with arithmetic coding \(SOF11\)"),
+        (0xCF, r"^hierarchical JPEG with arithmetic coding \(SOF15\)"),
+    ],
+)
+def test_jpegs_of_other_kinds_are_unsupported_by_their_names(marker: int, words: str) -> None:
+    with pytest.raises(errors.UnsupportedFormat, match=words):
         judge(pictures.jpeg().replace(b"\xff\xc0", bytes((0xFF, marker)), 1))
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_a_jpeg_whose_height_follows_its_first_scan_is_unsupported(restarts: int) -> None:
+    data = pictures.jpeg(restart_marker_rows=restarts)
+    at = data.find(b"\xff\xc0") + 5
+    without = data[:at] + bytes(2) + data[at + 2 :]
+    with pytest.raises(errors.UnsupportedFormat, match="height follows its first scan"):
+        judge(without[:-2] + b"\xff\xdc\0\4" + data[at : at + 2] + b"\xff\xd9")
+    with pytest.raises(errors.FileCorrupted, match="the jpeg header says 320x0"):
+        judge(without)
+    with pytest.raises(errors.FileCorrupted, match="the jpeg header says 320x0"):
+        judge(without[:-2])
+    with pytest.raises(errors.UnsupportedFormat, match="height follows its first scan"):
+        # Camera files have more behind their end; the marker is found before it.
+        judge(without[:-2] + b"\xff\xdc\0\4" + data[at : at + 2] + b"\xff\xd9" + bytes(3 << 20))
+    with pytest.raises(errors.UnsupportedFormat, match="height follows its first scan"):
+        judge(without[:-2] + bytes(3 << 20) + b"\xff\xdc\0\4" + data[at : at + 2] + b"\xff\xd9")
 
 
 def test_a_jpeg_of_twelve_bits_is_unsupported() -> None:
@@ -161,9 +190,22 @@ def test_a_side_of_exactly_the_minimum_is_large_enough() -> None:
     assert judge(pictures.png(100, 100), Limits()).width == 100
 
 
-def test_a_side_of_nothing_is_too_small_whatever_the_minimum() -> None:
-    with pytest.raises(errors.ImageTooSmall):
-        judge(pictures.png_header(0, 10), Limits(min_side_px=0))
+@pytest.mark.parametrize("least", [0, 1, 100])
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (pictures.png_header(0, 10), "the png header says 0x10"),
+        (pictures.png_header(10, 0), "the png header says 10x0"),
+        (pictures.jpeg_saying(0, 480), "the jpeg header says 0x480"),
+        (pictures.gif()[:6] + bytes(4) + pictures.gif()[10:], "the gif header says 0x0"),
+        (pictures.heif(0, 240), "the heic header says 0x0"),
+    ],
+)
+def test_a_side_of_nothing_is_no_small_picture_but_a_false_header(
+    data: bytes, words: str, least: int
+) -> None:
+    with pytest.raises(errors.FileCorrupted, match=words):
+        judge(data, Limits(formats=ALL.formats, min_side_px=least))
 
 
 @pytest.mark.parametrize(
