@@ -44,6 +44,13 @@ class PipelineConfig(Struct, frozen=True, kw_only=True):
     optimize_min_saving_percent: Annotated[
         float, var("OPTIMIZE_MIN_SAVING_PERCENT", "the copy is kept if it saves more than this", ge=0, lt=100)
     ] = 10.0
+    gain_map: Annotated[
+        Literal["keep", "drop"],
+        var(
+            "GAIN_MAP",
+            "`keep` or `drop` the HDR gain map of a JPEG in its optimised copy, where that is a JPEG too",
+        ),
+    ] = "keep"
     integrity: Annotated[
         Integrity,
         var(

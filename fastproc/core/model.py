@@ -125,6 +125,7 @@ class Options(Struct, frozen=True, kw_only=True):
     optimize_quality: int = 85
     optimize_format: Format = "jpeg"
     optimize_min_saving_percent: float = 10.0
+    gain_map: Literal["keep", "drop"] = "keep"
     integrity: Integrity = "strict"
     exif_gps: Literal["keep", "strip"] = "keep"
     limits: Limits = field(default_factory=Limits)

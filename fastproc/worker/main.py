@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import os
 import signal
 import sys
@@ -31,6 +32,8 @@ from fastproc.ipc.blob import Lanes
 from fastproc.ipc.channel import WorkerChannel
 from fastproc.ipc.messages import GATE, Done, Failed, Progress, Ready, Settings, Task
 from fastproc.worker import decoders, encoders, stage
+from fastproc.worker.gain_map.numbers import Channel, checked
+from fastproc.worker.gain_map.writing import joined
 from fastproc.worker.jail.jail import Jail, JailError
 from fastproc.worker.pipeline import Pipeline, bounded
 from fastproc.worker.vips import samples
@@ -145,14 +148,18 @@ def warm_up(
 ) -> dict[str, Done | Failed]:
     """Run every stage over a small picture of every format, so that lazy imports, codec tables and types are loaded.
 
-    There is no HEVC encoder here: HEIC is tried with a file that libheif opens and then refuses.
+    There is no HEVC encoder here: HEIC is tried with a file that libheif opens and then refuses. Of gain maps the kind
+    is tried that takes the most steps.
     """
     limits = Limits(formats=("jpeg", "png", "webp", "gif", "avif", "heic"), min_side_px=1)
     everything = msgspec.structs.replace(options, limits=limits, optimize_threshold_bytes=0)
+    everything = msgspec.structs.replace(everything, optimize_min_saving_percent=-math.inf)
     pipeline = Pipeline(everything, stages, tools)
     output = memoryview(bytearray(_WARM_UP_OUTPUT_BYTES))
     files = dict(samples.samples())
     files["heic"] = files["avif"].replace(b"avif", b"heic")
+    gain = checked([Channel(minimum=0, maximum=stops) for stops in (1, 2, 3)], (0, 3))
+    files["gain map"] = joined(files["p3"], files["p3"], gain)
     return {
         name: pipeline.run(memoryview(sample), None, output, lambda name: None)
         for name, sample in files.items()

@@ -71,6 +71,11 @@ class Source:
         self._sizes_made: dict[tuple[int, int], Image] = {}
 
     @property
+    def data(self) -> memoryview:
+        """The photo's file."""
+        return self._data
+
+    @property
     def traits(self) -> Traits:
         return self._file.traits
 

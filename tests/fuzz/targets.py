@@ -17,12 +17,15 @@ import msgspec
 from fastproc.bullmq import decode
 from fastproc.core import naming, record
 from fastproc.core.errors import ImageError
+from fastproc.core.gate import multi_picture
 from fastproc.core.gate.judge import judge
 from fastproc.core.model import Job, Limits, Rendition, Report, Stored
 from fastproc.ipc.messages import Done, Failed, FromWorker, Progress, Ready, decode_from_worker, encode
 from fastproc.supervisor.workers.trust import Distrust, failure_of, renditions_of
 from fastproc.worker.exif import fields as exif
-from tests import pictures
+from fastproc.worker.gain_map import dialects, keeping, writing, xmp
+from fastproc.worker.gain_map.numbers import NotKept, gains
+from tests import gain_maps, pictures
 
 ALL = ("jpeg", "png", "webp", "heic", "avif", "gif")
 LIMITS = Limits(formats=ALL, min_side_px=1, max_side_px=32_767)
@@ -62,6 +65,29 @@ def exif_block(data: bytes) -> None:
     assert len(text.encode()) <= MAX_EXIF_JSON_BYTES
     assert all(not _CONTROL.search(value) for value in fields.values() if isinstance(value, str))
     assert "gps" not in exif.parse(data, with_position=False)
+
+
+def gain_map(data: bytes) -> None:
+    """A JPEG's gain map: found with numbers that can be written, or none; whatever is wrong is a NotKept."""
+    view = memoryview(data)
+    places = [*multi_picture.indexed(view), *multi_picture.searched(view, 2)]
+    assert all(0 <= start < end <= len(data) for start, end in places)
+    assert len(places) <= 2 * multi_picture.MAX_PICTURES
+    xmp.properties(data)
+    try:
+        judge(view, LIMITS)
+        (start, end), meaning = keeping.find(view, data[20:])
+    except (ImageError, NotKept):
+        return
+    assert data[start : start + 3] == b"\xff\xd8\xff"
+    assert end <= len(data)
+    assert meaning.table is None or len(meaning.table) == 256
+    assert all(0 < gain < math.inf for channel in meaning.gain.channels for gain in gains(channel))
+    written = writing.joined(b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xd9", meaning.gain)
+    again = dialects.from_adobe(xmp.properties(written[written.rindex(b"<x:xmpmeta") :]))
+    assert abs(again.alternate_headroom - meaning.gain.alternate_headroom) < 1e-6
+    at = written.rindex(gain_maps.ISO) + len(gain_maps.ISO)
+    assert len(dialects.from_iso(written[at:-2]).channels) == len(meaning.gain.channels)
 
 
 def message(data: bytes) -> None:
@@ -151,6 +177,18 @@ def _blocks() -> Iterable[bytes]:
         yield pictures.tiff_block([(0x0112, 12, 1, struct.pack("<I", 26))], struct.pack("<d", number))
 
 
+def _gain_maps() -> Iterable[bytes]:
+    photo, second = pictures.jpeg(32, 24), gain_maps.a_map(16, 12)
+    yield gain_maps.ultra_hdr(photo, second)
+    yield gain_maps.ultra_hdr(photo, second, gain_maps.iso(), film=bytes(40))
+    yield gain_maps.ultra_hdr(photo, second, gain_maps.iso(channels=[gain_maps.CHANNEL] * 3, denominator=64))
+    yield gain_maps.ultra_hdr(
+        photo, second, gain_maps.adobe({n: [v] * 3 for n, v in gain_maps.NUMBERS.items()})
+    )
+    yield gain_maps.apple(photo, second, headroom="4", order="<")
+    yield gain_maps.apple(pictures.jpeg(32, 24, exif=gain_maps.maker_note((1, 1), (1, 99))), second)
+
+
 def _messages() -> Iterable[bytes]:
     renditions = tuple(
         Rendition(stage="thumbnails", name=f"t{n}", width=1, height=1, offset=n, size=9) for n in range(2)
@@ -223,6 +261,7 @@ def _jobs() -> Iterable[bytes]:
 TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], Iterable[bytes]]]] = {
     "header": (header, _headers),
     "exif": (exif_block, _blocks),
+    "gain-map": (gain_map, _gain_maps),
     "message": (message, _messages),
     "report": (report, _reports),
     "job": (job, _jobs),

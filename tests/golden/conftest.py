@@ -18,11 +18,13 @@ from tests.golden.measures import Pixels
 from tests.golden.references import Sharp, array, pillow, require_sharp
 from tests.integration.test_worker import FORMATS, Worker
 
-#: The defaults, except that every size is processed and every picture optimised.
+#: The defaults, except that every size is processed and every picture optimised. Gain maps have a file of their own,
+#: test_gain_map.py.
 OPTIONS = Options(
     limits=Limits(formats=FORMATS, min_side_px=1),
     optimize_threshold_bytes=0,
     optimize_min_saving_percent=-1e9,
+    gain_map="drop",
 )
 
 

@@ -35,6 +35,7 @@ MAY: dict[str, set[str]] = {
     "worker.exif": set(),
     "worker.digest": set(),
     "worker.libheif": set(),
+    "worker.gain_map": {"core", "worker.colour", "worker.exif", "worker.jpeg_segments", "worker.vips"},
     # The process that owns all I/O, by ports alone: it knows no server.
     "supervisor": {"core", "ipc"},
     "supervisor.workers": {"core", "ipc"},

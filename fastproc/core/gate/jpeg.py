@@ -11,6 +11,7 @@ import struct
 from typing import Final
 
 from fastproc.core.errors import FileCorrupted, ImageTooComplex, UnsupportedFormat
+from fastproc.core.gate import multi_picture
 from fastproc.core.gate.reading import Buffer, Reading
 from fastproc.core.model import Header, Limits
 
@@ -24,7 +25,7 @@ MAX_SEGMENTS: Final = 4_000
 #: Junk that libjpeg skips between two segments. Camera files have up to a few hundred bytes.
 MAX_JUNK_BYTES: Final = 4_096
 
-#: Signs of a gain map in a picture's own header: XMP of Google and Adobe, ISO 21496-1, Apple.
+#: Signs of a gain map in a header: XMP of Google and Adobe, ISO 21496-1, Apple.
 GAIN_MAP_SIGNS: Final = (b"hdrgm:Version", b"urn:iso:std:iso:ts:21496:-1", b"ns.apple.com/HDRGainMap")
 
 #: How an APP2 segment with a part of a colour profile begins (ICC.1, annex B.4).
@@ -38,6 +39,8 @@ _KINDS: Final = {
     **dict.fromkeys((13, 14, 15), "hierarchical JPEG with arithmetic coding"),
 }
 
+#: Of a further picture: room for its XMP and a profile.
+MAX_HEAD_BYTES: Final = 1 << 16
 _WINDOW: Final = 1 << 20
 #: The marker DNL and its segment's length. In entropy-coded data FF is stuffed.
 _NUMBER_OF_LINES: Final = b"\xff\xdc\0\4"
@@ -67,10 +70,20 @@ def read(data: Buffer, limits: Limits) -> Reading:
         scans=scans,
         progressive=progressive,
         decoded_bytes=round(width * height * _coefficient_bytes(data, frame)) if buffered else width * 96,
-        gain_map=any(sign in bytes(data[: min(scan, _WINDOW)]) for sign in GAIN_MAP_SIGNS),
+        gain_map=_has_gain_map(data, scan),
         profiled=profiled,
     )
     return header, f"more than {limits.max_scans} scans" if scans > limits.max_scans else ""
+
+
+def _has_gain_map(data: Buffer, scan: int) -> bool:
+    """Return whether the picture's header, or that of a picture in its index (Apple's way), has a sign of one."""
+    own = bytes(data[: min(scan, _WINDOW)])
+    if any(sign in own for sign in GAIN_MAP_SIGNS):
+        return True
+    others = multi_picture.indexed(data)
+    heads = (bytes(data[start : min(end, start + MAX_HEAD_BYTES)]) for start, end in others)
+    return any(sign in head for head in heads for sign in GAIN_MAP_SIGNS)
 
 
 def first_scan(data: Buffer) -> int:

@@ -38,13 +38,19 @@ def inverse(matrix: Matrix) -> Matrix:
     )
 
 
+def transposed(matrix: Matrix) -> Matrix:
+    """Return the matrix with its rows as columns."""
+    a, b, c = zip(*matrix, strict=True)
+    return a, b, c
+
+
 def to_xyz(chromaticities: Chromaticities) -> Matrix:
     """Return the matrix from linear light to XYZ, unadapted. Raises ZeroDivisionError for impossible points."""
     white, *primaries = (_whole(point) for point in chromaticities)
     red, green, blue = primaries
-    columns = _transposed((red, green, blue))
+    columns = transposed((red, green, blue))
     scale = _times(inverse(columns), white)
-    return _transposed((_scaled(red, scale[0]), _scaled(green, scale[1]), _scaled(blue, scale[2])))
+    return transposed((_scaled(red, scale[0]), _scaled(green, scale[1]), _scaled(blue, scale[2])))
 
 
 def adapted(chromaticities: Chromaticities, white: Vector) -> Matrix:
@@ -81,8 +87,3 @@ def _times(matrix: Matrix, vector: Vector) -> Vector:
 
 def _scaled(vector: Vector, by: float) -> Vector:
     return vector[0] * by, vector[1] * by, vector[2] * by
-
-
-def _transposed(matrix: Matrix) -> Matrix:
-    a, b, c = zip(*matrix, strict=True)
-    return a, b, c

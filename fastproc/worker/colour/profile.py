@@ -13,9 +13,9 @@ import struct
 from collections.abc import Iterable
 from typing import Final
 
-from fastproc.worker.colour import cicp
+from fastproc.worker.colour import cicp, matrices
 from fastproc.worker.colour.cicp import Curve
-from fastproc.worker.colour.matrices import D50, Matrix
+from fastproc.worker.colour.matrices import D50, Matrix, Vector
 
 #: sRGB's primaries, adapted to D50 as profiles store them (IEC 61966-2-1; ICC.1 annex E).
 PRIMARIES: Final = {
@@ -33,6 +33,9 @@ MAX_TAGS: Final = 100
 #: Points of a curve that is written.
 CURVE_POINTS: Final = 4096
 
+_FROM_D50: Final = matrices.inverse(
+    matrices.transposed((PRIMARIES[b"rXYZ"], PRIMARIES[b"gXYZ"], PRIMARIES[b"bXYZ"]))
+)
 _SPACES: Final = {b"RGB ": 3, b"GRAY": 1, b"CMYK": 4}
 _UNREADABLE: Final = (KeyError, IndexError, ValueError, OverflowError, ZeroDivisionError, struct.error)
 
@@ -49,6 +52,28 @@ def is_srgb(profile: bytes) -> bool:
         return primaries and all(_like_srgb(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC"))
     except _UNREADABLE:
         return False
+
+
+def to_srgb(profile: bytes) -> Matrix | None:
+    """Return the matrix from linear light of a profile to linear sRGB, white to white; None if it has no matrix."""
+    try:
+        if profile[16:20] != b"RGB " or profile[20:24] != b"XYZ " or b"A2B0" in (tags := _tags(profile)):
+            return None
+        red, green, blue = (_vector(tags[name]) for name in PRIMARIES)
+        first, second, third = matrices.product(_FROM_D50, matrices.transposed((red, green, blue)))
+        return _summing_to_1(first), _summing_to_1(second), _summing_to_1(third)
+    except _UNREADABLE:
+        return None
+
+
+def _vector(tag: bytes) -> Vector:
+    x, y, z = _xyz(tag)
+    return x, y, z
+
+
+def _summing_to_1(row: Vector) -> Vector:
+    whole = sum(row)
+    return row[0] / whole, row[1] / whole, row[2] / whole
 
 
 def bands(profile: bytes) -> int:

@@ -89,6 +89,11 @@ def _reason(error: Exception) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
+def srgb_profile() -> bytes:
+    """Return libvips' own profile of sRGB, 480 bytes, for files that must have one."""
+    return bytes(pyvips.Image.profile_load("srgb"))
+
+
 def rgb_bytes(image: Image) -> bytes:
     """Return the pixels of an sRGB or grey picture in memory, on white, R G B R G B ... row by row."""
     image = opaque(image)

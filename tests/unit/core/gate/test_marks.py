@@ -8,7 +8,7 @@ import pytest
 
 from fastproc.core.gate.judge import judge
 from fastproc.core.model import Header, Limits
-from tests import pictures
+from tests import gain_maps, pictures
 
 LIMITS = Limits(formats=("jpeg", "heic", "avif"), min_side_px=1)
 
@@ -36,6 +36,15 @@ def test_a_jpegs_gain_map_is_seen_by_what_its_header_says(marker: int, body: byt
     assert not judged(plain + segment(marker, body)).gain_map, (
         "after the picture's end it belongs to another one"
     )
+
+
+@pytest.mark.parametrize("order", [">", "<"])
+def test_a_gain_map_that_only_the_map_speaks_of_is_seen_through_the_index(order: str) -> None:
+    assert judged(gain_maps.apple(order=order)).gain_map
+    second = gain_maps.a_map()
+    assert not judged(gain_maps.together(pictures.jpeg(), second, order=order)).gain_map
+    spoken = gain_maps.with_segments(second, gain_maps.adobe())
+    assert not judged(pictures.jpeg() + spoken).gain_map, "without an index it would have to be searched for"
 
 
 @pytest.mark.parametrize("sign", [b"tmap", b"urn:com:apple:photo:2020:aux:hdrgainmap"])

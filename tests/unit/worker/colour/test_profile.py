@@ -25,6 +25,35 @@ def test_other_profiles_are_not_srgb() -> None:
     assert not profile.is_srgb(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes())
 
 
+def test_the_matrix_of_a_profile_turns_its_light_into_that_of_srgb() -> None:
+    def flat(found: matrices.Matrix | None) -> list[float]:
+        assert found is not None
+        return [number for row in found for number in row]
+
+    between = matrices.between(cicp.PRIMARIES[12], cicp.PRIMARIES[cicp.BT709])
+    assert flat(profile.to_srgb(pictures.profile("p3"))) == pytest.approx(flat(between), abs=0.002)
+    same = flat(profile.to_srgb(pictures.profile("srgb")))
+    assert same == pytest.approx([1, 0, 0, 0, 1, 0, 0, 0, 1], abs=0.001)
+    for space in (pictures.ADOBE_RGB, pictures.PROPHOTO):
+        found = profile.to_srgb(pictures.matrix_profile(space, 1.8))
+        assert found is not None
+        assert [sum(row) for row in found] == pytest.approx([1, 1, 1])
+
+
+def test_profiles_without_a_matrix_have_none() -> None:
+    table = pictures.profile("p3").replace(b"desc", b"A2B0", 1)
+    for found in (
+        table,
+        pictures.profile("cmyk"),
+        pictures.matrix_profile([], 2.2),
+        b"",
+        pictures.profile("p3")[:300],
+    ):
+        assert profile.to_srgb(found) is None
+    dark = pictures.matrix_profile([(0.0, 0.0, 0.0)] * 3, 2.2)
+    assert profile.to_srgb(dark) is None
+
+
 def test_srgb_primaries_with_another_curve_are_not_srgb() -> None:
     changed = bytearray(pictures.profile("srgb"))
     at = changed.find(b"para")

@@ -1,0 +1,1 @@
+"""HDR gain maps of JPEG files: read in three dialects, checked, written anew in one."""
