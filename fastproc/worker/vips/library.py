@@ -52,6 +52,13 @@ _DAMAGE: Final = (
     "security limit",
 )
 
+#: In this order.
+_KINDS: Final[tuple[tuple[type[ImageError | WorkerOutOfMemory], tuple[str, ...]], ...]] = (
+    (FileCorrupted, _DAMAGE),
+    (WorkerOutOfMemory, _NO_MEMORY),
+    (UnsupportedFormat, _UNSUPPORTED),
+)
+
 pyvips.cache_set_max(0)
 pyvips.operation_block_set("VipsForeignLoad", True)
 for _family in ("Jpeg", "Png", "Webp", "Heif", "Nsgif"):
@@ -108,9 +115,10 @@ def translated(said: str) -> ImageError | WorkerOutOfMemory:
     # Some errors of libheif end in a line with only a number.
     lines = [line.strip() for line in said.splitlines() if any(map(str.isalpha, line))]
     lines = [line for line in lines if not line.startswith(_OUR_CALLS)]
-    text, words = lines[-1] if lines else "the decoder refuses the file, and gives no reason", said.lower()
-    if any(sign in words for sign in _DAMAGE):
-        return FileCorrupted(text)
-    if any(sign in words for sign in _NO_MEMORY):
-        return WorkerOutOfMemory(text)
-    return UnsupportedFormat(text) if any(sign in words for sign in _UNSUPPORTED) else FileCorrupted(text)
+    last = lines[-1] if lines else "the decoder refuses the file, and gives no reason"
+    # The line that decides is the one to show: threads of libvips write in any order.
+    for kind, signs in _KINDS:
+        for line in reversed(lines):
+            if any(sign in line.lower() for sign in signs):
+                return kind(line)
+    return FileCorrupted(last)

@@ -37,6 +37,11 @@ from tests import pictures
             "heif: Unsupported feature: Unsupported data version: meta (4.2003)",
         ),
         (
+            "VipsJpeg: Fractional sampling not implemented yet\njpegload_source: load error",
+            UnsupportedFormat,
+            "VipsJpeg: Fractional sampling not implemented yet",
+        ),
+        (
             "unable to call pngload_source\n  ",
             FileCorrupted,
             "the decoder refuses the file, and gives no reason",
