@@ -1,4 +1,4 @@
-"""Small HEIC files: coded pictures of 96 x 64 pixels, and containers of any number of them.
+"""Small HEIC files: coded pictures of 96 x 64 pixels; HEIF containers of any number of coded pictures.
 
 Nothing here can code HEVC, so the pictures were made once: red rises from left to right, green from top to bottom, blue
 is 128; the grey ones rise from left to right; alpha is 0 in the left half. `heif-enc -q 40 -b BITS` of libheif 1.15.
@@ -94,7 +94,11 @@ FILES: Final = {name: base64.b64decode(text) for name, text in _CODED.items()}
 
 def _property(name: str, kind: bytes) -> bytes:
     """The box of that kind of the primary picture of a file."""
-    meta = FILES[name][FILES[name].index(b"meta") + 8 :]
+    return _property_of(FILES[name], kind)
+
+
+def _property_of(whole: bytes, kind: bytes) -> bytes:
+    meta = whole[whole.index(b"meta") + 8 :]
     iprp = dict(children(meta, 0))[b"iprp"]
     return box(kind, dict(children(dict(children(iprp, 0))[b"ipco"], 0))[kind])
 
@@ -118,12 +122,30 @@ def assembled(
 ) -> bytes:
     """A file of the coded pictures in `data`, side by side in so many columns, with more properties of the whole."""
     tiles = list(data) or [coded(name)]
+    return container(tiles, b"hvc1", _property(name, b"hvcC"), columns=columns, properties=properties)
+
+
+def avif_grid(tiles: Sequence[bytes], like: bytes, *, columns: int) -> bytes:
+    """An AVIF of coded pictures with the properties of `like`, an AVIF of WIDTH x HEIGHT pixels."""
+    return container(tiles, b"av01", _property_of(like, b"av1C"), columns=columns)
+
+
+def avif_data(whole: bytes) -> bytes:
+    """The coded picture of an AVIF as libavif writes it: all behind its last header."""
+    return whole[whole.index(b"mdat") + 4 :]
+
+
+def container(
+    tiles: Sequence[bytes], item: bytes, coder: bytes, *, columns: int = 1, properties: Sequence[bytes] = ()
+) -> bytes:
+    """A HEIF file of coded pictures of WIDTH x HEIGHT pixels, side by side in so many columns."""
+    brand = b"avif" if item == b"av01" else b"heic"
     rows = -(-len(tiles) // columns)
     whole = len(tiles) + 1 if len(tiles) > 1 else 1
     described = b"".join(
-        _full(b"infe", 2, struct.pack(">HH", n + 1, 0), b"hvc1\0") for n in range(len(tiles))
+        _full(b"infe", 2, struct.pack(">HH", n + 1, 0), item + b"\0") for n in range(len(tiles))
     )
-    known = [_extent(WIDTH, HEIGHT), _property(name, b"hvcC"), *properties]
+    known = [_extent(WIDTH, HEIGHT), coder, *properties]
     linked = [(n + 1, [1, 2]) for n in range(len(tiles))]
     references, inside = b"", b""
     if whole > 1:
@@ -153,6 +175,6 @@ def assembled(
             box(b"iprp", box(b"ipco", *known), _full(b"ipma", 0, struct.pack(">I", count), ipma)),
         )
 
-    head = box(b"ftyp", b"heic", bytes(4), b"mif1heic")
+    head = box(b"ftyp", brand, bytes(4), b"mif1" + brand)
     start = len(head) + len(meta(0)) + 8
     return head + meta(start) + box(b"mdat", inside, *tiles)

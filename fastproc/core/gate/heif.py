@@ -52,15 +52,15 @@ def read(data: Buffer) -> Reading:
     Raises: FileCorrupted (no `meta`, no extent), UnsupportedFormat (codec), ImageTooComplex (items, size of `meta`).
     """
     name = format_of(data) or ""
-    meta = _meta(data)
-    made_of = parts(meta)
+    box = meta(data)
+    made_of = parts(box)
     for item in FOREIGN_ITEMS:
         # A file that names no primary item is searched.
-        if item in (made_of.types or meta):
+        if item in (made_of.types or box):
             raise UnsupportedFormat(f"{name} with items of type {item.decode()}")
-    if meta.count(b"infe") > MAX_ITEMS:
+    if box.count(b"infe") > MAX_ITEMS:
         raise ImageTooComplex(f"more than {MAX_ITEMS} items")
-    width, height = _extent(meta)
+    width, height = _extent(box)
     wide = made_of.colour is not None and made_of.colour.transfer in HDR_TRANSFERS
     a_pixel = AVIF_BYTES_A_PIXEL if name == "avif" else HDR_HEIC_BYTES_A_PIXEL if wide else HEIC_BYTES_A_PIXEL
     header = Header(
@@ -69,7 +69,7 @@ def read(data: Buffer) -> Reading:
         height=height,
         frames=_frames(data),
         decoded_bytes=round(width * height * a_pixel),
-        gain_map=any(sign in meta for sign in GAIN_MAP_SIGNS),
+        gain_map=any(sign in box for sign in GAIN_MAP_SIGNS),
         whole=made_of.end <= len(data),
         colour=made_of.colour,
         grey=made_of.grey,
@@ -87,7 +87,8 @@ def _frames(data: Buffer) -> int:
     return samples if 1 <= samples <= MAX_FRAMES else 1
 
 
-def _meta(data: Buffer) -> bytes:
+def meta(data: Buffer) -> bytes:
+    """Return the `meta` box. Raises FileCorrupted, ImageTooComplex."""
     found = _box(data, b"meta")
     if found is None:
         raise FileCorrupted("no meta box")

@@ -39,6 +39,31 @@ class Parts(Struct, frozen=True):
     profiled: bool = False
 
 
+class Item(Struct, frozen=True):
+    """A coded part of a picture: where its data lies in the file (offset, length), and its properties."""
+
+    extents: tuple[tuple[int, int], ...]
+    properties: tuple[properties.Property, ...]
+
+
+def coded_parts(meta: bytes, kind: bytes) -> tuple[Item, ...]:
+    """Return the parts of that type of a primary picture that is derived from others; () if it is not."""
+    boxes = dict(children(meta, 12))
+    try:
+        primary = _primary(boxes[b"pitm"])
+        wanted = _derived(primary, _references(boxes.get(b"iref", b""))) - {primary}
+    except (KeyError, IndexError, struct.error):
+        return ()
+    types = _or_nothing(_types, boxes.get(b"iinf", b""))
+    extents = _or_nothing(_extents, boxes.get(b"iloc", b""))
+    said = _or_nothing(properties.of_items, boxes.get(b"iprp", b""))
+    return tuple(
+        Item(tuple(extents[item]), said.get(item, ()))
+        for item in sorted(wanted)
+        if types.get(item) == kind and item in extents
+    )
+
+
 def parts(meta: bytes) -> Parts:
     """Return what the `meta` box, with its header, says of the primary picture."""
     boxes = dict(children(meta, 12))

@@ -14,7 +14,8 @@ from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
-from fastproc.core.errors import FileCorrupted
+from fastproc.core.errors import FileCorrupted, ImageError
+from fastproc.core.gate.tiles import tiles
 from fastproc.core.model import Header
 from fastproc.worker.vips.library import LOADERS, Image, decoding, pyvips, remarks
 
@@ -74,14 +75,12 @@ class File:
     def forgiven(self) -> str:
         """Return what the decoder let pass of what has been read since the last call, where pixels are missing; or "".
 
-        Source: libjpeg-turbo jerror.h, JWRN_HIT_MARKER, JWRN_HUFF_BAD_CODE, JWRN_EXTRANEOUS_DATA.
+        Raises: WorkerOutOfMemory. Cost: an AVIF that is put together of several parts is decoded a second time.
         """
         said = remarks()
-        if self._header.format != "jpeg":
-            return ""
-        extra = _EXTRANEOUS.search(said)
-        lost = extra is not None and int(extra[1]) >= MANY_BYTES
-        return said.splitlines()[-1] if lost or _MISSING.search(said) else ""
+        if self._header.format == "jpeg":
+            return _lost_by_libjpeg(said)
+        return _refused_part(self._data) if self._header.format == "avif" else ""
 
     def _open(self, reduction: int) -> Image:
         options: dict[str, Any] = {"shrink": reduction} if self._header.format == "jpeg" else {}
@@ -99,6 +98,25 @@ class File:
         near = (wide - width * reduction, high - height * reduction)
         if self._header.format in _EXACT and not all(abs(rest) < reduction for rest in near):
             raise FileCorrupted(f"the header says {wide}x{high}, the decoder {width}x{height}")
+
+
+def _lost_by_libjpeg(said: str) -> str:
+    """Source: libjpeg-turbo jerror.h, JWRN_HIT_MARKER, JWRN_HUFF_BAD_CODE, JWRN_EXTRANEOUS_DATA."""
+    extra = _EXTRANEOUS.search(said)
+    lost = extra is not None and int(extra[1]) >= MANY_BYTES
+    return said.splitlines()[-1] if lost or _MISSING.search(said) else ""
+
+
+def _refused_part(data: memoryview) -> str:
+    """Return why a part of an AVIF cannot be decoded: in the whole libheif leaves it green."""
+    for part in tiles(data):
+        try:
+            with decoding():
+                # The first pixel decodes the part.
+                pyvips.Image.heifload_buffer(part, fail_on="error").crop(0, 0, 1, 1).copy_memory()
+        except ImageError as error:
+            return error.message
+    return ""
 
 
 def _one_band(opened: Image) -> Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+import struct
 from collections.abc import Callable
 
 import msgspec
@@ -11,9 +12,10 @@ import pytest
 from PIL import ExifTags, Image
 
 from fastproc.core import record
+from fastproc.core.gate.tiles import tiles
 from fastproc.core.model import Integrity
 from fastproc.ipc.messages import Failed
-from tests import pictures
+from tests import heic, pictures
 from tests.unit.worker.conftest import OPTIONS, Run
 
 Go = Callable[..., Run]
@@ -156,3 +158,47 @@ def test_the_gates_limits_hold_in_every_policy(run: Go, policy: Integrity) -> No
     assert run(picture("JPEG")[:-900], options=small).code == "IMAGE_TOO_LARGE"
     too_large = "FILE_CORRUPTED" if policy == "strict" else "IMAGE_TOO_LARGE"
     assert run(picture("PNG")[:-900], options=small).code == too_large
+
+
+AVIF_TILE = pictures.encoded(pictures.detailed(heic.WIDTH, heic.HEIGHT), "AVIF", quality=80)
+
+
+def avif_grid(*damaged: tuple[int, bytes]) -> bytes:
+    """A grid of 2 x 2 parts, some of them replaced."""
+    parts = [heic.avif_data(AVIF_TILE)] * 4
+    for place, part in damaged:
+        parts[place] = part
+    return heic.avif_grid(parts, AVIF_TILE, columns=2)
+
+
+def test_a_sound_grid_passes_in_every_policy(run: Go) -> None:
+    for policy in POLICIES:
+        done = run(avif_grid(), options=under(policy))
+        assert (done.report.width, done.report.height) == (192, 128)
+        assert done.report.warnings == ()
+
+
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("kept", [0.0, 0.3, 0.7])
+@pytest.mark.parametrize("how", ["zeros", "noise"])
+def test_a_part_of_an_avif_that_cannot_be_decoded_is_told(run: Go, place: int, kept: float, how: str) -> None:
+    part = heic.avif_data(AVIF_TILE)
+    at = int(len(part) * kept)
+    rest = bytes(len(part) - at) if how == "zeros" else random.Random(place).randbytes(len(part) - at)
+    whole = avif_grid((place, part[:at] + rest))
+    assert run(whole, options=under("strict")).code == "FILE_CORRUPTED"
+    done = run(whole, options=under("lenient"))
+    assert len(done.report.warnings) == 1
+    assert "parts of the picture are missing" in done.report.warnings[0]
+
+
+def test_parts_that_lie_over_each_other_are_not_decoded_one_by_one() -> None:
+    part = heic.avif_data(AVIF_TILE)
+    whole = bytearray(avif_grid())
+    # All four are where the first is, and as long as all of them.
+    start = whole.index(part)
+    for n in range(4):
+        entry = struct.pack(">II", start + n * len(part), len(part))
+        at = whole.index(entry)
+        whole[at : at + 8] = struct.pack(">II", start, 4 * len(part))
+    assert len(list(tiles(bytes(whole)))) < 4
