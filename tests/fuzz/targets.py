@@ -10,6 +10,7 @@ import json
 import math
 import re
 import struct
+import zlib
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -19,13 +20,16 @@ from fastproc.core import naming, record
 from fastproc.core.errors import ImageError
 from fastproc.core.gate import multi_picture
 from fastproc.core.gate.judge import judge
+from fastproc.core.gate.tiles import tiles
 from fastproc.core.model import Job, Limits, Rendition, Report, Stored
 from fastproc.ipc.messages import Done, Failed, FromWorker, Progress, Ready, decode_from_worker, encode
 from fastproc.supervisor.workers.trust import Distrust, failure_of, renditions_of
+from fastproc.worker.colour import profile
+from fastproc.worker.colour.conversion import decide
 from fastproc.worker.exif import fields as exif
 from fastproc.worker.gain_map import dialects, keeping, writing, xmp
 from fastproc.worker.gain_map.numbers import NotKept, gains
-from tests import gain_maps, pictures
+from tests import gain_maps, heic, pictures
 
 ALL = ("jpeg", "png", "webp", "heic", "avif", "gif")
 LIMITS = Limits(formats=ALL, min_side_px=1, max_side_px=32_767)
@@ -54,8 +58,19 @@ def header(data: bytes) -> None:
         assert 0 <= read.decoded_bytes <= LIMITS.max_decoded_bytes
         assert read.frames >= 1
         assert read.scans >= 1
+        if read.format == "avif":
+            assert sum(map(len, tiles(buffer))) <= len(data) + 1_000_000
+        decide(None, read.colour, grey=read.grey)
         found.append(repr(read))
     assert found[0] == found[1]
+
+
+def colour_profile(data: bytes) -> None:
+    """ICC profiles: recognised or left to the colour engine; never more than bytes in, a decision out."""
+    found = decide(data, None)
+    assert (found.profile is None) == (profile.is_srgb(data) or found.hdr is not None or not data)
+    profile.bands(data)
+    profile.to_srgb(data)
 
 
 def exif_block(data: bytes) -> None:
@@ -164,8 +179,28 @@ def _headers() -> Iterable[bytes]:
     yield pictures.avif(32, 24)
     yield pictures.heif(320, 240)
     yield pictures.heif(320, 240, brand=b"mif1", items=3)
+    yield heic.FILES["rgb 8"]
+    yield heic.assembled(data=[heic.coded()] * 3, columns=3)
+    whole = pictures.avif(heic.WIDTH, heic.HEIGHT)
+    yield heic.avif_grid([heic.avif_data(whole)] * 2, whole, columns=2)
+    yield pictures.png_with(
+        *(
+            pictures.png_chunk(kind, bytes(size))
+            for kind, size in ((b"cICP", 4), (b"gAMA", 4), (b"cHRM", 32))
+        ),
+        pictures.png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(999))),
+    )
     yield pictures.scan_bomb(70)
     yield pictures.jpeg_saying(30_000, 30_000)
+
+
+def _profiles() -> Iterable[bytes]:
+    yield pictures.profile("srgb")
+    yield pictures.profile("p3")
+    yield pictures.matrix_profile(pictures.ADOBE_RGB, 2.2)
+    yield pictures.matrix_profile((), 1.0)
+    named = pictures.matrix_profile(pictures.ADOBE_RGB, 2.2)
+    yield named[:132] + b"cicp" + named[136:]
 
 
 def _blocks() -> Iterable[bytes]:
@@ -260,6 +295,7 @@ def _jobs() -> Iterable[bytes]:
 
 TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], Iterable[bytes]]]] = {
     "header": (header, _headers),
+    "colour-profile": (colour_profile, _profiles),
     "exif": (exif_block, _blocks),
     "gain-map": (gain_map, _gain_maps),
     "message": (message, _messages),

@@ -53,13 +53,13 @@ def decide(
     """
     tag = tag or ColourTag()
     if found and not (tag.before_profile and not _refusal(tag)):
-        points = profile.code_points(found)
-        if points is None or points[1] not in HDR_TRANSFERS:
+        named = _named_hdr(found, tag.peak_nits)
+        if named is None:
             used = None if profile.is_srgb(found) else found
             return Conversion(
                 profile=used, limited=limited, warning=_refusal(tag) if tag.before_profile else ""
             )
-        tag = ColourTag(primaries=points[0], transfer=points[1], peak_nits=tag.peak_nits)
+        tag = named
     if refusal := _refusal(tag):
         return Conversion(limited=limited, warning=refusal)
     if tag.transfer in HDR_TRANSFERS:
@@ -67,6 +67,13 @@ def decide(
     if _is_srgb(tag) or (grey and _like_srgb_curve(tag)):
         return Conversion(limited=limited)
     return Conversion(profile=_profile(tag, grey), limited=limited)
+
+
+def _named_hdr(found: bytes, peak_nits: float) -> ColourTag | None:
+    """Return the numbers that a profile names, if they are those of an HDR space."""
+    primaries, transfer = profile.code_points(found) or (cicp.UNSPECIFIED, cicp.UNSPECIFIED)
+    tag = ColourTag(primaries=primaries, transfer=transfer, peak_nits=peak_nits)
+    return tag if transfer in HDR_TRANSFERS and not _refusal(tag) else None
 
 
 def _refusal(tag: ColourTag) -> str:
