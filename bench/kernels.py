@@ -7,7 +7,8 @@ the service, with tasks over its socket. sharp comes from tests/golden/node_modu
 
 Quality is SSIMULACRA2 (the Python package of that name, a port of the original) against the photo scaled from all of
 its pixels by Pillow's Lanczos, which places every pixel exactly: sharp's own box filter drops columns, which at 150
-pixels costs more than any encoder. A full-size copy is scored in three windows of 768 pixels. The targets for bytes and
+pixels costs more than any encoder. A full-size copy is scored in three windows of 768 pixels, a small thumbnail
+together with its mirror images. The targets for bytes and
 scores compare encoders: with mozjpeg, all its options on, at the same quality number and for the same pixels.
 
     python bench/kernels.py FOLDER [--rounds 5] [--json FILE] [--keep FOLDER] [--no-quality]
@@ -40,7 +41,7 @@ from fastproc.config.settings import load
 from fastproc.core.admission import KEPT_BYTES
 from fastproc.core.gate.judge import judge
 from fastproc.core.model import Options
-from fastproc.core.plan import JPEG_REDUCTIONS, fit, make_plan
+from fastproc.core.plan import fit, make_plan, reduction
 from fastproc.ipc.messages import Done
 from fastproc.worker import stage
 from fastproc.worker.colour import statistics
@@ -59,6 +60,9 @@ PEERS = {
 }
 OUTPUTS = ("thumb_sm", "thumb_md", "thumb_lg", "optimized")
 WINDOW_PX = 768
+#: Fewer pixels leave SSIMULACRA2 without its last scales, and its weights in the wrong places: 150x112 pixels score 88
+#: points less than 150x113.
+LEAST_PX = 256
 OUTPUT_BYTES = 64 << 20
 #: The targets: at most so many ms; at most so many times the kernels' sum; sharp takes at least so many times as long.
 #: (110 ms is for a machine where sharp takes 1046.) Bytes: at most so many times mozjpeg's; scores: at most so much
@@ -116,7 +120,8 @@ class Bench:
         header = step("gate", lambda: judge(data, self.options.limits))
         source = step("open", lambda: Source(data, header, self.options))
         step("EXIF", lambda: source.exif)
-        by = next((by for by in JPEG_REDUCTIONS if self._reduces(header, by)), 1)
+        largest = max(spec.side_px for spec in self.options.thumbnails)
+        by = reduction(header, largest, self.options.thumbnail_decode)
         file = opening.File(data, header, by)
         reduced = step(f"decode at 1/{by}", lambda: resampling.in_memory(file.pixels(by)))
         costs["decode reduced"] = costs.pop(f"decode at 1/{by}")
@@ -138,10 +143,6 @@ class Bench:
         else:
             costs |= {"decode full": 0.0, "encode optimized": 0.0}
         return costs | {"sum of kernels": sum(costs.values())}
-
-    def _reduces(self, header: Any, by: int) -> bool:
-        side_px = max(spec.side_px for spec in self.options.thumbnails)
-        return bool(max(header.width, header.height) >= by * side_px)
 
     def _thumbnails(self, picture: Any, header: Any, step: Callable[[str, Callable[[], Any]], Any]) -> None:
         for spec in sorted(self.options.thumbnails, key=lambda spec: -spec.side_px):
@@ -220,15 +221,20 @@ def score(job: tuple[Path, Path]) -> float:
     found = []
     for third in (0, 1, 2) if max(width, height) > 2 * WINDOW_PX else (0,):
         top, left = (max(0, side - WINDOW_PX) * third // 2 for side in (height, width))
-        pair = [_file(pixels[top : top + WINDOW_PX, left : left + WINDOW_PX]) for pixels in (wanted, made)]
-        found.append(compute_ssimulacra2(*pair))
-    return float(sum(found) / len(found))
+        pair = [pixels[top : top + WINDOW_PX, left : left + WINDOW_PX] for pixels in (wanted, made)]
+        found.append(ssimulacra2(*pair))
+    return sum(found) / len(found)
 
 
-def _file(pixels: np.ndarray) -> io.BytesIO:
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG", compress_level=0)
-    return buffer
+def ssimulacra2(wanted: np.ndarray, made: np.ndarray) -> float:
+    """Return the score of a picture against its reference, mirrored on its edges to the least size."""
+    lacking = [(0, max(0, LEAST_PX - side)) for side in wanted.shape[:2]]
+    files = []
+    for pixels in (wanted, made):
+        files.append(io.BytesIO())
+        whole = np.pad(pixels, (*lacking, (0, 0)), mode="symmetric")
+        Image.fromarray(whole).save(files[-1], "PNG", compress_level=0)
+    return float(compute_ssimulacra2(*files))
 
 
 def quality(photos: list[Path], folders: dict[str, Path]) -> dict[str, dict[str, Any]]:

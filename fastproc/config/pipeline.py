@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from fastproc.config import values
 from fastproc.config.values import var
-from fastproc.core.model import Format, Integrity, Limits, Options, ThumbnailSpec
+from fastproc.core.model import Format, Integrity, Limits, Options, ThumbnailDecode, ThumbnailSpec
 
 #: WebP stores a side in 14 bits; libvips accepts one pixel more for AVIF.
 MAX_SIDE_OUTSIDE_JPEG_PX = 16_383
@@ -32,6 +32,14 @@ class PipelineConfig(Struct, frozen=True, kw_only=True):
     thumbnail_format: Annotated[
         Format, var("THUMBNAIL_FORMAT", "`jpeg`, `webp` or `avif`, for thumbnails that name no format")
     ] = "jpeg"
+    thumbnail_decode: Annotated[
+        ThumbnailDecode,
+        var(
+            "THUMBNAIL_DECODE",
+            "how far a JPEG is reduced while it is decoded for thumbnails: `fast`, as far as possible; `balanced`,"
+            " where hardly anything is lost; `best`, where nothing can be seen",
+        ),
+    ] = "balanced"
     optimize_threshold_bytes: Annotated[
         int, var("OPTIMIZE_THRESHOLD_BYTES", "photos larger than this get an optimised copy", ge=0)
     ] = 2 << 20

@@ -76,6 +76,8 @@ class Job(Struct, frozen=True, kw_only=True):
 
 #: How files that are not whole are treated: all fail; files that end early pass, as far as they go; damaged files too.
 Integrity = Literal["strict", "truncated", "lenient"]
+#: How many pixels the decoder leaves for thumbnails where it can reduce: the fewest, enough to look the same, most.
+ThumbnailDecode = Literal["fast", "balanced", "best"]
 #: File formats of renditions.
 Format = Literal["jpeg", "webp", "avif"]
 
@@ -121,6 +123,7 @@ class Options(Struct, frozen=True, kw_only=True):
         ThumbnailSpec("thumb_lg", 600, 85),
     )
     thumbnail_format: Format = "jpeg"
+    thumbnail_decode: ThumbnailDecode = "balanced"
     optimize_threshold_bytes: int = 2 << 20
     optimize_quality: int = 85
     optimize_format: Format = "jpeg"

@@ -2,7 +2,8 @@
 
 Rule 1: sizes are as displayed (orientation applied); a thumbnail fits its square, keeps the aspect ratio, is never
         enlarged and never thinner than one pixel.
-Rule 2: the decoder reduces as far as it can and still gives the largest thumbnail's size; the rest is resampled.
+Rule 2: the decoder reduces as far as THUMBNAIL_DECODE allows, and never below the largest thumbnail's size; the rest
+        is resampled.
 """
 
 from __future__ import annotations
@@ -11,12 +12,31 @@ from typing import Final
 
 from msgspec import Struct
 
-from fastproc.core.model import Format, Header, Options
+from fastproc.core.model import Format, Header, Options, ThumbnailDecode
 
 #: What a JPEG decoder can divide by while it decodes (libjpeg scales 8x8 blocks to 4x4, 2x2, 1x1).
 JPEG_REDUCTIONS: Final = (8, 4, 2)
 #: Least pixels of the shorter side after a reduced decode: rounding then shifts a row by less than 1/16 of a pixel.
 THINNEST_PX: Final = 16
+
+
+class DecodeRule(Struct, frozen=True):
+    """How far a decoder may reduce.
+
+    `margin` is how many times the largest thumbnail's longer side must be left. `lost` is how much of a thumbnail's
+    pixel may be missing at the right and bottom edges: a decoder drops the row or column that it cannot fill.
+    """
+
+    margin: float
+    lost: float
+
+
+#: tuning.md "shrink-on-load". At a margin of 1 less than one pixel of the thumbnail is lost, whatever the size.
+DECODE_RULES: Final[dict[ThumbnailDecode, DecodeRule]] = {
+    "fast": DecodeRule(margin=1.0, lost=1.0),
+    "balanced": DecodeRule(margin=1.5, lost=0.25),
+    "best": DecodeRule(margin=3.0, lost=0.1),
+}
 
 #: Seconds that any task may take, and that each megapixel adds. The slowest output, an optimised copy in AVIF, takes
 #: 0.29 s a megapixel on an idle core, a decode 0.03 s; hosts may be slow or busy.
@@ -62,17 +82,25 @@ def fit(width: int, height: int, side_px: int) -> tuple[int, int]:
     )
 
 
-def reduction(header: Header, side_px: int) -> int:
-    """Return the divisor of both sides for the decoder that leaves at least `side_px` on the longer side.
+def reduction(header: Header, side_px: int, decode: ThumbnailDecode) -> int:
+    """Return the largest divisor of both sides for the decoder that `decode` allows for a thumbnail of `side_px`.
 
-    Some decoders round the quotient down: a thin picture would lose whole rows, so its shorter side stays at
-    THINNEST_PX or more. Only JPEG decoders can reduce.
+    Neither side becomes smaller than the thumbnail's. The decoder rounds the quotient down: a thin picture would lose
+    whole rows, so its shorter side stays at THINNEST_PX or more. Only JPEG decoders can reduce.
     Cost: tuning.md "shrink-on-load".
     """
     if header.format != "jpeg":
         return 1
+    rule = DECODE_RULES[decode]
     longer, shorter = max(header.width, header.height), min(header.width, header.height)
-    return next((by for by in JPEG_REDUCTIONS if longer >= by * side_px and shorter >= by * THINNEST_PX), 1)
+    thinnest = max(THINNEST_PX, fit(longer, shorter, side_px)[1])
+
+    def allowed(by: int) -> bool:
+        dropped = max(header.width % by, header.height % by)
+        enough = longer >= rule.margin * by * side_px and shorter >= by * thinnest
+        return enough and dropped * side_px <= rule.lost * longer
+
+    return next(filter(allowed, JPEG_REDUCTIONS), 1)
 
 
 def make_plan(options: Options, width: int, height: int, source_bytes: int) -> Plan:

@@ -61,7 +61,7 @@ class Source:
         self.warnings: list[str] = [] if header.whole else [_ENDS_EARLY]
         self._options = options
         self._side_px = max([SMALLEST_BASE_PX, *(spec.side_px for spec in options.thumbnails)])
-        self._reduction = reduction(header, self._side_px)
+        self._reduction = reduction(header, self._side_px, options.thumbnail_decode)
         try:
             self._file: EncodedPhoto = self._open()
         except FileCorrupted as error:

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastproc.core.model import Header, Options, ThumbnailSpec
-from fastproc.core.plan import JPEG_REDUCTIONS, allowance_s, fit, make_plan, reduction
+from fastproc.core.model import Header, Options, ThumbnailDecode, ThumbnailSpec
+from fastproc.core.plan import DECODE_RULES, JPEG_REDUCTIONS, allowance_s, fit, make_plan, reduction
 
 sides = st.integers(1, 70_000)
 squares = st.integers(1, 4096)
+rules = st.sampled_from(sorted(DECODE_RULES))
 
 
 @given(sides, sides, squares)
@@ -41,28 +42,65 @@ def test_turning_the_picture_turns_the_thumbnail(width: int, height: int, side: 
     assert fit(height, width, side) == fit(width, height, side)[::-1]
 
 
-@given(sides, sides, st.integers(1, 2048))
+@given(sides, sides, st.integers(1, 2048), rules)
 def test_a_reduced_decode_still_has_what_the_largest_thumbnail_needs(
-    width: int, height: int, side: int
+    width: int, height: int, side: int, decode: ThumbnailDecode
 ) -> None:
-    by = reduction(Header(format="jpeg", width=width, height=height), side)
+    by = reduction(Header(format="jpeg", width=width, height=height), side, decode)
     assert by in (*JPEG_REDUCTIONS, 1)
     assert width // by >= 1
     assert height // by >= 1
     if by > 1:
+        # Neither side is enlarged.
         assert max(width, height) // by >= side
+        assert min(width, height) // by >= min(fit(width, height, side))
+        rule = DECODE_RULES[decode]
+        assert max(width, height) >= rule.margin * by * side
+        lost_of_a_thumbnails_pixel = max(width % by, height % by) * side / max(width, height)
+        assert lost_of_a_thumbnails_pixel <= rule.lost
+
+
+@given(sides, sides, squares)
+def test_no_rule_reduces_further_than_a_faster_one(width: int, height: int, side: int) -> None:
+    header = Header(format="jpeg", width=width, height=height)
+    fast, balanced, best = (reduction(header, side, rule) for rule in ("fast", "balanced", "best"))
+    assert fast >= balanced >= best
 
 
 @pytest.mark.parametrize(
-    ("longer", "by"), [(4800, 8), (4799, 4), (2400, 4), (2399, 2), (1200, 2), (1199, 1), (10, 1)]
+    ("decode", "steps"),
+    [
+        ("fast", [(4800, 8), (4792, 4), (2400, 4), (2392, 2), (1200, 2), (1192, 1), (10, 1)]),
+        ("balanced", [(7200, 8), (7192, 4), (3600, 4), (3592, 2), (1800, 2), (1792, 1), (10, 1)]),
+        ("best", [(14400, 8), (14392, 4), (7200, 4), (7192, 2), (3600, 2), (3592, 1), (10, 1)]),
+    ],
 )
-def test_the_decoder_reduces_as_far_as_it_can(longer: int, by: int) -> None:
-    assert reduction(Header(format="jpeg", width=longer, height=longer), 600) == by
+def test_the_decoder_reduces_as_far_as_its_rule_allows(
+    decode: ThumbnailDecode, steps: list[tuple[int, int]]
+) -> None:
+    for longer, by in steps:
+        assert reduction(Header(format="jpeg", width=longer, height=longer), 600, decode) == by
+
+
+@pytest.mark.parametrize(
+    ("height", "by"),
+    [
+        # Of 4000 pixels for 600 one of the thumbnail's is 6.7: two that a quarter drops are more than a quarter of it.
+        (3000, 4),
+        (3001, 4),
+        (3002, 2),
+        (3003, 2),
+    ],
+)
+def test_a_balanced_decode_drops_at_most_a_quarter_of_a_thumbnails_row(height: int, by: int) -> None:
+    assert reduction(Header(format="jpeg", width=4000, height=height), 600, "balanced") == by
+    assert reduction(Header(format="jpeg", width=height, height=4000), 600, "balanced") == by
+    assert reduction(Header(format="jpeg", width=4000, height=height), 600, "fast") == 4
 
 
 @pytest.mark.parametrize("name", ["png", "webp", "heic", "avif", "gif"])
 def test_only_jpeg_is_reduced_while_it_is_decoded(name: str) -> None:
-    assert reduction(Header(format=name, width=9000, height=9000), 600) == 1
+    assert reduction(Header(format=name, width=9000, height=9000), 600, "fast") == 1
 
 
 def test_thumbnails_keep_their_names_order_and_quality() -> None:
@@ -98,5 +136,5 @@ def test_a_task_may_take_longer_the_more_pixels_there_are_but_never_longer_than_
 
 
 def test_a_thin_picture_keeps_its_rows() -> None:
-    assert reduction(Header(format="jpeg", width=4000, height=3), 150) == 1
-    assert reduction(Header(format="jpeg", width=4000, height=130), 150) == 8
+    assert reduction(Header(format="jpeg", width=4000, height=3), 150, "fast") == 1
+    assert reduction(Header(format="jpeg", width=4000, height=130), 150, "fast") == 8
