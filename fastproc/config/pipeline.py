@@ -67,7 +67,7 @@ class PipelineConfig(Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         var(
             "ALLOWED_FORMATS",
-            "formats that are processed; `gif` may be added",
+            "formats that are processed; `gif` and `raw` (a camera's raw files, by their JPEG preview) may be added",
             extra={"parse": values.formats},
         ),
     ] = Limits().formats

@@ -24,8 +24,8 @@ def var(name: str, meaning: str, *, extra: dict[str, Any] | None = None, **bound
     return Meta(description=meaning, extra={"env": name, **(extra or {})}, **bounds)
 
 
-#: Formats that the worker has a loader for.
-FORMATS = ("jpeg", "png", "webp", "heic", "avif", "gif")
+#: Formats that the worker has a loader for; of raw files it decodes the preview.
+FORMATS = ("jpeg", "png", "webp", "heic", "avif", "gif", "raw")
 
 
 def names(text: str) -> tuple[str, ...]:
