@@ -246,7 +246,7 @@ def rw2(large: bytes, orientation: int = 1) -> bytes:
     main: list[Field] = [
         (0x002E, 7, large),
         (0x0111, 4, [0xFFFFFFFF]),
-        (0x0117, 4, [0]),
+        (0x0117, 4, [20_511_792]),
         (0x0118, 4, [samples]),
     ]
     return tiff.done(tiff.directory([*main, *camera(b"Panasonic", orientation), *links(tiff)]))

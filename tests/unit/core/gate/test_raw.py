@@ -9,8 +9,10 @@ from collections.abc import Callable
 import pytest
 
 from fastproc.core import errors
+from fastproc.core.gate import jpeg
 from fastproc.core.gate import judge as gate
 from fastproc.core.gate.raw import exif, preview
+from fastproc.core.gate.raw.contents import MAX_CANDIDATES
 from fastproc.core.model import Header, Limits, Preview
 from fastproc.worker.exif import fields
 from tests import pictures, raws
@@ -125,16 +127,19 @@ def test_a_raw_file_without_a_jpeg_that_can_be_decoded_says_so(kind: str) -> Non
         judge(data)
 
 
-@pytest.mark.parametrize("marker", [0xC3, 0xC9])
-def test_a_larger_jpeg_that_no_decoder_here_can_read_is_passed_over(marker: int) -> None:
+def of_kind(marker: int) -> bytes:
+    """A large JPEG whose frame header says that it is of another kind: lossless, arithmetic."""
     other = bytearray(pictures.jpeg(1600, 1200))
     other[other.find(b"\xff\xc0") + 1] = marker
+    return bytes(other)
+
+
+@pytest.mark.parametrize("other", [of_kind(0xC3), of_kind(0xC9), pictures.jpeg(1600, 1200, "CMYK")])
+def test_a_larger_jpeg_that_is_no_preview_is_passed_over(other: bytes) -> None:
     tiff = raws.TiffWriter()
     second = tiff.directory(raws.jpeg(tiff, LARGE))
     data = tiff.done(
-        tiff.directory(
-            [*raws.strip(tiff, bytes(other), 6), (0x014A, 4, [second]), (0xC612, 1, bytes([1, 4, 0, 0]))]
-        )
+        tiff.directory([*raws.strip(tiff, other, 6), (0x014A, 4, [second]), (0xC612, 1, bytes([1, 4, 0, 0]))])
     )
     assert found(data).size == len(LARGE)
 
@@ -209,12 +214,19 @@ def loops() -> bytes:
     return tiff.done(at)
 
 
+def chain() -> bytes:
+    """A hundred thousand directories, each of which follows another."""
+    sensor = struct.pack("<HHHII", 1, 0x0106, 3, 1, 32803)
+    return b"II*\0" + b"".join(struct.pack("<I", at) + sensor for at in range(8, 1_800_000, 18))
+
+
 def crowd() -> bytes:
-    """As many directories as can be named, all full, all of them at places of their own that overlap."""
-    entry = struct.pack("<HHII", 0x014A, 4, 5_000, 8)
-    body = struct.pack("<H", 60_000) + entry * 60_000
-    children = b"".join(struct.pack("<I", at) for at in range(8, 720_000, 12))
-    return b"II*\0" + struct.pack("<I", 8) + body + children
+    """Sub-directories of sixty thousand entries each, at places of their own that overlap."""
+    tiff, following = raws.TiffWriter(room=992), 0
+    for group in range(0, 60, 15):
+        children = [1_000 + 12 * (group + number) for number in range(15)]
+        following = tiff.directory([(0x014A, 4, children), (0xC612, 1, bytes(4))], following)
+    return tiff.done(following) + struct.pack("<HHII", 60_000, 4, 1, 0) * 61_000
 
 
 def many_segments() -> bytes:
@@ -223,7 +235,7 @@ def many_segments() -> bytes:
     body = tiff.data(b"\xff\xd8" + b"\xff\xe0\0\2" * 4_100 + b"\xff" * (4 << 20))
     at = 0
     for number in range(60):
-        place: list[raws.Field] = [(0x0201, 4, [body]), (0x0202, 4, [4 << 20]), (0x0111, 4, [body])]
+        place: list[raws.Field] = [(0x0201, 4, [body]), (0x0202, 4, [90_000 + number]), (0x0111, 4, [body])]
         at = tiff.directory([*place, (0x0117, 4, [100_000 + number])], at)
     return tiff.done(tiff.directory([(0xC612, 1, bytes(4))], at))
 
@@ -233,14 +245,15 @@ def many_segments() -> bytes:
     [
         many_segments(),
         loops(),
+        chain(),
         crowd(),
         crowd().replace(b"II*\0", b"IIRO", 1),
-        raws.cr3(LARGE)[:8] + b"crx " + struct.pack(">I4s", 8, b"moov") * 400_000,
-        pictures.box(b"ftyp", b"crx ") + pictures.box(b"moov", pictures.box(b"trak", b"") * 100_000),
+        pictures.box(b"ftyp", b"crx ") + pictures.box(b"moov", b"") * 400_000,
+        pictures.box(b"ftyp", b"crx ") + pictures.box(b"moov", pictures.box(b"trak", b"") * 400_000),
         b"FUJIFILMCCD-RAW " + b"\xff" * 400_000,
         b"IIU\0\x08\0\0\0" + b"\xff" * 400_000,
     ],
-    ids=["segments", "loops", "crowd", "crowd-orf", "boxes", "tracks", "raf", "rw2"],
+    ids=["segments", "loops", "chain", "crowd", "crowd-orf", "boxes", "tracks", "raf", "rw2"],
 )
 def test_no_file_makes_the_gate_slow_or_raises_anything_else(data: bytes) -> None:
     started = time.process_time()
@@ -264,3 +277,12 @@ READERS: list[Callable[[bytes], bytes]] = [raws.dng, raws.cr2, raws.cr3, raws.ra
 def test_a_glance_gives_what_the_verdict_gives(make: Callable[[bytes], bytes]) -> None:
     data = make(LARGE)
     assert gate.glance(memoryview(data), LIMITS) == judge(data)
+
+
+def test_only_so_many_places_of_one_file_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    monkeypatch.setattr(jpeg, "frame", lambda data: looked.append(len(data)) or (0, 0, 3))
+    with pytest.raises(errors.UnsupportedFormat):
+        judge(many_segments())
+    assert len(looked) == MAX_CANDIDATES
+    assert max(looked) <= preview.HEAD_BYTES
