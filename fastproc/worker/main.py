@@ -87,6 +87,7 @@ def _get_ready(settings: Settings, jail: Jail) -> tuple[Ready, Pipeline]:
     jail.begin(settings.memory_bytes, lane_bytes, {*launch.ENVIRONMENT, *_SET_BY_LIBRARIES})
     keep_memory(settings.kept_bytes)
     stages = stage.load(settings.options.stages)
+    library.allow(settings.options.limits.formats)
     versions = decoders.versions()
     jail.before_threads([*sys.path, str(Path(__file__).parents[1])])
     tools = encoders.Encoders()
@@ -106,6 +107,7 @@ def _get_ready(settings: Settings, jail: Jail) -> tuple[Ready, Pipeline]:
         versions=versions,
         sandbox=jail.description,
         unprotected=tuple(jail.missing),
+        formats=(*library.readable(), "heic", "raw"),
     )
     return ready, Pipeline(settings.options, stages, tools)
 

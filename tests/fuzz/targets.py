@@ -33,7 +33,7 @@ from fastproc.worker.gain_map import dialects, keeping, writing, xmp
 from fastproc.worker.gain_map.numbers import NotKept, gains
 from tests import gain_maps, heic, pictures, raws
 
-ALL = ("jpeg", "png", "webp", "heic", "avif", "gif", "raw")
+ALL = ("jpeg", "png", "webp", "heic", "avif", "gif", "raw", "jxl")
 LIMITS = Limits(formats=ALL, min_side_px=1, max_side_px=32_767)
 STAGES = ("validation", "metadata", "thumbnails", "optimization")
 OUTPUT = memoryview(bytes(range(256)) * 16)
@@ -209,6 +209,8 @@ def _headers() -> Iterable[bytes]:
         ),
         pictures.png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(999))),
     )
+    yield b"\xff\x0a" + bytes(16)
+    yield pictures.box(b"JXL ", b"\r\n\x87\n") + pictures.box(b"jxlp", bytes(4), b"\xff\x0a", bytes(16))
     yield raws.cr2(pictures.jpeg(32, 24))
     yield raws.raf(pictures.jpeg(32, 24))
     yield pictures.scan_bomb(70)

@@ -23,7 +23,7 @@ from fastproc.core.errors import (
     ImageTooSmall,
     UnsupportedFormat,
 )
-from fastproc.core.gate import heif, jpeg, png, webp
+from fastproc.core.gate import heif, jpeg, jxl, png, webp
 from fastproc.core.gate.raw import boxes, preview, raf, tiff
 from fastproc.core.gate.reading import Buffer, Reading
 from fastproc.core.model import Header, Limits
@@ -82,6 +82,8 @@ def format_of(data: Buffer) -> str | None:
         return "webp"
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return "gif"
+    if head[:2] == jxl.CODESTREAM or head[:12] == jxl.BOXES:
+        return "jxl"
     if head[:4] in tiff.MAGICS:
         return preview.NAME if tiff.kind_of(memoryview(data)) else "tiff"
     if head.startswith(raf.MAGIC):
@@ -131,5 +133,6 @@ _READERS: Final[dict[str, Callable[[Buffer, Limits], Reading]]] = {
     "gif": _gif,
     "heic": _heif,
     "avif": _heif,
+    "jxl": jxl.read,
     preview.NAME: preview.read,
 }
