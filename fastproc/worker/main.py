@@ -153,7 +153,10 @@ def warm_up(
     There is no HEVC encoder here: HEIC is tried with a file that libheif opens and then refuses. Of gain maps the kind
     is tried that takes the most steps.
     """
-    limits = Limits(formats=("jpeg", "png", "webp", "gif", "avif", "heic"), min_side_px=1)
+    always = ("jpeg", "png", "webp", "gif", "avif", "heic")
+    # Where JPEG XL is not allowed, its loader is blocked.
+    formats = (*always, "jxl") if "jxl" in options.limits.formats else always
+    limits = Limits(formats=formats, min_side_px=1)
     everything = msgspec.structs.replace(options, limits=limits, optimize_threshold_bytes=0)
     everything = msgspec.structs.replace(everything, optimize_min_saving_percent=-math.inf)
     pipeline = Pipeline(everything, stages, tools)

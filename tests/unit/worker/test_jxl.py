@@ -1,4 +1,4 @@
-"""JPEG XL in a worker whose libvips may or may not read it: what is asked of libvips, and what is made of its answer."""
+"""JPEG XL in a worker whose libvips may read it or not: what is asked of libvips, what is made of its answer."""
 
 from __future__ import annotations
 
