@@ -135,18 +135,16 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 class Preview(Struct, frozen=True, kw_only=True):
-    """Where a raw file has the JPEG that is processed, and what kind of container it is (`dng`, `cr2` ...).
+    """Where a raw file of kind `container` has the JPEG that is processed; `offset` and `size` are in bytes.
 
-    `offset` and `size` are its bytes in the file; `orientation` is the one to apply, None for the JPEG's own;
-    the sensor's sides are as stored, 0 where they are not known.
+    `orientation` is the one to apply, None for the JPEG's own; `sensor`: sides as stored, 0 if they are not known.
     """
 
     container: str
     offset: int
     size: int
     orientation: int | None = None
-    sensor_width: int = 0
-    sensor_height: int = 0
+    sensor: tuple[int, int] = (0, 0)
 
 
 class Header(Struct, frozen=True, kw_only=True):
@@ -155,8 +153,8 @@ class Header(Struct, frozen=True, kw_only=True):
     `width` and `height` are as stored, not as displayed; `decoded_bytes` estimates the memory of the decoder; `whole`
     is False where the container shows that the file is cut short; `gain_map` is True if there is a second picture
     with the brightness of the first on HDR screens (UltraHDR, ISO 21496-1, Apple's); `grey` is True where a HEIF
-    file's picture is coded without colour, `profiled` where the file seems to have a colour profile; `preview` is there for a
-    raw file: the rest describes that JPEG.
+    file's picture is coded without colour, `profiled` where the file seems to have a colour profile; `preview` is
+    there for a raw file: the rest describes that JPEG.
     """
 
     format: str

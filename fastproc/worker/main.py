@@ -36,7 +36,7 @@ from fastproc.worker.gain_map.numbers import Channel, checked
 from fastproc.worker.gain_map.writing import joined
 from fastproc.worker.jail.jail import Jail, JailError
 from fastproc.worker.pipeline import Pipeline, bounded
-from fastproc.worker.vips import samples
+from fastproc.worker.vips import library, samples
 
 #: malloc.h: how much malloc keeps at the top of its heap, and from which size on it maps and unmaps instead. Photos of
 #: 12 megapixels are encoded in the same memory one after another, 20 ms faster each than in fresh pages; the memory of

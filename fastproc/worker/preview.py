@@ -34,7 +34,7 @@ def as_container_says(traits: Traits, preview: Preview, data: memoryview) -> Tra
 
 def facts(preview: Preview, width: int, height: int) -> dict[str, Any]:
     """Return what the metadata says of the preview, whose sides as displayed are given."""
-    sensor = {"width": preview.sensor_width, "height": preview.sensor_height}
+    sensor = dict(zip(("width", "height"), preview.sensor, strict=True))
     return {
         "container": preview.container,
         "width": width,
@@ -46,10 +46,7 @@ def facts(preview: Preview, width: int, height: int) -> dict[str, Any]:
 
 def warnings(header: Header, preview: Preview) -> list[str]:
     """Return what people should know of the preview."""
-    longer = max(preview.sensor_width, preview.sensor_height)
-    if max(header.width, header.height) >= _SMALL * longer:
+    if max(header.width, header.height) >= _SMALL * max(preview.sensor):
         return []
-    sides = f"{header.width}x{header.height}"
-    return [
-        f"the largest preview has {sides} pixels, the sensor {preview.sensor_width}x{preview.sensor_height}"
-    ]
+    wide, high = preview.sensor
+    return [f"the largest preview has {header.width}x{header.height} pixels, the sensor {wide}x{high}"]

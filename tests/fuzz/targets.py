@@ -224,6 +224,8 @@ def _profiles() -> Iterable[bytes]:
     yield pictures.matrix_profile((), 1.0)
     named = pictures.matrix_profile(pictures.ADOBE_RGB, 2.2)
     yield named[:132] + b"cicp" + named[136:]
+
+
 def _raws() -> Iterable[bytes]:
     small = pictures.jpeg(32, 24)
     yield from (make(small) for make in raws.ALL.values())

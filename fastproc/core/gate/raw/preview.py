@@ -56,8 +56,7 @@ def read(data: Buffer, limits: Limits) -> Reading:
         offset=place.offset,
         size=min(place.end, len(view)) - place.offset,
         orientation=_orientation(found, header.width, header.height),
-        sensor_width=found.sides[0],
-        sensor_height=found.sides[1],
+        sensor=found.sides,
     )
     whole = max(found.end, place.end) <= len(view)
     return structs.replace(header, format=NAME, whole=whole, preview=preview), too_complex
