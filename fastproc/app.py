@@ -235,6 +235,7 @@ async def started_pool(config: Config, kernel: Kernel | None = None) -> AsyncIte
         ready.cancel()
         if pool.halted.done():
             pool.halted.result()
+        require_formats(config.pipeline.formats, pool.greeting)
         yield pool
     finally:
         await pool.stop()
@@ -251,6 +252,13 @@ def require_stages(names: Sequence[str]) -> None:
     ]
     if unknown:
         raise ConfigError([f"PIPELINE: there is no stage {name!r}" for name in unknown])
+
+
+def require_formats(names: Sequence[str], greeting: Ready | None) -> None:
+    """Raises ConfigError for a format that the workers have no decoder for: libvips differs from build to build."""
+    unknown = [name for name in names if greeting and name not in greeting.formats]
+    if unknown:
+        raise ConfigError([f"ALLOWED_FORMATS: the installed libvips cannot read {name}" for name in unknown])
 
 
 def _announce(config: Config, pool: Pool) -> None:

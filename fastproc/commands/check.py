@@ -85,6 +85,7 @@ async def _check_worker(config: Config, greetings: list[Ready]) -> str:
         ready = pool.greeting or Ready(encoders={}, versions={})
     greetings.append(ready)
     parts = [f"{name}: {words}" for name, words in ready.encoders.items()]
+    parts += [f"can decode: {', '.join(sorted(ready.formats))}"]
     parts += [f"sandbox: {ready.sandbox}", *(f"without {part}" for part in ready.unprotected)]
     return "; ".join(parts)
 

@@ -75,7 +75,8 @@ class PipelineConfig(Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         var(
             "ALLOWED_FORMATS",
-            "formats that are processed; `gif` may be added",
+            "formats that are processed; `gif`, `raw` (a camera's raw files, by their JPEG preview) and `jxl` (where"
+            " libvips can read it) may be added",
             extra={"parse": values.formats},
         ),
     ] = Limits().formats

@@ -24,8 +24,8 @@ def var(name: str, meaning: str, *, extra: dict[str, Any] | None = None, **bound
     return Meta(description=meaning, extra={"env": name, **(extra or {})}, **bounds)
 
 
-#: Formats that the worker has a loader for.
-FORMATS = ("jpeg", "png", "webp", "heic", "avif", "gif")
+#: Formats that a worker can have a decoder for; `app` asks it for which it has one. (Of raw files, the preview counts.)
+FORMATS = ("jpeg", "png", "webp", "heic", "avif", "gif", "raw", "jxl")
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ _CONTENT_TYPES = {
     "heic": "image/heic",
     "avif": "image/avif",
     "gif": "image/gif",
+    "jxl": "image/jxl",
 }
 
 

@@ -54,13 +54,15 @@ class Task(Struct, frozen=True, kw_only=True, tag="task"):
 class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
     """The worker has warmed up and waits for its first task. `encoders`: purpose to encoder, for the log.
 
-    `sandbox` names the parts of the jail that are in force, `unprotected` those that are not, and why.
+    `sandbox` names the parts of the jail that are in force, `unprotected` those that are not, and why. `formats` are
+    those that it could decode, whether they are allowed or not.
     """
 
     encoders: dict[str, str]
     versions: dict[str, str]
     sandbox: str = ""
     unprotected: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
 
 
 class Progress(Struct, frozen=True, kw_only=True, tag="progress"):

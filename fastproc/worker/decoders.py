@@ -17,6 +17,8 @@ def versions() -> dict[str, str]:
         "libvips": library.version(),
         **parts.versions(),
         **heif.versions(),
+        # A distribution's libvips loads it as a part of its own, which nothing asks for its version.
+        **({"libjxl": parts.UNKNOWN} if "jxl" in library.readable() else {}),
         "pyjpegli": parts.of_package("pyjpegli"),
         "python": sys.version.split()[0],
     }

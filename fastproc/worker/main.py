@@ -36,7 +36,7 @@ from fastproc.worker.gain_map.numbers import Channel, checked
 from fastproc.worker.gain_map.writing import joined
 from fastproc.worker.jail.jail import Jail, JailError
 from fastproc.worker.pipeline import Pipeline, bounded
-from fastproc.worker.vips import samples
+from fastproc.worker.vips import library, samples
 
 #: malloc.h: how much malloc keeps at the top of its heap, and from which size on it maps and unmaps instead. Photos of
 #: 12 megapixels are encoded in the same memory one after another, 20 ms faster each than in fresh pages; the memory of
@@ -87,6 +87,7 @@ def _get_ready(settings: Settings, jail: Jail) -> tuple[Ready, Pipeline]:
     jail.begin(settings.memory_bytes, lane_bytes, {*launch.ENVIRONMENT, *_SET_BY_LIBRARIES})
     keep_memory(settings.kept_bytes)
     stages = stage.load(settings.options.stages)
+    library.allow(settings.options.limits.formats)
     versions = decoders.versions()
     jail.before_threads([*sys.path, str(Path(__file__).parents[1])])
     tools = encoders.Encoders()
@@ -106,6 +107,7 @@ def _get_ready(settings: Settings, jail: Jail) -> tuple[Ready, Pipeline]:
         versions=versions,
         sandbox=jail.description,
         unprotected=tuple(jail.missing),
+        formats=(*library.readable(), "heic", "raw"),
     )
     return ready, Pipeline(settings.options, stages, tools)
 
@@ -151,7 +153,10 @@ def warm_up(
     There is no HEVC encoder here: HEIC is tried with a file that libheif opens and then refuses. Of gain maps the kind
     is tried that takes the most steps.
     """
-    limits = Limits(formats=("jpeg", "png", "webp", "gif", "avif", "heic"), min_side_px=1)
+    always = ("jpeg", "png", "webp", "gif", "avif", "heic")
+    # Where JPEG XL is not allowed, its loader is blocked.
+    formats = (*always, "jxl") if "jxl" in options.limits.formats else always
+    limits = Limits(formats=formats, min_side_px=1)
     everything = msgspec.structs.replace(options, limits=limits, optimize_threshold_bytes=0)
     everything = msgspec.structs.replace(everything, optimize_min_saving_percent=-math.inf)
     pipeline = Pipeline(everything, stages, tools)

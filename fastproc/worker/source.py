@@ -18,7 +18,7 @@ from fastproc.core.errors import FileCorrupted
 from fastproc.core.gate import truncation
 from fastproc.core.model import Header, Options
 from fastproc.core.plan import fit, reduction
-from fastproc.worker import heif
+from fastproc.worker import heif, preview
 from fastproc.worker.colour.conversion import Conversion, decide
 from fastproc.worker.exif import fields
 from fastproc.worker.vips import colours, opening
@@ -55,13 +55,18 @@ class Source:
 
     def __init__(self, data: memoryview, header: Header, options: Options) -> None:
         """Raises FileCorrupted, UnsupportedFormat, WorkerOutOfMemory."""
-        self.header, self.size, self._data = header, len(data), data
+        self.header, self.size, self._whole_file = header, len(data), data
+        # What is decoded: the file itself, or the preview in a raw file.
+        self._picture, self._data = header, data
         self.decodes = 0
         # The gate passed it, so the policy allows it.
         self.warnings: list[str] = [] if header.whole else [_ENDS_EARLY]
+        if header.preview:
+            self._picture, self._data = preview.as_jpeg(header, header.preview, data)
+            self.warnings += preview.warnings(header, header.preview)
         self._options = options
         self._side_px = max([SMALLEST_BASE_PX, *(spec.side_px for spec in options.thumbnails)])
-        self._reduction = reduction(header, self._side_px, options.thumbnail_decode)
+        self._reduction = reduction(self._picture, self._side_px, options.thumbnail_decode)
         try:
             self._file: EncodedPhoto = self._open()
         except FileCorrupted as error:
@@ -72,7 +77,7 @@ class Source:
 
     @property
     def data(self) -> memoryview:
-        """The photo's file."""
+        """The file that is decoded: of a raw file its preview."""
         return self._data
 
     @property
@@ -143,7 +148,10 @@ class Source:
             tag = self.header.colour
             wide = tag is not None and tag.transfer in HDR_TRANSFERS
             return heif.File(self._data, wide=wide, tolerant=tolerant)
-        return opening.File(self._data, self.header, self._reduction, tolerant=tolerant)
+        file = opening.File(self._data, self._picture, self._reduction, tolerant=tolerant)
+        if found := self.header.preview:
+            file.traits = preview.as_container_says(file.traits, found, self._whole_file)
+        return file
 
     def _reopened(self, error: FileCorrupted) -> EncodedPhoto:
         """Return the file, opened to tolerate damage, and add a warning. Raises `error` if INTEGRITY forbids it."""
@@ -153,7 +161,7 @@ class Source:
     def _tolerate(self, error: FileCorrupted) -> None:
         """Add warnings for damage that INTEGRITY tolerates. Raises `error` where it does not."""
         policy = self._options.integrity
-        early = policy != "strict" and truncation.ends_early(self._data, self.header)
+        early = policy != "strict" and truncation.ends_early(self._data, self._picture)
         if not (early or policy == "lenient"):
             raise error
         if early and _ENDS_EARLY not in self.warnings:
@@ -220,7 +228,7 @@ class Source:
 
     def sha256(self) -> str:
         """Return the digest of the original file, in hexadecimal digits."""
-        return hashlib.sha256(self._data).hexdigest()
+        return hashlib.sha256(self._whole_file).hexdigest()
 
     @cached_property
     def sample(self) -> bytes:

@@ -19,7 +19,9 @@ from fastproc.bullmq import decode
 from fastproc.core import naming, record
 from fastproc.core.errors import ImageError
 from fastproc.core.gate import multi_picture
-from fastproc.core.gate.judge import judge
+from fastproc.core.gate.judge import glance, judge
+from fastproc.core.gate.raw import exif as raw_exif
+from fastproc.core.gate.raw import preview
 from fastproc.core.gate.tiles import tiles
 from fastproc.core.model import Job, Limits, Rendition, Report, Stored
 from fastproc.ipc.messages import Done, Failed, FromWorker, Progress, Ready, decode_from_worker, encode
@@ -29,9 +31,9 @@ from fastproc.worker.colour.conversion import decide
 from fastproc.worker.exif import fields as exif
 from fastproc.worker.gain_map import dialects, keeping, writing, xmp
 from fastproc.worker.gain_map.numbers import NotKept, gains
-from tests import gain_maps, heic, pictures
+from tests import gain_maps, heic, pictures, raws
 
-ALL = ("jpeg", "png", "webp", "heic", "avif", "gif")
+ALL = ("jpeg", "png", "webp", "heic", "avif", "gif", "raw", "jxl")
 LIMITS = Limits(formats=ALL, min_side_px=1, max_side_px=32_767)
 STAGES = ("validation", "metadata", "thumbnails", "optimization")
 OUTPUT = memoryview(bytes(range(256)) * 16)
@@ -71,6 +73,23 @@ def colour_profile(data: bytes) -> None:
     assert (found.profile is None) == (profile.is_srgb(data) or found.hdr is not None or not data)
     profile.bands(data)
     profile.to_srgb(data)
+
+
+def raw(data: bytes) -> None:
+    """A raw file: a preview inside the file, of a kind that is known; a block of EXIF that is bounded and read."""
+    try:
+        found = preview.contents(data)
+        read = glance(data, LIMITS)
+    except (ImageError, IndexError, struct.error):
+        return
+    if found is None or read.preview is None:
+        return
+    assert re.fullmatch(r"[a-z0-9]{2,4}", found.kind)
+    assert 0 <= read.preview.offset < read.preview.offset + read.preview.size <= len(data)
+    assert read.preview.orientation in (None, *range(1, 9))
+    block = raw_exif.block(found) or b""
+    assert len(block) <= raw_exif.MAX_BLOCK_BYTES
+    exif_block(block)
 
 
 def exif_block(data: bytes) -> None:
@@ -190,6 +209,10 @@ def _headers() -> Iterable[bytes]:
         ),
         pictures.png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(999))),
     )
+    yield b"\xff\x0a" + bytes(16)
+    yield pictures.box(b"JXL ", b"\r\n\x87\n") + pictures.box(b"jxlp", bytes(4), b"\xff\x0a", bytes(16))
+    yield raws.cr2(pictures.jpeg(32, 24))
+    yield raws.raf(pictures.jpeg(32, 24))
     yield pictures.scan_bomb(70)
     yield pictures.jpeg_saying(30_000, 30_000)
 
@@ -201,6 +224,16 @@ def _profiles() -> Iterable[bytes]:
     yield pictures.matrix_profile((), 1.0)
     named = pictures.matrix_profile(pictures.ADOBE_RGB, 2.2)
     yield named[:132] + b"cicp" + named[136:]
+
+
+def _raws() -> Iterable[bytes]:
+    small = pictures.jpeg(32, 24)
+    yield from (make(small) for make in raws.ALL.values())
+    yield raws.dng(small, 6, order=">")
+    yield raws.old_nef(small)
+    yield raws.orf(small, note="om")
+    yield raws.orf(small, note="old")
+    yield raws.cr3(small, co64=False)
 
 
 def _blocks() -> Iterable[bytes]:
@@ -296,6 +329,7 @@ def _jobs() -> Iterable[bytes]:
 TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], Iterable[bytes]]]] = {
     "header": (header, _headers),
     "colour-profile": (colour_profile, _profiles),
+    "raw": (raw, _raws),
     "exif": (exif_block, _blocks),
     "gain-map": (gain_map, _gain_maps),
     "message": (message, _messages),

@@ -24,7 +24,7 @@ from fastproc.config.settings import Config, table
 from fastproc.embedded.child import free_ports
 from fastproc.embedded.valkey import Valkey
 from fastproc.terminal.exits import Exit
-from tests import pictures
+from tests import pictures, raws
 from tests.integration.service import PATIENCE_S, Place, Service, eventually, frozen
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -63,6 +63,7 @@ def test_check_shows_every_setting_and_that_everything_can_be_used(run: Run, pla
     for part in ("Redis", "S3", "database", "worker"):
         assert re.search(rf"^ok +{part}: ", found.stdout, re.MULTILINE), part
     assert "Valkey" in found.stdout
+    assert "can decode: avif, gif, heic, jpeg, png, raw, webp" in found.stdout.replace("jxl, ", "")
     assert place.s3.secret_key not in found.stdout
     assert re.search(
         r"^ok +decoders: libvips [\d.]+, .*libheif \(HEIC\) [\d.]+, libde265 [\d.]+", found.stdout, re.M
@@ -301,6 +302,29 @@ def test_process_of_a_photo_whose_results_cannot_be_written_goes_on(run: Run, tm
     lines = [json.loads(line) for line in found.stdout.splitlines()]
     assert [line.get("error", {}).get("code") for line in lines] == ["NOT_WRITTEN", None]
     assert sorted(path.name for path in (tmp_path / "out").glob("a_*")) == ["a_thumb_lg.jpg"]
+
+
+def test_process_reads_raw_files_where_they_are_allowed(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.cr2").write_bytes(raws.cr2(pictures.turned(8, width=480, height=640), 8))
+    nobody = str(free_ports(1)[0])
+    refused = run("process", "a.cr2", "--out", "out", "--json", REDIS_PORT=nobody)
+    assert json.loads(refused.stdout)["error"]["message"] == "raw (cr2) is not an allowed format"
+    found = run("process", "a.cr2", "--out", "out", "--json", REDIS_PORT=nobody, ALLOWED_FORMATS="raw")
+    assert json.loads(found.stdout)["metadata"]["preview"]["container"] == "cr2", found.stdout
+    with Image.open(tmp_path / "out/a_thumb_lg.jpg") as picture:
+        assert picture.size == (450, 600)
+
+
+@pytest.mark.skipif(
+    bool(pictures.pyvips.type_find("VipsOperation", "jxlload_source")), reason="this libvips reads JPEG XL"
+)
+def test_a_format_that_libvips_cannot_read_is_refused_at_the_start(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(pictures.jpeg())
+    found = run("process", "a.jpg", "--out", "out", ALLOWED_FORMATS="jpeg,jxl")
+    assert found.returncode == Exit.CONFIG
+    assert "ALLOWED_FORMATS: the installed libvips cannot read jxl" in found.stderr
+    checked = run("check", ALLOWED_FORMATS="jpeg,jxl")
+    assert re.search(r"^FAIL worker: .*cannot read jxl", checked.stdout, re.MULTILINE)
 
 
 def test_process_into_a_place_that_cannot_be_is_a_message(run: Run, tmp_path: Path) -> None:

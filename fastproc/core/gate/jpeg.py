@@ -86,6 +86,12 @@ def _has_gain_map(data: Buffer, scan: int) -> bool:
     return any(sign in head for head in heads for sign in GAIN_MAP_SIGNS)
 
 
+def frame(data: Buffer) -> tuple[int, int, int]:
+    """Return width, height and the number of components by the frame header. Raises as `read`."""
+    height, width, components = struct.unpack_from(">HHB", data, _segments(data)[1] + 5)
+    return width, height, components
+
+
 def first_scan(data: Buffer) -> int:
     """Return where the first scan's header begins. Raises as `read`."""
     return _segments(data)[2]

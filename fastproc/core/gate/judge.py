@@ -23,7 +23,8 @@ from fastproc.core.errors import (
     ImageTooSmall,
     UnsupportedFormat,
 )
-from fastproc.core.gate import heif, jpeg, png, webp
+from fastproc.core.gate import heif, jpeg, jxl, png, webp
+from fastproc.core.gate.raw import boxes, preview, raf, tiff
 from fastproc.core.gate.reading import Buffer, Reading
 from fastproc.core.model import Header, Limits
 
@@ -37,8 +38,8 @@ def judge(data: Buffer, limits: Limits, *, may_be_cut: bool = False) -> Header:
     if len(data) == 0:
         raise FileCorrupted("the file is empty")
     name = format_of(data)
-    if name not in limits.formats:
-        raise UnsupportedFormat(f"{name} is not an allowed format" if name else "")
+    if name is None or name not in _READERS or name not in limits.formats:
+        raise UnsupportedFormat(f"{_in_words(data, name)} is not an allowed format" if name else "")
     try:
         header, too_complex = _READERS[name](data, limits)
     except (IndexError, struct.error):
@@ -62,13 +63,16 @@ def glance(data: Buffer, limits: Limits) -> Header:
     Cost:   2 to 70 microseconds; 0.9 ms for a multi-scan JPEG, whatever its size.
     """
     name = format_of(data)
-    if name is None:
+    if name is None or name not in _READERS:
         raise UnsupportedFormat
     return _READERS[name](data, structs.replace(limits, max_scans=0))[0]
 
 
 def format_of(data: Buffer) -> str | None:
-    """Return the format's name by the first bytes, or None for anything that is not a picture we can read."""
+    """Return the format's name, or None for anything that is not a picture that we can read or name.
+
+    The first bytes tell; of a TIFF its directories do, because camera raw files are TIFFs too.
+    """
     head = bytes(data[:16])
     if head[:3] == b"\xff\xd8\xff":
         return "jpeg"
@@ -78,9 +82,24 @@ def format_of(data: Buffer) -> str | None:
         return "webp"
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return "gif"
+    if head[:2] == jxl.CODESTREAM or head[:12] == jxl.BOXES:
+        return "jxl"
+    if head[:4] in tiff.MAGICS:
+        return preview.NAME if tiff.kind_of(memoryview(data)) else "tiff"
+    if head.startswith(raf.MAGIC):
+        return preview.NAME
     if head[4:8] == b"ftyp":
-        return heif.format_of(data)
+        return preview.NAME if head[8:12] == boxes.BRAND else heif.format_of(data)
     return None
+
+
+def _in_words(data: Buffer, name: str) -> str:
+    """Return the format's name for people: of a raw file with its kind."""
+    try:
+        found = preview.contents(data) if name == preview.NAME else None
+    except struct.error:
+        found = None
+    return f"{name} ({found.kind})" if found else name
 
 
 def check_size(header: Header, limits: Limits) -> None:
@@ -114,4 +133,6 @@ _READERS: Final[dict[str, Callable[[Buffer, Limits], Reading]]] = {
     "gif": _gif,
     "heic": _heif,
     "avif": _heif,
+    "jxl": jxl.read,
+    preview.NAME: preview.read,
 }

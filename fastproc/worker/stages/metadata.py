@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from fastproc.worker import preview
 from fastproc.worker.colour import cicp, statistics
 from fastproc.worker.stage import StageResult, Work
 
@@ -39,4 +40,6 @@ def run(work: Work) -> StageResult:
         facts["hdr"] = HDR_NAMES[source.conversion.hdr.transfer]
     if source.header.gain_map:
         facts["gainMap"] = True
+    if source.header.preview:
+        facts["preview"] = preview.facts(source.header.preview, width, height)
     return StageResult(facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from fastproc.core.errors import MimeMismatch
@@ -29,13 +30,22 @@ _ALIASES: Final = {
     "heif-sequence": "heic",
     "avif-sequence": "avif",
 }
+#: Names of raw files after `image/`, with the maker's name or without. Source: shared-mime-info, subclasses of x-dcraw.
+_RAW: Final = re.compile(
+    r"(x-)?(raw|dcraw|dng|cr2|cr3|nef|nrw|arw|sr2|raf|orf|rw2|rwl|pef|srw|3fr)"
+    r"|x-(adobe|canon|nikon|sony|fuji|fujifilm|olympus|panasonic|leica|pentax|ricoh|samsung|hasselblad|epson|kodak"
+    r"|mamiya|leaf|phaseone)-[a-z0-9]+"
+)
+#: What clients call a raw file that they know as a TIFF.
+_ALSO_RAW: Final = ("tiff", "x-tiff")
 
 
 def run(work: Work) -> StageResult:
     """Raises MimeMismatch, FileCorrupted."""
     declared = declared_format(work.content_type)
     found = work.source.header.format
-    if declared is not None and declared != found:
+    is_tiff = found == "raw" and declared in _ALSO_RAW
+    if declared is not None and declared != found and not is_tiff:
         raise MimeMismatch(f"declared as {declared[:40]}, but the content is {found}")
     # Reading every pixel is the integrity check; thumbnails and statistics use the same pixels, so nothing is wasted.
     _ = work.source.base
@@ -47,4 +57,4 @@ def declared_format(content_type: str | None) -> str | None:
     kind, _, name = (content_type or "").partition(";")[0].strip().lower().partition("/")
     if kind != "image" or not name or name == "*":
         return None
-    return _ALIASES.get(name, name)
+    return "raw" if _RAW.fullmatch(name) else _ALIASES.get(name, name)

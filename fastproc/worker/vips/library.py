@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ LOADERS: Final = {
     "webp": "webpload",
     "gif": "gifload",
     "avif": "heifload",
+    "jxl": "jxlload",
 }
 _NO_MEMORY: Final = ("out of memory", "insufficient memory", "cannot allocate", "memory allocation")
 _UNSUPPORTED: Final = ("unsupported", "not supported", "not implemented", "has not been built in")
@@ -63,6 +64,19 @@ pyvips.cache_set_max(0)
 pyvips.operation_block_set("VipsForeignLoad", True)
 for _family in ("Jpeg", "Png", "Webp", "Heif", "Nsgif"):
     pyvips.operation_block_set(f"VipsForeignLoad{_family}", False)
+
+
+def allow(formats: Collection[str]) -> None:
+    """Let libvips read JPEG XL where it is among the formats: unlike the others it is off by default, so it is shut."""
+    if "jxl" in formats and "jxl" in readable():
+        pyvips.operation_block_set("VipsForeignLoadJxl", False)
+
+
+def readable() -> tuple[str, ...]:
+    """Return the formats that this libvips has a loader for, allowed or not. Not every build has one for JPEG XL."""
+    return tuple(
+        name for name, loader in LOADERS.items() if pyvips.type_find("VipsOperation", f"{loader}_source")
+    )
 
 
 def version() -> str:

@@ -129,7 +129,8 @@ def _one_band(opened: Image) -> Image:
 
 def _traits(opened: Image, header: Header) -> Traits:
     whole = header.format in _EXACT
-    orientation = _field(opened, "orientation")
+    # A JPEG XL is upright when it is decoded, whatever its EXIF says (ISO/IEC 18181-2).
+    orientation = None if header.format == "jxl" else _field(opened, "orientation")
     return Traits(
         width=header.width if whole else opened.width,
         height=header.height if whole else opened.height,
