@@ -16,7 +16,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from fastproc.core.model import Header
+from fastproc.core.header import Header
 
 #: What is resident in a supervisor and in a worker that has done nothing yet (tuning.md, "resident memory").
 SUPERVISOR_BYTES: Final = 110 << 20

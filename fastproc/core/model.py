@@ -1,8 +1,8 @@
-"""The nouns that two rooms or more share: job, options, header, rendition, report.
+"""The nouns that two rooms or more share: job, options, rendition, report.
 
 Rule 1: frozen values; a method computes a view of the value and nothing else.
 Rule 2: sizes in bytes end in `_bytes` or are called `size`; sides in pixels end in `_px` or are `width`/`height`,
-        as displayed (in a Header: as stored); times in `_ms` are durations, but `timestamp_ms` is wall clock.
+        as displayed; times in `_ms` are durations, but `timestamp_ms` is wall clock.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from msgspec import Struct, field
-
-from fastproc.core.colours import ColourTag
 
 #: A JSON value: what facts are made of. (msgspec has no recursive aliases, so the type cannot be more exact.)
 Json = Any
@@ -135,44 +133,6 @@ class Options(Struct, frozen=True, kw_only=True):
 
     def format_of(self, spec: ThumbnailSpec) -> Format:
         return spec.format or self.thumbnail_format
-
-
-class Preview(Struct, frozen=True, kw_only=True):
-    """Where a raw file of kind `container` has the JPEG that is processed; `offset` and `size` are in bytes.
-
-    `orientation` is the one to apply, None for the JPEG's own; `sensor`: sides as stored, 0 if they are not known.
-    """
-
-    container: str
-    offset: int
-    size: int
-    orientation: int | None = None
-    sensor: tuple[int, int] = (0, 0)
-
-
-class Header(Struct, frozen=True, kw_only=True):
-    """What the gate read from a file's header, before any decoding.
-
-    `width` and `height` are as stored, not as displayed; `decoded_bytes` estimates the memory of the decoder; `whole`
-    is False where the container shows that the file is cut short; `gain_map` is True if there is a second picture
-    with the brightness of the first on HDR screens (UltraHDR, ISO 21496-1, Apple's); `grey` is True where a HEIF
-    file's picture is coded without colour, `profiled` where the file seems to have a colour profile; `preview` is
-    there for a raw file: the rest describes that JPEG.
-    """
-
-    format: str
-    width: int
-    height: int
-    frames: int = 1
-    scans: int = 1
-    decoded_bytes: int = 0
-    progressive: bool = False
-    whole: bool = True
-    gain_map: bool = False
-    colour: ColourTag | None = None
-    grey: bool = False
-    profiled: bool = False
-    preview: Preview | None = None
 
 
 class Rendition(Struct, frozen=True, kw_only=True):

@@ -12,7 +12,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from fastproc.core.model import Format, Header, Options, ThumbnailDecode
+from fastproc.core.header import Header
+from fastproc.core.model import Format, Options, ThumbnailDecode
 
 #: What a JPEG decoder can divide by while it decodes (libjpeg scales 8x8 blocks to 4x4, 2x2, 1x1).
 JPEG_REDUCTIONS: Final = (8, 4, 2)

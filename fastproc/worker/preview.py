@@ -11,7 +11,7 @@ from msgspec import structs
 
 from fastproc.core.gate.raw import exif
 from fastproc.core.gate.raw.preview import contents
-from fastproc.core.model import Header, Preview
+from fastproc.core.header import Header, Preview
 from fastproc.worker.vips.opening import Traits
 
 #: A preview with less than this share of the sensor's longer side is told: some cameras have no larger one.

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 from fastproc.core.colours import HDR_TRANSFERS
 from fastproc.core.errors import FileCorrupted
 from fastproc.core.gate import truncation
-from fastproc.core.model import Header, Options
+from fastproc.core.header import Header
+from fastproc.core.model import Options
 from fastproc.core.plan import fit, reduction
 from fastproc.worker import heif, preview
 from fastproc.worker.colour.conversion import Conversion, decide

@@ -21,7 +21,8 @@ from fastproc.config.host import memory_limit, oom_kills
 from fastproc.core import admission
 from fastproc.core.errors import NeighbourAway, WorkerKilled
 from fastproc.core.fleet import Rules
-from fastproc.core.model import Header, Limits, Options
+from fastproc.core.header import Header
+from fastproc.core.model import Limits, Options
 from fastproc.core.slot import State
 from fastproc.ipc import channel
 from fastproc.ipc.messages import Settings

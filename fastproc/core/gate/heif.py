@@ -14,7 +14,7 @@ from fastproc.core.colours import HDR_TRANSFERS
 from fastproc.core.errors import FileCorrupted, ImageTooComplex, UnsupportedFormat
 from fastproc.core.gate.items import parts
 from fastproc.core.gate.reading import Buffer, Reading
-from fastproc.core.model import Header
+from fastproc.core.header import Header
 
 #: Brands of still HEVC pictures; `mif1` leaves the codec to the item types.
 HEVC_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1"})

@@ -13,7 +13,8 @@ from typing import Final
 from fastproc.core.errors import FileCorrupted, ImageTooComplex, UnsupportedFormat
 from fastproc.core.gate import multi_picture
 from fastproc.core.gate.reading import Buffer, Reading
-from fastproc.core.model import Header, Limits
+from fastproc.core.header import Header
+from fastproc.core.model import Limits
 
 #: Most pixels for each byte of entropy-coded JPEG in a true header: an 8x8 block takes at least two bits a
 #: component, so 1024 leaves a factor of four. False dimensions pass libjpeg, where missing data is a warning.

@@ -26,7 +26,8 @@ from fastproc.core.errors import (
 from fastproc.core.gate import heif, jpeg, jxl, png, webp
 from fastproc.core.gate.raw import boxes, preview, raf, tiff
 from fastproc.core.gate.reading import Buffer, Reading
-from fastproc.core.model import Header, Limits
+from fastproc.core.header import Header
+from fastproc.core.model import Limits
 
 
 def judge(data: Buffer, limits: Limits, *, may_be_cut: bool = False) -> Header:

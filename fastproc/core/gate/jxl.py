@@ -12,7 +12,8 @@ from typing import Final
 
 from fastproc.core.errors import FileCorrupted, ImageTooComplex
 from fastproc.core.gate.reading import Buffer, Reading
-from fastproc.core.model import Header, Limits
+from fastproc.core.header import Header
+from fastproc.core.model import Limits
 
 CODESTREAM: Final = b"\xff\x0a"
 BOXES: Final = b"\0\0\0\x0cJXL \r\n\x87\n"

@@ -13,7 +13,8 @@ from typing import Final
 from fastproc.core.colours import ColourTag
 from fastproc.core.errors import FileCorrupted, ImageTooComplex
 from fastproc.core.gate.reading import MAX_CHUNKS, Buffer, Reading, peak_nits
-from fastproc.core.model import Header, Limits
+from fastproc.core.header import Header
+from fastproc.core.model import Limits
 
 #: Deflate expands 1032 times at most (zlib, technical details).
 MAX_DEFLATE_EXPANSION: Final = 1100

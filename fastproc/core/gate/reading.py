@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fastproc.core.model import Header
+from fastproc.core.header import Header
 
 #: A file's bytes. A memoryview cannot be searched and slices of it are copied, so slices are kept small.
 Buffer = bytes | bytearray | memoryview

@@ -11,7 +11,7 @@ from typing import Final
 from fastproc.core.errors import ImageError
 from fastproc.core.gate import jpeg
 from fastproc.core.gate.reading import Buffer
-from fastproc.core.model import Header
+from fastproc.core.header import Header
 
 _WINDOW: Final = 1 << 20
 _END_OF_IMAGE: Final = b"\xff\xd9"

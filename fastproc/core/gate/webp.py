@@ -6,7 +6,8 @@ import struct
 
 from fastproc.core.errors import FileCorrupted, ImageTooComplex
 from fastproc.core.gate.reading import MAX_CHUNKS, Buffer, Reading
-from fastproc.core.model import Header, Limits
+from fastproc.core.header import Header
+from fastproc.core.model import Limits
 
 
 def read(data: Buffer, limits: Limits) -> Reading:

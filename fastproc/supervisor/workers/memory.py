@@ -13,7 +13,8 @@ from fastproc.core.admission import Easing, Fewer, Need, admitted, most_workers,
 from fastproc.core.errors import NeighbourAway, WorkerKilled
 from fastproc.core.fleet import Fleet
 from fastproc.core.gate.judge import glance
-from fastproc.core.model import Header, Options
+from fastproc.core.header import Header
+from fastproc.core.model import Options
 from fastproc.supervisor.workers.host import ASIDE_S, Host
 from fastproc.supervisor.workers.loans import Loan
 from fastproc.supervisor.workers.task import PendingTask

@@ -22,7 +22,8 @@ from fastproc.core.errors import FileCorrupted, ImageError
 from fastproc.core.gate import multi_picture
 from fastproc.core.gate.jpeg import first_scan
 from fastproc.core.gate.judge import judge
-from fastproc.core.model import Header, Limits
+from fastproc.core.header import Header
+from fastproc.core.model import Limits
 from fastproc.worker.colour import profile
 from fastproc.worker.colour.conversion import Conversion
 from fastproc.worker.gain_map import dialects, xmp

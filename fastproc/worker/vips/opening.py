@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from fastproc.core.errors import FileCorrupted, ImageError
 from fastproc.core.gate.tiles import tiles
-from fastproc.core.model import Header
+from fastproc.core.header import Header
 from fastproc.worker.vips.library import LOADERS, Image, decoding, pyvips, remarks
 
 #: Formats whose sides the gate knows exactly; the other containers may crop, turn or enlarge the picture.

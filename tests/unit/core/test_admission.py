@@ -18,7 +18,7 @@ from fastproc.core.admission import (
     most_workers,
     need_of,
 )
-from fastproc.core.model import Header
+from fastproc.core.header import Header
 
 MB = 1 << 20
 

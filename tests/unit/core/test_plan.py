@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastproc.core.model import Header, Options, ThumbnailDecode, ThumbnailSpec
+from fastproc.core.header import Header
+from fastproc.core.model import Options, ThumbnailDecode, ThumbnailSpec
 from fastproc.core.plan import DECODE_RULES, JPEG_REDUCTIONS, allowance_s, fit, make_plan, reduction
 
 sides = st.integers(1, 70_000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastproc.core.model import Header
+from fastproc.core.header import Header
 from fastproc.worker.vips import library, opening
 from tests import pictures
 

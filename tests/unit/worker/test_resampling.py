@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fastproc.core.model import Header, ThumbnailDecode
+from fastproc.core.header import Header
+from fastproc.core.model import ThumbnailDecode
 from fastproc.core.plan import DECODE_RULES, fit, reduction
 from fastproc.worker.vips.resampling import resized
 

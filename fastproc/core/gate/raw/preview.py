@@ -20,7 +20,8 @@ from fastproc.core.gate import jpeg
 from fastproc.core.gate.raw import boxes, raf, tiff
 from fastproc.core.gate.raw.contents import MAX_CANDIDATES, Contents, Place
 from fastproc.core.gate.reading import Buffer, Reading
-from fastproc.core.model import Limits, Preview
+from fastproc.core.header import Preview
+from fastproc.core.model import Limits
 
 NAME: Final = "raw"
 _START: Final = b"\xff\xd8\xff"

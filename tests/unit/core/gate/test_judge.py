@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from fastproc.core import errors
 from fastproc.core.gate import jpeg
 from fastproc.core.gate import judge as gate
-from fastproc.core.model import Header, Limits
+from fastproc.core.header import Header
+from fastproc.core.model import Limits
 from tests import pictures
 
 ALL = Limits(formats=("jpeg", "png", "webp", "heic", "avif", "gif"), min_side_px=1)

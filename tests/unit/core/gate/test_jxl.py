@@ -9,7 +9,8 @@ import pytest
 
 from fastproc.core import errors
 from fastproc.core.gate import judge as gate
-from fastproc.core.model import Header, Limits
+from fastproc.core.header import Header
+from fastproc.core.model import Limits
 from tests import pictures
 
 LIMITS = Limits(

@@ -7,7 +7,8 @@ import struct
 import pytest
 
 from fastproc.core.gate.judge import judge
-from fastproc.core.model import Header, Limits
+from fastproc.core.header import Header
+from fastproc.core.model import Limits
 from tests import gain_maps, pictures
 
 LIMITS = Limits(formats=("jpeg", "heic", "avif"), min_side_px=1)

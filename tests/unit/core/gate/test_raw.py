@@ -13,7 +13,8 @@ from fastproc.core.gate import jpeg
 from fastproc.core.gate import judge as gate
 from fastproc.core.gate.raw import exif, preview
 from fastproc.core.gate.raw.contents import MAX_CANDIDATES
-from fastproc.core.model import Header, Limits, Preview
+from fastproc.core.header import Header, Preview
+from fastproc.core.model import Limits
 from fastproc.worker.exif import fields
 from tests import pictures, raws
 
