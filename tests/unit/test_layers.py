@@ -32,7 +32,7 @@ MAY: dict[str, set[str]] = {
     "worker.colour": {"core"},
     "worker.vips": {"core", "worker.colour"},
     "worker.jail": {"core"},
-    "worker.exif": set(),
+    "worker.exif": {"worker.dates", "worker.texts"},
     "worker.digest": set(),
     "worker.libheif": set(),
     "worker.gain_map": {"core", "worker.colour", "worker.exif", "worker.jpeg_segments", "worker.vips"},
