@@ -33,6 +33,8 @@ MAY: dict[str, set[str]] = {
     "worker.vips": {"core", "worker.colour"},
     "worker.jail": {"core"},
     "worker.exif": {"worker.dates", "worker.texts"},
+    "worker.xmp": {"worker.dates", "worker.texts"},
+    "worker.containers": {"core"},
     "worker.digest": set(),
     "worker.libheif": set(),
     "worker.gain_map": {"core", "worker.colour", "worker.exif", "worker.jpeg_segments", "worker.vips"},
