@@ -1,4 +1,4 @@
-"""Finds XMP, IPTC and C2PA in the segments of a JPEG, and puts an XMP packet into a finished one.
+"""Finds XMP, IPTC and C2PA in the segments of a JPEG. EXIF is left to the decoder.
 
 Rule 1: the walk ends at the first scan; what libjpeg tolerates between two segments is tolerated here.
 Rule 2: a part of an extension counts once, and all of them together have a bound.
@@ -15,22 +15,19 @@ from fastproc.core.gate.jpeg import MAX_JUNK_BYTES, MAX_SEGMENTS
 from fastproc.core.gate.reading import Buffer
 from fastproc.worker.containers.contents import MAX_BLOCK_BYTES, Contents, is_manifest_store
 
-_APP0, _APP1, _APP11, _APP13 = 0xE0, 0xE1, 0xEB, 0xED
+_APP1, _APP11, _APP13 = 0xE1, 0xEB, 0xED
 _SCAN, _END = 0xDA, 0xD9
 XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _EXTENSION: Final = b"http://ns.adobe.com/xmp/extension/\0"
 _PHOTOSHOP: Final = b"Photoshop 3.0\0"
 _JUMBF: Final = b"JP"
-_EXIF: Final = b"Exif\0"
 #: Name of the extension, its whole length, this part's place.
 _PART: Final = struct.Struct(">32sII")
-#: Most bytes of a segment's content.
-MAX_CONTENT_BYTES: Final = 65_533
 _FILL_BYTES: Final = 4096
 
 
 def contents(data: Buffer) -> Contents:
-    """Return what describes the photo. EXIF is left to the decoder."""
+    """Return what describes the photo."""
     found = Contents()
     resources = bytearray()
     parts: dict[bytes, dict[int, bytes]] = {}
@@ -97,22 +94,3 @@ def segments(data: Buffer) -> Iterator[tuple[int, int, int]]:
                 return
             yield marker, at + 4, min(at + 2 + length, size)
             at += 2 + length
-
-
-def with_xmp(jpeg: bytes, packet: bytes) -> bytes:
-    """Return a finished JPEG with an XMP packet, after JFIF and EXIF, which must be first.
-
-    A JPEG may have one packet: what several parts have to say belongs into the same (`xmp.writing.packet`). An index
-    of further pictures (MPF) counts from itself; the size of the first picture in it is the caller's to correct.
-    Raises: ValueError if the packet is too long for a segment.
-    """
-    content = XMP + packet
-    if len(content) > MAX_CONTENT_BYTES:
-        raise ValueError(f"an XMP packet of {len(packet)} bytes does not fit into a JPEG")
-    at = 2
-    for marker, start, end in segments(jpeg):
-        if not (marker == _APP0 or (marker == _APP1 and jpeg[start : start + len(_EXIF)] == _EXIF)):
-            break
-        at = end
-    segment = struct.pack(">BBH", 0xFF, _APP1, len(content) + 2) + content
-    return b"".join((jpeg[:at], segment, jpeg[at:]))

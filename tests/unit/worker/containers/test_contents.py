@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from PIL import Image
 
-from fastproc.worker.containers import contents, gif, jpeg, reading
+from fastproc.worker.containers import contents, gif, reading
 from tests import pictures
 from tests.described import (
     app1_xmp,
@@ -290,32 +290,6 @@ def test_absurd_files_cost_little(format: str, data: bytes) -> None:
     began = time.process_time()
     found(data, format)
     assert time.process_time() - began < 0.3
-
-
-def test_a_packet_is_put_behind_jfif_and_exif_into_a_finished_jpeg() -> None:
-    for data in (
-        pictures.jpeg(),
-        pictures.jpeg(exif=pictures.camera_exif()),
-        pictures.jpeg(progressive=True),
-    ):
-        made = jpeg.with_xmp(data, PACKET)
-        first = data.index(b"Exif") if b"Exif" in data else data.index(b"JFIF")
-        assert made[: first + 4] == data[: first + 4]
-        assert len(made) == len(data) + len(app1_xmp(PACKET))
-        assert found(made, "jpeg").xmp == [PACKET]
-        before, after = (Image.open(io.BytesIO(each)) for each in (data, made))
-        assert after.tobytes() == before.tobytes()
-        assert after.info["xmp"] == PACKET
-        assert {name: after.info[name] for name in before.info} == before.info
-    bare = bytes.fromhex("ffd8ffdb") + pictures.jpeg()[4:]
-    assert jpeg.with_xmp(bare, PACKET)[:4] == bytes.fromhex("ffd8ffe1")
-
-
-def test_a_packet_that_no_segment_holds_is_refused() -> None:
-    fits = 65_533 - len(b"http://ns.adobe.com/xap/1.0/\0")
-    assert jpeg.with_xmp(pictures.jpeg(), bytes(fits))
-    with pytest.raises(ValueError, match="does not fit"):
-        jpeg.with_xmp(pictures.jpeg(), bytes(fits + 1))
 
 
 def test_a_gif_is_walked_for_so_many_blocks() -> None:
