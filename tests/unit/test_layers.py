@@ -37,7 +37,14 @@ MAY: dict[str, set[str]] = {
     "worker.containers": {"core"},
     "worker.digest": set(),
     "worker.libheif": set(),
-    "worker.gain_map": {"core", "worker.colour", "worker.exif", "worker.jpeg_segments", "worker.vips"},
+    "worker.gain_map": {
+        "core",
+        "worker.colour",
+        "worker.exif",
+        "worker.jpeg_segments",
+        "worker.vips",
+        "worker.xmp",
+    },
     # The process that owns all I/O, by ports alone: it knows no server.
     "supervisor": {"core", "ipc"},
     "supervisor.workers": {"core", "ipc"},

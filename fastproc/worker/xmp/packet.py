@@ -2,8 +2,7 @@
 
 Rule 1: no packet raises: what was read before a fault or a bound stays, and the fault is told.
 Rule 2: a document type is refused: XMP has none, and with it all entities, whose expansion has no bound.
-Rule 3: prefixes are resolved here and not by expat, which copies the address of its namespace into each name: a packet
-        of 250 KB takes 2 GB so (CVE-2025-59375).
+Rule 3: prefixes are resolved here and not by expat (`xmp.prefixes`).
 Rule 4: what is not wanted (the history of edits, settings of filters) is counted, but never kept.
 Source: XMP specification (ISO 16684-1), 7 (serialisation); RDF/XML.
 """
@@ -19,6 +18,7 @@ from msgspec import Struct, field
 
 from fastproc.worker import texts
 from fastproc.worker.xmp import names
+from fastproc.worker.xmp.prefixes import Prefixes
 
 #: A property of a structure in an array lies some 16 levels deep.
 MAX_DEPTH: Final = 64
@@ -97,10 +97,7 @@ class _Reader:
         self.found: dict[str, Node] = {}
         self.complete = False
         self._wanted = wanted
-        # Prefixes that are not declared mean what they usually mean.
-        self._scope = {short: short for short in (*names.ADDRESSES, names.XML)}
-        #: For each open element: what the prefixes meant that it declares.
-        self._before: list[list[tuple[str, str]]] = []
+        self._prefixes = Prefixes(names.short, {short: short for short in (*names.ADDRESSES, names.XML)})
         self._open: list[Node] = []
         self._elements = self._skipped = self._root = 0
 
@@ -111,10 +108,10 @@ class _Reader:
         if self._skipped:
             self._skipped += 1
             return
-        if len(self._before) >= MAX_DEPTH:
+        if self._prefixes.depth >= MAX_DEPTH:
             raise Refused(f"it is more than {MAX_DEPTH} levels deep")
-        self._declare(attributes)
-        depth, resolved = len(self._before), self._resolved(name)
+        self._prefixes.enter(attributes)
+        depth, resolved = self._prefixes.depth, self._resolved(name)
         if not self._root:
             if resolved == _ROOT:
                 self._root = depth
@@ -123,7 +120,7 @@ class _Reader:
         elif self._open or resolved in self._wanted:
             self._keep(resolved, attributes)
         else:
-            self._leave()
+            self._prefixes.leave()
             self._skipped = 1
 
     def end(self, name: str) -> None:
@@ -134,9 +131,9 @@ class _Reader:
             node = self._open.pop()
             if not self._open:
                 self.found.setdefault(node.name, node)
-        elif len(self._before) == self._root:
+        elif self._prefixes.depth == self._root:
             self.complete = True
-        self._leave()
+        self._prefixes.leave()
 
     def text(self, words: str) -> None:
         if self._open and not self._skipped:
@@ -161,24 +158,5 @@ class _Reader:
         return {name: value for name, value in resolved if name}
 
     def _resolved(self, name: str, *, attribute: bool = False) -> str:
-        prefix, colon, local = name.partition(":")
-        if not colon:
-            # A namespace without a prefix is for elements alone.
-            prefix, local = "", name
-            if attribute:
-                return ""
-        short = self._scope.get(prefix, "")
+        short, local = self._prefixes.resolved(name, attribute=attribute)
         return f"{short}:{local}" if short else ""
-
-    def _declare(self, attributes: list[str]) -> None:
-        before = []
-        for at in range(0, len(attributes), 2):
-            first, _, prefix = attributes[at].partition(":")
-            if first == "xmlns":
-                before.append((prefix, self._scope.get(prefix, "")))
-                self._scope[prefix] = names.short(attributes[at + 1])
-        self._before.append(before)
-
-    def _leave(self) -> None:
-        for prefix, meaning in reversed(self._before.pop()):
-            self._scope[prefix] = meaning
