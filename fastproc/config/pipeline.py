@@ -71,6 +71,13 @@ class PipelineConfig(Struct, frozen=True, kw_only=True):
         Literal["keep", "strip"],
         var("EXIF_GPS", "`keep` or `strip` the position where the photo was taken, in row and events"),
     ] = "keep"
+    keep_rights: Annotated[
+        bool,
+        var(
+            "KEEP_RIGHTS",
+            "`true` writes creator, copyright, credit and usage terms of the photo into its optimised copy, as XMP",
+        ),
+    ] = False
     formats: Annotated[
         tuple[str, ...],
         var(

@@ -129,6 +129,7 @@ class Options(Struct, frozen=True, kw_only=True):
     gain_map: Literal["keep", "drop"] = "keep"
     integrity: Integrity = "strict"
     exif_gps: Literal["keep", "strip"] = "keep"
+    keep_rights: bool = False
     limits: Limits = field(default_factory=Limits)
 
     def format_of(self, spec: ThumbnailSpec) -> Format:

@@ -68,7 +68,7 @@ class File:
 def _traits(picture: Picture) -> Traits:
     width, height = picture.sides
     deep = picture.bits > 8
-    exif = picture.metadata(b"Exif")
+    exif = _metadata(picture, b"Exif")
     return Traits(
         width=width,
         height=height,
@@ -78,7 +78,16 @@ def _traits(picture: Picture) -> Traits:
         has_alpha=picture.has_alpha,
         profile=picture.profile(),
         exif=_tiff(exif) if exif else None,
+        xmp=_metadata(picture, b"mime", b"application/rdf+xml"),
     )
+
+
+def _metadata(picture: Picture, kind: bytes, content_type: bytes = b"") -> bytes | None:
+    """Return the block; None for one that libheif cannot give: words about a photo never fail it."""
+    try:
+        return picture.metadata(kind, content_type)
+    except HeifError:
+        return None
 
 
 def _tiff(block: bytes) -> bytes:

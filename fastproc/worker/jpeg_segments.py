@@ -12,11 +12,13 @@ import struct
 from collections.abc import Iterable
 from typing import Final
 
+from fastproc.worker.containers.jpeg import XMP
+from fastproc.worker.xmp.writing import packet
+
 APP1: Final = 0xE1
 APP2: Final = 0xE2
 MAX_BODY_BYTES: Final = 65_533
 _JFIF: Final = b"\xff\xe0"
-_XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _QUOTED: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
 #: What no XML document may have, quoted or not (XML 1.0, 2.2).
 _FORBIDDEN: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
@@ -43,11 +45,7 @@ def description(namespaces: dict[str, str], attributes: dict[str, str], content:
 
 def xmp(descriptions: Iterable[str]) -> bytes:
     """Return the segment of the one XMP packet with these descriptions. Raises ValueError if they are too long."""
-    packet = (
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        f"{''.join(descriptions)}</rdf:RDF></x:xmpmeta>"
-    )
-    return segment(APP1, _XMP + packet.encode())
+    return segment(APP1, XMP + packet(descriptions))
 
 
 def place(jpeg: bytes) -> int:

@@ -13,6 +13,8 @@ import hashlib
 from functools import cached_property
 from typing import Any, Protocol
 
+from msgspec import structs
+
 from fastproc.core.colours import HDR_TRANSFERS
 from fastproc.core.errors import FileCorrupted
 from fastproc.core.gate import truncation
@@ -21,7 +23,7 @@ from fastproc.core.model import Options
 from fastproc.core.plan import fit, reduction
 from fastproc.worker import heif, preview
 from fastproc.worker.colour.conversion import Conversion, decide
-from fastproc.worker.exif import fields
+from fastproc.worker.description import Description
 from fastproc.worker.vips import colours, opening
 from fastproc.worker.vips.library import Image
 from fastproc.worker.vips.opening import Traits
@@ -72,6 +74,9 @@ class Source:
             self._file: EncodedPhoto = self._open()
         except FileCorrupted as error:
             self._file = self._reopened(error)
+        #: What the file says of its photo in words and numbers.
+        self.description = Description(data, header.format, self._file.traits, options, self.warnings.append)
+        self._orientation = self.description.orientation if self._file.traits.orientation is None else None
         formats = {options.format_of(spec) for spec in options.thumbnails}
         self._base_opaque, self._stream_opaque = formats <= {"jpeg"}, options.optimize_format == "jpeg"
         self._sizes_made: dict[tuple[int, int], Image] = {}
@@ -83,7 +88,9 @@ class Source:
 
     @property
     def traits(self) -> Traits:
-        return self._file.traits
+        """What is known of the pixels; with an orientation that the decoder does not find."""
+        traits = self._file.traits
+        return traits if self._orientation is None else structs.replace(traits, orientation=self._orientation)
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -208,20 +215,10 @@ class Source:
             self.decodes += 1
         return colours.opaque(pixels) if self._stream_opaque else pixels
 
-    @cached_property
+    @property
     def exif(self) -> dict[str, Any]:
         """The EXIF fields that may be published, {} if there are none or they cannot be read."""
-        block = self.traits.exif
-        if block and len(block) > self._options.limits.max_exif_bytes:
-            self.warnings.append(f"EXIF of {len(block)} bytes was not read (MAX_EXIF_BYTES)")
-            return {}
-        if not block:
-            return {}
-        with_position = self._options.exif_gps == "keep"
-        return fields.parse(block, with_position=with_position, on_cut=self._text_was_cut)
-
-    def _text_was_cut(self, name: str) -> None:
-        self.warnings.append(f"EXIF {name} is longer than {fields.MAX_TEXT_CHARS} characters and was cut")
+        return self.description.exif
 
     def stretched(self, width: int, height: int) -> Image:
         """Return the picture in memory at a small size of any shape: the aspect ratio is not kept."""

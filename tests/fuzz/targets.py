@@ -12,6 +12,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
@@ -19,19 +20,24 @@ from fastproc.bullmq import decode
 from fastproc.core import naming, record
 from fastproc.core.errors import ImageError
 from fastproc.core.gate import multi_picture
-from fastproc.core.gate.judge import glance, judge
+from fastproc.core.gate.judge import format_of, glance, judge
 from fastproc.core.gate.raw import exif as raw_exif
 from fastproc.core.gate.raw import preview
 from fastproc.core.gate.tiles import tiles
-from fastproc.core.model import Job, Limits, Rendition, Report, Stored
+from fastproc.core.model import Job, Limits, Options, Rendition, Report, Stored
 from fastproc.ipc.messages import Done, Failed, FromWorker, Progress, Ready, decode_from_worker, encode
 from fastproc.supervisor.workers.trust import Distrust, failure_of, renditions_of
+from fastproc.worker import iim, jpeg_segments
 from fastproc.worker.colour import profile
 from fastproc.worker.colour.conversion import decide
+from fastproc.worker.description import Description
 from fastproc.worker.exif import fields as exif
 from fastproc.worker.gain_map import dialects, keeping, writing, xmp
 from fastproc.worker.gain_map.numbers import NotKept, gains
-from tests import gain_maps, heic, pictures, raws
+from fastproc.worker.vips.opening import Traits
+from fastproc.worker.xmp import fields as xmp_fields
+from fastproc.worker.xmp.writing import packet, rights
+from tests import described, gain_maps, heic, pictures, raws
 
 ALL = ("jpeg", "png", "webp", "heic", "avif", "gif", "raw", "jxl")
 LIMITS = Limits(formats=ALL, min_side_px=1, max_side_px=32_767)
@@ -39,8 +45,13 @@ STAGES = ("validation", "metadata", "thumbnails", "optimization")
 OUTPUT = memoryview(bytes(range(256)) * 16)
 JOB = Job(id="1", name="n", token="t", photo_id="p", s3_key="k", bucket="b", timestamp_ms=1)
 DEFAULTS = decode.Defaults(bucket="b", buckets=("b", "c"), attempts=3)
-#: `exif.fields` rule 2: a few kilobytes, whatever the block.
-MAX_EXIF_JSON_BYTES = 16 << 10
+#: `exif.fields` rule 2: thirteen texts of 1,000 characters, whatever the block.
+MAX_EXIF_JSON_BYTES = 64 << 10
+#: Of an input as short as the fuzzer makes them.
+MAX_DESCRIBED_JSON_BYTES = 64 << 10
+NO_TRAITS = Traits(width=1, height=1, space="srgb", channels=3, depth="uchar", has_alpha=False)
+SMALL = pictures.jpeg(16, 12)
+RIGHTS = ("creator", "copyright", "credit", "usageTerms", "webStatement")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -98,7 +109,49 @@ def exif_block(data: bytes) -> None:
     text = json.dumps(fields, allow_nan=False, ensure_ascii=False)
     assert len(text.encode()) <= MAX_EXIF_JSON_BYTES
     assert all(not _CONTROL.search(value) for value in fields.values() if isinstance(value, str))
-    assert "gps" not in exif.parse(data, with_position=False)
+    assert not {"gps", "gpsDateTime"} & set(exif.parse(data, with_position=False))
+
+
+def xmp_packet(data: bytes) -> None:
+    """XMP: named fields in their types, whatever the packet."""
+    fields, fault = xmp_fields.parse(data)
+    json.dumps(fields, allow_nan=False)
+    assert fault == "" or fault.isprintable()
+    assert all(not _CONTROL.search(text) for text in _texts(fields))
+    assert fields.get("rating", 0) in range(-1, 6)
+    assert not {"gps", "gpsDateTime"} & set(xmp_fields.parse(data, with_position=False)[0])
+
+
+def iptc(data: bytes) -> None:
+    """IPTC, with and without Photoshop's resources around it."""
+    for resources in (data, described.resource(0x0404, data)):
+        fields, changed = iim.parse(resources)
+        assert changed in (False, True)
+        assert all(not _CONTROL.search(text) for text in _texts(fields))
+
+
+def file(data: bytes) -> None:
+    """A whole file: what describes the photo is bounded JSON, and can be written into a copy and read again."""
+    format = format_of(data) or "jpeg"
+    for policy in ("keep", "strip"):
+        options = Options(exif_gps=policy)
+        warnings: list[str] = []
+        says = Description(memoryview(data), format, NO_TRAITS, options, warnings.append)
+        assert says.orientation in (None, *range(1, 9))
+        text = json.dumps([says.fields, says.exif], allow_nan=False, ensure_ascii=False)
+        assert len(text.encode()) <= MAX_DESCRIBED_JSON_BYTES
+        assert policy == "keep" or not re.search('"(gps|gpsDateTime)":', text)
+        assert all(not _CONTROL.search(each) for each in (*_texts(says.fields), *warnings))
+        assert len(warnings) < 50
+        if said := rights(says.fields):
+            kept = {name: says.fields[name] for name in RIGHTS if name in says.fields}
+            assert xmp_fields.parse(packet([said])) == (kept, "")
+            jpeg_segments.xmp([said])
+
+
+def _texts(fields: dict[str, Any]) -> Iterable[str]:
+    for value in fields.values():
+        yield from (each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str))
 
 
 def gain_map(data: bytes) -> None:
@@ -326,12 +379,76 @@ def _jobs() -> Iterable[bytes]:
     yield b'{"photoId":"../x","s3Key":"a/../b"}\n{}\n1\n[]\nWORKER_CRASHED: x\n2\n0\nstalled'
 
 
+def _packets() -> Iterable[bytes]:
+    region = '<rdf:li rdf:parseType="Resource"><mwg-rs:Type>Face</mwg-rs:Type></rdf:li>'
+    place = "<Iptc4xmpExt:City>C</Iptc4xmpExt:City>"
+    packet = described.xmp(
+        described.alternatives("dc:title", "T &lt;&#233;")
+        + described.listed("dc:creator", "A", "B", kind="Seq")
+        + f"<mwg-rs:Regions><rdf:Description><mwg-rs:RegionList><rdf:Bag>{region}</rdf:Bag></mwg-rs:RegionList>"
+        "</rdf:Description></mwg-rs:Regions>"
+        + f"<Iptc4xmpExt:LocationShown><rdf:Bag><rdf:li>{place}</rdf:li></rdf:Bag></Iptc4xmpExt:LocationShown>",
+        'xmp:Rating="3" photoshop:DateCreated="2019-05-04T10:11:12Z" exif:GPSLatitude="48,30.6N"'
+        ' exif:GPSLongitude="2,30.6E" exif:GPSTimeStamp="2024-02-29T16:45:09Z" tiff:Orientation="6"',
+    )
+    yield packet
+    yield packet.decode().encode("utf-16")
+    yield described.xmp(
+        '<q:rights xmlns:q="http://purl.org/dc/elements/1.1/" q:value="x"/><dc:title rdf:value="y"/>'
+    )
+    yield b"<!DOCTYPE x [<!ENTITY a 'b'>]>" + described.xmp("<dc:title>&a;</dc:title>")
+
+
+def _records() -> Iterable[bytes]:
+    records = described.UTF_8 + b"".join(
+        described.dataset(number, text)
+        for number, text in (
+            (5, b"T"),
+            (25, b"k"),
+            (25, b"l"),
+            (55, b"20240229"),
+            (60, b"134509-0300"),
+            (80, b"A"),
+        )
+    )
+    yield records
+    yield described.iptc(records, records)
+    yield described.iptc(records, b"others")
+    yield struct.pack(">BBBHI", 0x1C, 2, 120, 0x8004, 3) + b"abc"
+
+
+def _files() -> Iterable[bytes]:
+    packet, records = next(iter(_packets())), next(iter(_records()))
+    profile = described.raw_profile("exif", b"Exif\0\0" + described.orientation(6))
+    part = b"http://ns.adobe.com/xmp/extension/\0" + bytes(32) + struct.pack(">II", 3, 0) + b"abc"
+    small = {"width": 16, "height": 12}
+    yield described.jpeg_with(
+        described.app1_xmp(packet),
+        described.app13(described.iptc(records)),
+        described.segment(0xE1, part),
+        described.app11(described.jumbf()),
+        data=SMALL,
+    )
+    yield described.png_before_end(
+        described.text_chunk(b"zTXt", b"Raw profile type exif", profile),
+        described.text_chunk(b"iTXt", b"XML:com.adobe.xmp", packet),
+        pictures.png_chunk(b"eXIf", pictures.camera_exif()[6:]),
+        data=pictures.png(**small),
+    )
+    yield described.webp_with((b"XMP ", packet), (b"C2PA", described.jumbf()), data=pictures.webp(**small))
+    yield described.gif_with(b"XMP DataXMP", packet)
+    yield pictures.avif(**small) + described.jumbf()
+
+
 TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], Iterable[bytes]]]] = {
     "header": (header, _headers),
     "colour-profile": (colour_profile, _profiles),
     "raw": (raw, _raws),
     "exif": (exif_block, _blocks),
     "gain-map": (gain_map, _gain_maps),
+    "xmp": (xmp_packet, _packets),
+    "iptc": (iptc, _records),
+    "file": (file, _files),
     "message": (message, _messages),
     "report": (report, _reports),
     "job": (job, _jobs),

@@ -21,7 +21,7 @@ from PIL import Image
 from fastproc.core.model import Limits, Options
 from fastproc.ipc import blob, channel, launch, messages
 from fastproc.ipc.messages import Done, Failed, FromWorker, Progress, Ready, Settings, Task
-from tests import pictures
+from tests import described, pictures
 
 ANSWER_S = 30.0
 FORMATS = ("jpeg", "png", "webp", "heic", "avif", "gif")
@@ -315,6 +315,35 @@ def test_real_photos_of_every_odd_kind_end_as_they_should() -> None:
             assert code == wrong.get(path.name), f"{path.name}: {answer}"
     finally:
         started.close()
+
+
+def test_what_describes_a_photo_is_read_and_kept_in_the_jail() -> None:
+    """Codecs, digests and parsers that Python or OpenSSL load on first use would find no file there."""
+    started = Worker(Options(optimize_threshold_bytes=0, optimize_min_saving_percent=-1000, keep_rights=True))
+    records = described.dataset(5, b"by IPTC") + described.dataset(110, b"\x93Agency\x94")
+    packet = described.xmp("<dc:title>by XMP</dc:title><dc:creator>Ann</dc:creator>")
+    comment = b"JIS\0\0\0\0\0" + "東京".encode("iso2022_jp")
+    photo = described.jpeg_with(
+        described.app1_xmp(packet.decode().encode("utf-16")),
+        described.app13(described.iptc(records, b"others")),
+        data=pictures.jpeg(exif=pictures.camera_exif(camera={0x9286: comment})),
+    )
+    profile = described.raw_profile("exif", described.orientation(6))
+    drawing = pictures.png_with(described.text_chunk(b"zTXt", b"Raw profile type exif", profile))
+    try:
+        started.receive()
+        done = started.ask(photo)
+        assert isinstance(done, Done), done
+        facts = done.report.facts["metadata"]
+        assert facts["exif"]["userComment"] == "東京"
+        said = facts["descriptive"]
+        assert (said["title"], said["creator"], said["credit"]) == ("by IPTC", ["Ann"], "“Agency”")
+        assert b"<dc:creator>" in started.pictures(done)["optimized"].info["xmp"]
+        done = started.ask(drawing)
+        assert isinstance(done, Done), done
+        assert (done.report.width, done.report.height) == (240, 320)
+    finally:
+        assert started.close() == 0
 
 
 @needs_photos

@@ -25,6 +25,8 @@ MAX_NUMBERS: Final = 4
 
 #: ASCII, undefined, and UTF-8 (Exif 3.0).
 TEXTS: Final = frozenset({2, 7, 129})
+#: Types of single bytes. A tag that may have no others is read as raw bytes, of BYTE as well.
+OCTETS: Final = TEXTS | {1}
 WHOLE: Final = frozenset({1, 3, 4, 6, 8, 9})
 #: Rationals, and the floats that some programs write in their place.
 FRACTIONS: Final = frozenset({5, 10, 11, 12})
@@ -80,7 +82,7 @@ class Reader:
         at = entry + 8 if size * count <= 4 else self._unpack("I", entry + 8)
         if at is None:
             return None
-        if kind in TEXTS:
+        if kind in TEXTS or OCTETS.issuperset(kinds):
             return self._block[at : at + min(count, MAX_TEXT_BYTES)]
         numbers = self._numbers(code * min(count, MAX_NUMBERS), at)
         if numbers and kind in (5, 10):

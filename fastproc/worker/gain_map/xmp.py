@@ -1,7 +1,7 @@
 """Reads properties of gain maps from an untrusted XMP packet, at a cost that grows with its length alone.
 
-Rule 1: expat reads the XML, with namespaces, so prefixes may have any name. A packet with a document type is refused
-        at once: without one there are no entities to expand.
+Rule 1: expat reads the XML; prefixes may have any name, and are resolved by `xmp.prefixes`. A packet with a document
+        type is refused at once: without one there are no entities to expand.
 Rule 2: a packet is UTF-8 (XMP Specification, Part 3, 1.1.3), whatever it declares: Python would import a codec for
         another encoding, and the jail lets no file be opened.
 Rule 3: only properties of the gain maps' namespaces are kept, of each at most four values of some characters.
@@ -13,6 +13,8 @@ from __future__ import annotations
 from typing import Final
 from xml.parsers import expat
 
+from fastproc.worker.xmp.prefixes import Prefixes
+
 ADOBE: Final = "http://ns.adobe.com/hdr-gain-map/1.0/"
 APPLE: Final = "http://ns.apple.com/HDRGainMap/1.0/"
 APPLE_PIXELS: Final = "http://ns.apple.com/pixeldatainfo/1.0/"
@@ -23,7 +25,6 @@ MAX_PACKET_BYTES: Final = 65_536
 MAX_DEPTH: Final = 32
 MAX_VALUES: Final = 4
 MAX_VALUE_CHARS: Final = 100
-_SEPARATOR: Final = " "
 
 #: (namespace, name) -> values.
 Properties = dict[tuple[str, str], list[str]]
@@ -41,14 +42,16 @@ class _Reader:
         self._depth, self._inside = 0, 0
         self._property: tuple[str, str] | None = None
         self._text = ""
+        self._prefixes = Prefixes(lambda address: address if address in _WANTED else "", {})
 
-    def start(self, name: str, attributes: dict[str, str]) -> None:
+    def start(self, name: str, attributes: list[str]) -> None:
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise _RefusedError
-        for attribute, value in attributes.items():
-            self._keep(_split(attribute), value)
-        if self._property is None and (own := _split(name))[0] in _WANTED:
+        self._prefixes.enter(attributes)
+        for attribute, value in zip(attributes[::2], attributes[1::2], strict=True):
+            self._keep(self._prefixes.resolved(attribute, attribute=True), value)
+        if self._property is None and (own := self._prefixes.resolved(name))[0] in _WANTED:
             self._property, self._inside = own, self._depth
         self._text = ""
 
@@ -63,6 +66,7 @@ class _Reader:
                 self._property = None
         self._text = ""
         self._depth -= 1
+        self._prefixes.leave()
 
     def refuse(self, *_: object) -> None:
         raise _RefusedError
@@ -75,15 +79,11 @@ class _Reader:
                 values.append(text)
 
 
-def _split(name: str) -> tuple[str, str]:
-    namespace, _, local = name.rpartition(_SEPARATOR)
-    return namespace, local
-
-
 def properties(packet: bytes) -> Properties:
     """Return the properties of the gain maps' namespaces, {} if there are none or the packet is refused."""
     reader = _Reader()
-    parser = expat.ParserCreate("UTF-8", _SEPARATOR)
+    parser = expat.ParserCreate("UTF-8")
+    parser.ordered_attributes = True
     parser.StartElementHandler, parser.EndElementHandler = reader.start, reader.end
     parser.CharacterDataHandler = reader.text
     parser.StartDoctypeDeclHandler = reader.refuse

@@ -34,6 +34,8 @@ def run(work: Work) -> StageResult:
         "brightness": statistics.brightness(source.sample),
         "exif": source.exif or None,
     }
+    if source.description.fields:
+        facts["descriptive"] = source.description.fields
     if traits.frames > 1:
         facts["frames"] = traits.frames
     if source.conversion.hdr:

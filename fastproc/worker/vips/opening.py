@@ -45,6 +45,7 @@ class Traits(Struct, frozen=True, kw_only=True):
     frames: int = 1
     profile: bytes | None = None
     exif: bytes | None = None
+    xmp: bytes | None = None
 
 
 class File:
@@ -148,6 +149,7 @@ def _traits(opened: Image, header: Header) -> Traits:
         else max(header.frames, _field(opened, "n-pages") or 1),
         profile=_field(opened, _PROFILE),
         exif=_field(opened, "exif-data"),
+        xmp=_field(opened, "xmp-data") if header.format == "avif" else None,
     )
 
 

@@ -65,6 +65,7 @@ VARIABLES = {
     "GAIN_MAP": ("keep", "Drop", "drop", "pipeline.gain_map"),
     "INTEGRITY": ("strict", "Lenient", "lenient", "pipeline.integrity"),
     "EXIF_GPS": ("keep", "STRIP", "strip", "pipeline.exif_gps"),
+    "KEEP_RIGHTS": (False, "1", True, "pipeline.keep_rights"),
     "ALLOWED_FORMATS": (Limits().formats, "JPEG,gif", ("jpeg", "gif"), "pipeline.formats"),
     "MIN_SIDE_PX": (100, "1", 1, "pipeline.min_side_px"),
     "MAX_SIDE_PX": (10_000, "20000", 20_000, "pipeline.max_side_px"),

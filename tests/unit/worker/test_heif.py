@@ -176,3 +176,14 @@ def test_pixels_outlive_their_file() -> None:
 def test_versions_are_those_of_the_libraries() -> None:
     for said in (library.version(), library.libde265_version()):
         assert int(said.split(".")[0]) >= 1
+
+
+def test_metadata_that_libheif_cannot_give_does_not_fail_the_photo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a block whose compression it does not know."""
+
+    def refuse(*_: object) -> bytes:
+        raise library.HeifError("unsupported compression")
+
+    monkeypatch.setattr(heif.Picture, "metadata", refuse)
+    traits = heif.File(memoryview(heic.FILES["rgb 8"])).traits
+    assert (traits.width, traits.exif, traits.xmp) == (96, None, None)

@@ -77,7 +77,7 @@ def test_the_exif_is_the_containers(run: Go) -> None:
     for kind, make in raws.TURNABLE.items():
         exif = run(make(raws.preview(exif=pictures.camera_exif())), options=RAW).facts["exif"]
         assert exif["model"] == "Model 1", kind
-        assert (exif["exposureTime"], exif["iso"], exif["orientation"]) == (0.004, 400, 1), kind
+        assert (exif["exposureTime"], exif["iso"]) == (0.004, 400), kind
         assert exif["gps"]["longitude"] <= -43, kind
         assert exif["lensModel"] == "Wide 4.25mm f/1.8", kind
     of_the_jpeg = run(raws.raf(raws.preview(exif=pictures.camera_exif())), options=RAW).facts["exif"]
