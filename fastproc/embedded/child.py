@@ -113,14 +113,22 @@ class Child:
         self._process = None
 
 
+_dice = random.SystemRandom()
+_given: set[int] = set()
+
+
 def free_ports(count: int) -> list[int]:
     """Return different loopback ports that nobody listens on.
 
     They are below the kernel's ephemeral range (from 32768), where any outgoing connection may take a port at any time.
+    None is given twice: a server that is starting does not listen yet. The choice is the system's: processes whose
+    dice have the same seed would all find the same ports.
     """
     found: set[int] = set()
     while len(found) < count:
-        port = random.randrange(10_240, 32_768)
+        port = _dice.randrange(10_240, 32_768)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -128,6 +136,7 @@ def free_ports(count: int) -> list[int]:
             except OSError:
                 continue
             found.add(port)
+            _given.add(port)
     return list(found)
 
 
