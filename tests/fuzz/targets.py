@@ -72,7 +72,7 @@ def header(data: bytes) -> None:
         assert read.frames >= 1
         assert read.scans >= 1
         if read.format == "avif":
-            assert sum(map(len, tiles(buffer))) <= len(data) + 1_000_000
+            assert sum(map(len, tiles(memoryview(buffer)))) <= len(data) + 1_000_000
         decide(None, read.colour, grey=read.grey)
         found.append(repr(read))
     assert found[0] == found[1]

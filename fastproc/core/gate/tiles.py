@@ -16,17 +16,17 @@ from typing import Final
 
 from fastproc.core.gate import heif
 from fastproc.core.gate.items import Item, coded_parts
-from fastproc.core.gate.reading import Buffer
 
 #: The properties that a decoder needs for a part alone.
 _NEEDED: Final = (b"ispe", b"av1C", b"pixi")
 
 
-def tiles(data: Buffer) -> Iterator[bytes]:
+def tiles(data: memoryview) -> Iterator[bytes]:
     """Yield the parts of the primary picture as AVIF files, if it is made of several. Raises as `heif.read`."""
     left = len(data)
     for item in coded_parts(heif.meta(data), b"av01"):
-        left -= sum(length for _, length in item.extents)
+        # Of a file that is cut short, what is there.
+        left -= sum(len(data[at : at + length]) for at, length in item.extents)
         if left < 0:
             return
         yield _file(item, b"".join(bytes(data[at : at + length]) for at, length in item.extents))

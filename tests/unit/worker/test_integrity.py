@@ -12,6 +12,8 @@ import pytest
 from PIL import ExifTags, Image
 
 from fastproc.core import record
+from fastproc.core.gate import heif, items
+from fastproc.core.gate.properties import children
 from fastproc.core.gate.tiles import tiles
 from fastproc.core.model import Integrity
 from fastproc.ipc.messages import Failed
@@ -192,6 +194,15 @@ def test_a_part_of_an_avif_that_cannot_be_decoded_is_told(run: Go, place: int, k
     assert "parts of the picture are missing" in done.report.warnings[0]
 
 
+def test_an_avif_that_is_cut_in_a_part_is_told_to_end_early_and_to_miss_parts(run: Go) -> None:
+    cut = avif_grid()[:-100]
+    assert run(cut, options=under("strict")).code == "FILE_CORRUPTED"
+    for policy in ("truncated", "lenient"):
+        warnings = run(cut, options=under(policy)).report.warnings
+        assert warnings[0] == "the file ends early"
+        assert "parts of the picture are missing" in warnings[1]
+
+
 def test_parts_that_lie_over_each_other_are_not_decoded_one_by_one() -> None:
     part = heic.avif_data(AVIF_TILE)
     whole = bytearray(avif_grid())
@@ -201,4 +212,19 @@ def test_parts_that_lie_over_each_other_are_not_decoded_one_by_one() -> None:
         entry = struct.pack(">II", start + n * len(part), len(part))
         at = whole.index(entry)
         whole[at : at + 8] = struct.pack(">II", start, 4 * len(part))
-    assert len(list(tiles(bytes(whole)))) < 4
+    assert len(list(tiles(memoryview(whole)))) < 4
+
+
+def test_a_part_of_many_pieces_that_are_the_same_is_not_copied_together() -> None:
+    part = heic.avif_data(AVIF_TILE)
+    whole = avif_grid()
+    at, box = whole.index(part), heif.meta(whole)
+    one = struct.pack(">HII", 1, at, len(part))
+    many = struct.pack(">H", 900) + struct.pack(">II", at, len(whole) - at) * 900
+    iloc = pictures.box(b"iloc", dict(children(box, 12))[b"iloc"])
+    assert one in iloc
+    grown = box[4:].replace(iloc, pictures.box(b"iloc", iloc[8:].replace(one, many)))
+    start = whole.index(box)
+    bomb = whole[:start] + struct.pack(">I", len(grown) + 4) + grown + whole[start + len(box) :]
+    assert max(len(item.extents) for item in items.coded_parts(heif.meta(bomb), b"av01")) == 900
+    assert list(tiles(memoryview(bomb))) == []
