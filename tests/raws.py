@@ -133,7 +133,12 @@ def sensor(
 
 
 def dng(
-    large: bytes, orientation: int = 1, *, order: str = "<", sides: tuple[int, int] = (4032, 3024)
+    large: bytes,
+    orientation: int = 1,
+    *,
+    order: str = "<",
+    sides: tuple[int, int] = (4032, 3024),
+    more: Iterable[Field] = (),
 ) -> bytes:
     """Adobe's layout: a thumbnail in the main directory; lossless sensor data, a preview and a mask below it."""
     tiff = TiffWriter(order)
@@ -153,7 +158,7 @@ def dng(
         (0x014A, 4, below),
         (0xC612, 1, bytes([1, 4, 0, 0])),
     ]
-    return tiff.done(tiff.directory([*main, *camera(b"Acme", orientation), *links(tiff)]))
+    return tiff.done(tiff.directory([*main, *more, *camera(b"Acme", orientation), *links(tiff)]))
 
 
 def lossy_dng(large: bytes) -> bytes:

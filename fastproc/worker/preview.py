@@ -25,11 +25,14 @@ def as_jpeg(header: Header, preview: Preview, data: memoryview) -> tuple[Header,
 
 
 def as_container_says(traits: Traits, preview: Preview, data: memoryview) -> Traits:
-    """Return the preview's traits with the orientation and the EXIF of the raw file `data`, where it has them."""
+    """Return the preview's traits, with orientation, EXIF and XMP of the raw file `data` where it has them."""
     found, own = contents(data), traits.exif
     if found and (found.exif or not own):
         own = exif.block(found) or own
-    return structs.replace(traits, orientation=preview.orientation or traits.orientation, exif=own)
+    packet = exif.xmp(found) if found else None
+    return structs.replace(
+        traits, orientation=preview.orientation or traits.orientation, exif=own, xmp=packet or traits.xmp
+    )
 
 
 def facts(preview: Preview, width: int, height: int) -> dict[str, Any]:

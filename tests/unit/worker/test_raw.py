@@ -11,8 +11,9 @@ import pytest
 from msgspec.structs import replace
 from PIL import Image, ImageChops, ImageStat
 
+from fastproc.core.gate.raw.exif import MAX_XMP_BYTES
 from fastproc.worker.stages.validation import declared_format
-from tests import pictures, raws
+from tests import described, pictures, raws
 from tests.unit.worker.conftest import OPTIONS, Run
 
 Go = Callable[..., Run]
@@ -82,6 +83,19 @@ def test_the_exif_is_the_containers(run: Go) -> None:
         assert exif["lensModel"] == "Wide 4.25mm f/1.8", kind
     of_the_jpeg = run(raws.raf(raws.preview(exif=pictures.camera_exif())), options=RAW).facts["exif"]
     assert of_the_jpeg["model"] == "Pocket 3"
+
+
+def test_the_xmp_of_the_container_describes_the_photo(run: Go) -> None:
+    packet = described.xmp(described.alternatives("dc:title", "Night"))
+    done = run(raws.dng(raws.preview(), more=[(0x02BC, 1, packet)]), options=RAW)
+    assert done.facts["descriptive"]["title"] == "Night"
+    assert not [warning for warning in done.report.warnings if "XMP" in warning]
+
+
+@pytest.mark.parametrize("packet", [b"no packet", bytes(MAX_XMP_BYTES + 1)])
+def test_xmp_that_says_nothing_or_is_too_long_fails_nothing(run: Go, packet: bytes) -> None:
+    done = run(raws.dng(raws.preview(), more=[(0x02BC, 1, packet)]), options=RAW)
+    assert "title" not in done.facts.get("descriptive", {})
 
 
 def test_the_position_is_left_out_where_it_is_not_wanted(run: Go) -> None:

@@ -1,4 +1,4 @@
-"""Copies the EXIF fields of a raw file's directories into a block of their own, as a JPEG would have them.
+"""Copies the EXIF fields of a raw file's directories into a block of their own, as a JPEG would have them; its XMP.
 
 Rule 1: directories are copied, not searched for: main, EXIF, position. What is private (maker notes) or points
         elsewhere in the file stays out.
@@ -17,10 +17,14 @@ from fastproc.core.gate.raw.directories import SIZES, Entry
 _EXIF, _GPS = 0x8769, 0x8825
 #: Offsets and sizes of picture data and of other directories, maker notes, private data, a JPEG as a value.
 _POINTERS: Final = (0x0111, 0x0117, 0x0144, 0x0145, 0x014A, 0x0201, 0x0202, _EXIF, _GPS, 0xA005)
-_LEFT_OUT: Final = frozenset({*_POINTERS, 0x002E, 0x927C, 0xC634, 0xC68B})
+#: A packet of XMP as a value of the main directory (XMP specification, part 3, 1.1.3).
+_XMP: Final = 0x02BC
+_LEFT_OUT: Final = frozenset({*_POINTERS, _XMP, 0x002E, 0x927C, 0xC634, 0xC68B})
 #: Longer texts are cut; other values are left out. The longest that a field needs is a text of 8 KiB.
 MAX_VALUE_BYTES: Final = 16 << 10
 MAX_BLOCK_BYTES: Final = 256 << 10
+#: XMP as long as that is read of other containers, too; programs that keep their edits in it take up to 300 KB.
+MAX_XMP_BYTES: Final = 1 << 20
 _TEXTS: Final = frozenset({2, 129})
 #: Where the main directory of the block is, behind the block's own header.
 _MAIN_AT: Final = 8
@@ -44,6 +48,16 @@ def block(found: Contents) -> bytes | None:
         + _directory(exif, exif_at, order)
         + _directory(gps, gps_at, order)
     )
+
+
+def xmp(found: Contents) -> bytes | None:
+    """Return the packet of XMP in a raw file's main directory; None if there is none, or it is too long."""
+    if found.main is None:
+        return None
+    entry = found.main.tiff.directory(found.main.offset).entries.get(_XMP)
+    if entry is None or entry.size > MAX_XMP_BYTES:
+        return None
+    return bytes(found.main.tiff.data[entry.at : entry.at + entry.size]) or None
 
 
 def _fields(part: Part) -> _Fields:
