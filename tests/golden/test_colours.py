@@ -15,7 +15,11 @@ from PIL import Image, ImageCms
 
 from fastproc.core.gate.judge import judge
 from fastproc.core.model import Limits, Options
+from fastproc.core.plan import make_plan
+from fastproc.worker.encoders import Encoders
 from fastproc.worker.source import Source
+from fastproc.worker.stage import Work
+from fastproc.worker.stages import metadata
 from tests import pictures
 from tests.golden import formulas
 
@@ -139,6 +143,20 @@ def test_the_peak_that_a_file_names_counts() -> None:
     for chunks, peak in (((light, display), 4000.0), ((display,), 400.0)):
         shown, _ = found(pictures.png_with(cicp(9, 16), *chunks, data=_sixteen(levels)))
         assert worst(shown, formulas.shown(formulas.to_sdr(nits, peak))) <= 1.5
+
+
+@pytest.mark.parametrize(("transfer", "named"), [(16, "pq"), (18, "hlg"), (13, None)])
+def test_the_metadata_name_the_curve_of_an_hdr_picture(transfer: int, named: str | None) -> None:
+    data = png(SIGNALS, cicp(9, transfer))
+    source = Source(memoryview(data), judge(data, OPTIONS.limits), OPTIONS)
+    work = Work(
+        source=source,
+        options=OPTIONS,
+        plan=make_plan(OPTIONS, 1, 1, 1),
+        content_type=None,
+        encoders=Encoders(),
+    )
+    assert metadata.run(work).facts.get("hdr") == named
 
 
 def test_an_hdr_avif_of_eight_bits_is_tone_mapped_too() -> None:
