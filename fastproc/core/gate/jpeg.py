@@ -13,6 +13,7 @@ from typing import Final
 from fastproc.core.errors import FileCorrupted, ImageTooComplex, UnsupportedFormat
 from fastproc.core.gate import multi_picture
 from fastproc.core.gate.reading import Buffer, Reading
+from fastproc.core.gate.segments import MAX_JUNK_BYTES, MAX_SEGMENTS
 from fastproc.core.header import Header
 from fastproc.core.model import Limits
 
@@ -21,10 +22,6 @@ from fastproc.core.model import Limits
 MAX_PIXELS_PER_BYTE: Final = 1024
 #: Pixels that every file may have beyond that: the header of a small picture is larger than its data.
 FREE_PIXELS: Final = 4096
-#: Camera files have about 20 segments, at most 250 with a large profile or extended XMP.
-MAX_SEGMENTS: Final = 4_000
-#: Junk that libjpeg skips between two segments. Camera files have up to a few hundred bytes.
-MAX_JUNK_BYTES: Final = 4_096
 
 #: Signs of a gain map in a header: XMP of Google and Adobe, ISO 21496-1, Apple.
 GAIN_MAP_SIGNS: Final = (b"hdrgm:Version", b"urn:iso:std:iso:ts:21496:-1", b"ns.apple.com/HDRGainMap")

@@ -14,13 +14,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from fastproc.core.gate.reading import Buffer
+from fastproc.core.gate.segments import segments
 
 #: Pictures that are looked at: phones write up to four (gain map, depth, portrait matte, video), cameras two or three.
 MAX_PICTURES: Final = 16
-#: As in `jpeg`: steps of one walk over a header.
-MAX_STEPS: Final = 4_000
-#: Junk that is skipped between two segments, as in `jpeg`.
-MAX_JUNK_BYTES: Final = 4_096
 #: The index has three entries, seven with the tags for panoramas and stereo.
 MAX_TAGS: Final = 32
 _ENTRIES, _UNDEFINED = 0xB002, 7
@@ -30,33 +27,6 @@ _START: Final = b"\xff\xd8\xff"
 
 #: Where a picture begins, and where it ends at the latest.
 Place = tuple[int, int]
-
-
-def segments(data: Buffer, start: int = 0) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, begin and end of the body of each segment of the JPEG at `start`, up to its first scan."""
-    at, size = start + 2, len(data)
-    for _ in range(MAX_STEPS):
-        if at + 4 > size:
-            return
-        if data[at] != 0xFF:
-            junk = bytes(data[at : at + MAX_JUNK_BYTES]).find(b"\xff")
-            if junk < 0:
-                return
-            at += junk
-            continue
-        marker = data[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:
-            at += 2
-            continue
-        length = struct.unpack_from(">H", data, at + 2)[0]
-        end = at + 2 + length
-        if marker in (0xD9, 0xDA) or length < 2 or end > size:
-            return
-        yield marker, at + 4, end
-        at = end
 
 
 def indexed(data: Buffer) -> list[Place]:

@@ -1,6 +1,6 @@
 """Finds XMP, IPTC and C2PA in the segments of a JPEG. EXIF is left to the decoder.
 
-Rule 1: the walk ends at the first scan; what libjpeg tolerates between two segments is tolerated here.
+Rule 1: the walk ends at the first scan.
 Rule 2: a part of an extension counts once, and all of them together have a bound.
 Source: XMP specification, part 3 (Storage in files), 1.1.3; C2PA 2.1, A.3.1.
 """
@@ -8,22 +8,19 @@ Source: XMP specification, part 3 (Storage in files), 1.1.3; C2PA 2.1, A.3.1.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from typing import Final
 
-from fastproc.core.gate.jpeg import MAX_JUNK_BYTES, MAX_SEGMENTS
 from fastproc.core.gate.reading import Buffer
+from fastproc.core.gate.segments import segments
 from fastproc.worker.containers.contents import MAX_BLOCK_BYTES, Contents, is_manifest_store
 
 _APP1, _APP11, _APP13 = 0xE1, 0xEB, 0xED
-_SCAN, _END = 0xDA, 0xD9
 XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _EXTENSION: Final = b"http://ns.adobe.com/xmp/extension/\0"
 _PHOTOSHOP: Final = b"Photoshop 3.0\0"
 _JUMBF: Final = b"JP"
 #: Name of the extension, its whole length, this part's place.
 _PART: Final = struct.Struct(">32sII")
-_FILL_BYTES: Final = 4096
 
 
 def contents(data: Buffer) -> Contents:
@@ -68,29 +65,3 @@ def _joined(parts: dict[int, bytes]) -> bytes:
             break
         whole += parts[place]
     return bytes(whole)
-
-
-def segments(data: Buffer) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and end of the content of each segment before the first scan."""
-    at, size = 2, len(data)
-    for _ in range(MAX_SEGMENTS):
-        if at + 4 > size:
-            return
-        if data[at] != 0xFF:
-            junk = bytes(data[at : at + MAX_JUNK_BYTES]).find(b"\xff")
-            if junk < 0:
-                return
-            at += junk
-            continue
-        marker = data[at + 1]
-        if marker == 0xFF:
-            fill = bytes(data[at : at + _FILL_BYTES])
-            at += max(1, len(fill) - len(fill.lstrip(b"\xff")) - 1)
-        elif marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:
-            at += 2
-        else:
-            length = struct.unpack_from(">H", data, at + 2)[0]
-            if marker in (_SCAN, _END) or length < 2:
-                return
-            yield marker, at + 4, min(at + 2 + length, size)
-            at += 2 + length

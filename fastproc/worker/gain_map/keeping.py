@@ -22,6 +22,7 @@ from fastproc.core.errors import FileCorrupted, ImageError
 from fastproc.core.gate import multi_picture
 from fastproc.core.gate.jpeg import first_scan
 from fastproc.core.gate.judge import judge
+from fastproc.core.gate.segments import segments
 from fastproc.core.header import Header
 from fastproc.core.model import Limits
 from fastproc.worker.colour import profile
@@ -90,7 +91,7 @@ def _said(data: memoryview, start: int) -> tuple[bytes | None, xmp.Properties]:
     """Return what the picture at `start` says of itself: in ISO's segment, and in its XMP packet, the first of each."""
     iso: bytes | None = None
     packet: bytes | None = None
-    for marker, begin, end in multi_picture.segments(data, start):
+    for marker, begin, end in segments(data, start):
         head = bytes(data[begin : begin + len(_XMP)])
         if marker == 0xE2 and iso is None and head.startswith(dialects.ISO):
             iso = bytes(data[begin + len(dialects.ISO) : end])

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from fastproc.core.gate import multi_picture
+from fastproc.core.gate import multi_picture, segments
 from tests import gain_maps, pictures
 
 PHOTO, SECOND = pictures.jpeg(64, 48), gain_maps.a_map(16, 12)
@@ -76,14 +76,12 @@ def test_segments_pass_fill_junk_and_stray_markers() -> None:
     body = b"http://ns.adobe.com/xap/1.0/\0x"
     for between in (b"", b"\xff" * 9, b"junk", b"\xff\x01", b"\xff\xd0"):
         file = PHOTO[:2] + between + gain_maps.segment(0xE1, body) + PHOTO[2:]
-        found = [
-            bytes(file[begin:end]) for marker, begin, end in multi_picture.segments(file) if marker == 0xE1
-        ]
+        found = [bytes(file[begin:end]) for marker, begin, end in segments.segments(file) if marker == 0xE1]
         assert found == [body]
 
 
 def test_segments_of_a_picture_are_in_order_and_end_before_its_first_scan() -> None:
-    found = list(multi_picture.segments(PHOTO + SECOND, len(PHOTO)))
+    found = list(segments.segments(PHOTO + SECOND, len(PHOTO)))
     assert all(end + 4 == begin for (_, _, end), (_, begin, _) in pairwise(found))
     assert {marker for marker, _, _ in found} >= {0xE0, 0xDB, 0xC0, 0xC4}
     assert 0xDA not in {marker for marker, _, _ in found}
@@ -95,5 +93,5 @@ def test_segments_of_a_picture_are_in_order_and_end_before_its_first_scan() -> N
 def test_a_walk_ends_whatever_the_file_is_made_of(filler: bytes) -> None:
     began = time.process_time()
     file = b"\xff\xd8" + filler * (8_000_000 // len(filler))
-    assert len(list(multi_picture.segments(file))) <= multi_picture.MAX_STEPS
+    assert len(list(segments.segments(file))) <= segments.MAX_SEGMENTS
     assert time.process_time() - began < 1
