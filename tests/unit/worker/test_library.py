@@ -60,6 +60,8 @@ def test_a_jpeg_that_libjpeg_has_no_code_for_is_unsupported_and_not_damaged() ->
     data = bytearray(pictures.jpeg(subsampling=2))
     components = data.find(b"\xff\xc0") + 10
     data[components + 1], data[components + 4] = 0x31, 0x21
-    header = judge(bytes(data), Limits(min_side_px=1))
+    whole = bytes(data)
+    # libvips reads it in place: it must live as long as the pixels.
+    file = File(memoryview(whole), judge(whole, Limits(min_side_px=1)), 1)
     with pytest.raises(UnsupportedFormat, match="not implemented"):
-        in_memory(File(memoryview(bytes(data)), header, 1).pixels(1))
+        in_memory(file.pixels(1))
