@@ -20,7 +20,8 @@ async def many_kinds(side: Side) -> None:
     await side.add("ok:[]", removeOnComplete=True)
     await side.add("fatal:OBJECT_NOT_FOUND", removeOnFail=True)
     await side.add("ok", priority=7)
-    await side.add("ok", delay=700)
+    # Counted from now, where backoffs count from a run: late enough to be the last on a busy machine, too.
+    await side.add("ok", delay=2500)
     async with side.worker():
         await side.quiet()
 

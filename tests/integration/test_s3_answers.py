@@ -26,7 +26,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Length: %d\r\n" % len(BODY)
 
 @pytest_asyncio.fixture
 async def against(scripted: Scripted) -> AsyncIterator[S3ObjectStore]:
-    store = S3ObjectStore(await scripted.start(), Timeouts(connect_s=1, idle_s=1, total_s=3))
+    store = S3ObjectStore(await scripted.start(), Timeouts(connect_s=5, idle_s=1, total_s=8))
     yield store
     await store.close()
 
