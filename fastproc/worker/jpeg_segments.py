@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable
 from typing import Final
 
-from fastproc.worker.containers.jpeg import XMP
+from fastproc.core.gate.segments import XMP_SIGN
 from fastproc.worker.xmp.writing import packet
 
 APP1: Final = 0xE1
@@ -45,7 +45,7 @@ def description(namespaces: dict[str, str], attributes: dict[str, str], content:
 
 def xmp(descriptions: Iterable[str]) -> bytes:
     """Return the segment of the one XMP packet with these descriptions. Raises ValueError if they are too long."""
-    return segment(APP1, XMP + packet(descriptions))
+    return segment(APP1, XMP_SIGN + packet(descriptions))
 
 
 def place(jpeg: bytes) -> int:

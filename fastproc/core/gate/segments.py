@@ -17,6 +17,8 @@ from fastproc.core.gate.reading import Buffer
 MAX_SEGMENTS: Final = 4_000
 #: Junk that libjpeg skips between two segments. Camera files have up to a few hundred bytes.
 MAX_JUNK_BYTES: Final = 4_096
+#: How an APP1 segment with XMP begins (XMP specification, part 3, 1.1.3).
+XMP_SIGN: Final = b"http://ns.adobe.com/xap/1.0/\0"
 
 _SCAN, _END = 0xDA, 0xD9
 

@@ -11,11 +11,10 @@ import struct
 from typing import Final
 
 from fastproc.core.gate.reading import Buffer
-from fastproc.core.gate.segments import segments
+from fastproc.core.gate.segments import XMP_SIGN, segments
 from fastproc.worker.containers.contents import MAX_BLOCK_BYTES, Contents, is_manifest_store
 
 _APP1, _APP11, _APP13 = 0xE1, 0xEB, 0xED
-XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _EXTENSION: Final = b"http://ns.adobe.com/xmp/extension/\0"
 _PHOTOSHOP: Final = b"Photoshop 3.0\0"
 _JUMBF: Final = b"JP"
@@ -32,8 +31,8 @@ def contents(data: Buffer) -> Contents:
     for marker, start, end in segments(data):
         if marker == _APP1:
             head = bytes(data[start : start + len(_EXTENSION)])
-            if head.startswith(XMP):
-                found.add_xmp(bytes(data[start + len(XMP) : end]))
+            if head.startswith(XMP_SIGN):
+                found.add_xmp(bytes(data[start + len(XMP_SIGN) : end]))
             elif head == _EXTENSION and end - start > len(head) + _PART.size:
                 name, _, place = _PART.unpack_from(data, start + len(head))
                 extended += end - start

@@ -14,6 +14,7 @@ from typing import Final
 
 from fastproc.core.gate.png import MAX_TEXT_CHUNKS
 from fastproc.core.gate.reading import MAX_CHUNKS, Buffer
+from fastproc.core.gate.segments import XMP_SIGN
 from fastproc.worker.containers.contents import MAX_BLOCK_BYTES, Contents, is_manifest_store
 
 _TEXT: Final = frozenset({b"tEXt", b"zTXt", b"iTXt"})
@@ -29,7 +30,6 @@ _MAX_HEAD_BYTES: Final = 160
 #: Digits are two bytes for one, and lines end.
 _MAX_TEXT_BYTES: Final = MAX_BLOCK_BYTES * 9 // 4
 _EXIF_SIGN: Final = b"Exif\0\0"
-_XMP_SIGN: Final = b"http://ns.adobe.com/xap/1.0/\0"
 
 
 def contents(data: Buffer) -> Contents:
@@ -99,7 +99,7 @@ def _place(texts: dict[bytes, bytes], found: Contents) -> None:
         # As Pillow, which does not look there for an orientation.
         found.exif, found.turns = profiles[b"app1"], False
     for packet in (profiles[b"xmp"], profiles[b"app1"]):
-        bare = packet.removeprefix(_XMP_SIGN)
+        bare = packet.removeprefix(XMP_SIGN)
         if bare and not bare.startswith(_EXIF_SIGN):
             found.add_xmp(bare)
     found.resources = next(

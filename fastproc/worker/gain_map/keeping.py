@@ -22,7 +22,7 @@ from fastproc.core.errors import FileCorrupted, ImageError
 from fastproc.core.gate import multi_picture
 from fastproc.core.gate.jpeg import first_scan
 from fastproc.core.gate.judge import judge
-from fastproc.core.gate.segments import segments
+from fastproc.core.gate.segments import XMP_SIGN, segments
 from fastproc.core.header import Header
 from fastproc.core.model import Limits
 from fastproc.worker.colour import profile
@@ -38,7 +38,6 @@ from fastproc.worker.vips.resampling import in_memory, upright
 #: Bytes a pixel of the photo that the map's decoder may take: of a map as large as the photo, sequential or progressive
 #: with halved colours. A copy takes 6.3 (core/admission.py), and is encoded before.
 DECODED_BYTES_A_PIXEL: Final = 3
-_XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 #: Of the photo's pixels: a larger map is decoded at half its sides. Telephones write a quarter and a sixteenth (Ultra
 #: HDR recommends that), programs as many as the photo has, which would take as much work as the photo (tuning.md, "gain
 #: map"). A little more, because sides are rounded.
@@ -92,11 +91,11 @@ def _said(data: memoryview, start: int) -> tuple[bytes | None, xmp.Properties]:
     iso: bytes | None = None
     packet: bytes | None = None
     for marker, begin, end in segments(data, start):
-        head = bytes(data[begin : begin + len(_XMP)])
+        head = bytes(data[begin : begin + len(XMP_SIGN)])
         if marker == 0xE2 and iso is None and head.startswith(dialects.ISO):
             iso = bytes(data[begin + len(dialects.ISO) : end])
-        elif marker == 0xE1 and packet is None and head == _XMP:
-            packet = bytes(data[begin + len(_XMP) : end])
+        elif marker == 0xE1 and packet is None and head == XMP_SIGN:
+            packet = bytes(data[begin + len(XMP_SIGN) : end])
     return iso, xmp.properties(packet) if packet else {}
 
 

@@ -92,5 +92,5 @@ def properties(packet: bytes) -> Properties:
     except _RefusedError:
         return {}
     except expat.ExpatError:
-        pass  # by rule 4
+        return reader.found  # By rule 4.
     return reader.found
