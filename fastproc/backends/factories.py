@@ -10,6 +10,7 @@ import importlib
 from typing import Any
 
 from fastproc.backends.events_redis import Call
+from fastproc.backends.fan_out import FanOut
 from fastproc.config.database import DatabaseConfig
 from fastproc.config.quarantine import QuarantineConfig
 from fastproc.config.s3 import S3Config
@@ -29,9 +30,9 @@ def metadata_store(config: DatabaseConfig) -> MetadataStore:
 
 
 def event_sink(call: Call) -> EventSink:
-    """Return the event sink; `call` sends a Redis command."""
-    sink: EventSink = _backend("events", "redis").create(call)
-    return sink
+    """Return the sink of all events; `call` sends a Redis command."""
+    sinks: list[EventSink] = [_backend("events", "redis").create(call)]
+    return FanOut(sinks)
 
 
 def vault(config: QuarantineConfig, objects: ObjectStore) -> Vault | None:
