@@ -36,13 +36,13 @@ import numpy as np
 from PIL import Image, ImageOps
 from ssimulacra2 import compute_ssimulacra2
 
-from fastproc.app import started_pool
 from fastproc.config.settings import load
 from fastproc.core.admission import KEPT_BYTES
 from fastproc.core.gate.judge import judge
 from fastproc.core.model import Options
 from fastproc.core.plan import fit, make_plan, reduction
 from fastproc.ipc.messages import Done
+from fastproc.parts import started_pool
 from fastproc.worker import stage
 from fastproc.worker.colour import statistics
 from fastproc.worker.encoders import Encoders

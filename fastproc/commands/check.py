@@ -11,7 +11,6 @@ import click
 from msgspec import structs
 from rich.console import Console
 
-from fastproc.app import checked_metadata, checked_objects, started_pool
 from fastproc.bullmq.opening import checked_server, open_pipe
 from fastproc.bullmq.scripts import installed_version
 from fastproc.commands import running
@@ -19,6 +18,7 @@ from fastproc.config.host import memory_limit
 from fastproc.config.settings import Config, table
 from fastproc.core.errors import ConfigError, FleetHalted, TaskError, Unreachable
 from fastproc.ipc.messages import Ready
+from fastproc.parts import checked_metadata, checked_objects, started_pool
 from fastproc.supervisor import decoders
 from fastproc.terminal.exits import Exit
 from fastproc.terminal.settings_table import settings_table

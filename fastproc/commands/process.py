@@ -20,7 +20,6 @@ import msgspec
 from msgspec import Struct
 from rich.console import Console
 
-from fastproc.app import started_pool
 from fastproc.commands import running
 from fastproc.commands.photos import files, results
 from fastproc.commands.photos.files import Found
@@ -29,6 +28,7 @@ from fastproc.commands.photos.results import NOT_READABLE, NOT_WRITTEN, FileResu
 from fastproc.config.settings import Config
 from fastproc.core import naming, uploads
 from fastproc.core.errors import ConfigError, NeighbourAway, ProcessingError, TaskError
+from fastproc.parts import started_pool
 from fastproc.supervisor.workers.pool import Pool
 from fastproc.supervisor.workers.task import Result
 from fastproc.terminal.contact_sheet import contact_sheet

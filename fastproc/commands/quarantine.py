@@ -20,7 +20,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fastproc.app import started_pool
 from fastproc.backends import factories
 from fastproc.commands import running
 from fastproc.config.settings import Config
@@ -28,6 +27,7 @@ from fastproc.core import record
 from fastproc.core.errors import ConfigError, SourceTooLarge, TaskError
 from fastproc.core.evidence import Evidence
 from fastproc.core.model import Json
+from fastproc.parts import started_pool
 from fastproc.supervisor.ports import Vault
 from fastproc.terminal.exits import Exit
 from fastproc.terminal.text import clean

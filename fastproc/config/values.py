@@ -24,7 +24,7 @@ def var(name: str, meaning: str, *, extra: dict[str, Any] | None = None, **bound
     return Meta(description=meaning, extra={"env": name, **(extra or {})}, **bounds)
 
 
-#: Formats that a worker can have a decoder for; `app` asks it for which it has one. (Of raw files, the preview counts.)
+#: Formats that a worker can have a decoder for; `parts` asks which it has one for. (Of raw files, the preview counts.)
 FORMATS = ("jpeg", "png", "webp", "heic", "avif", "gif", "raw", "jxl")
 
 

@@ -353,7 +353,16 @@ def test_a_database_without_a_store_is_refused_by_every_command(run: Run, comman
 
 
 #: What costs time to import and is of no use to these commands: picture libraries, S3 clients, the service.
-HEAVY = {"PIL", "pyvips", "boto3", "botocore", "aiohttp", "prometheus_client", "fastproc.app"}
+HEAVY = {
+    "PIL",
+    "pyvips",
+    "boto3",
+    "botocore",
+    "aiohttp",
+    "prometheus_client",
+    "fastproc.app",
+    "fastproc.parts",
+}
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,9 @@ MAY: dict[str, set[str]] = {
     # The outside. Backends say what they return in the ports' words; the queue's port is proved by mypy in `app`.
     "bullmq": {"core", "config"},
     "backends": {"core", "config", "supervisor.ports"},
-    # The composition root.
-    "app": {"core", "ipc", "config", "supervisor", "bullmq", "backends"},
+    # The composition root, and the parts of it that commands use as well.
+    "parts": {"core", "ipc", "config", "supervisor", "backends"},
+    "app": {"core", "ipc", "config", "supervisor", "bullmq", "backends", "parts"},
     # What a person sees, and servers to try things with. The service needs neither.
     "terminal": {"core"},
     "embedded": {"core", "config", "backends"},
@@ -61,7 +62,18 @@ MAY: dict[str, set[str]] = {
     # The guided tour puts the servers up, and is the application at both ends of the queue.
     "demo": {"core", "config", "bullmq", "app", "terminal", "embedded"},
     # Errands beside the service: each file reaches what it needs.
-    "commands": {"core", "ipc", "config", "supervisor", "bullmq", "backends", "app", "terminal", "demo"},
+    "commands": {
+        "core",
+        "ipc",
+        "config",
+        "supervisor",
+        "bullmq",
+        "backends",
+        "app",
+        "parts",
+        "terminal",
+        "demo",
+    },
     "__main__": {"commands"},
 }
 

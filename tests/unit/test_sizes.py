@@ -20,7 +20,6 @@ PARAMETERS = 6
 #: module over budget -> why it is better in one piece.
 OVER = {
     "core/errors.py": "one tree: every way a job can fail, which belongs side by side",
-    "app.py": "the one place where parts are built, checked, started and stopped: halves would share the order",
     "embedded/trial/invariants.py": "every invariant in one place: each chaos test and the soak apply the same ones",
     "supervisor/workers/pool.py": "one owner of the workers' state: halves would share the tasks and the slots",
 }

@@ -1,0 +1,96 @@
+"""Opens the parts that the service and the commands use alike: object store, database, workers.
+
+Rule 1: inside the block a part has answered its check, or its first worker is ready; when the block ends it is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import importlib.util
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastproc.backends import factories
+from fastproc.config.host import memory_limit, oom_kills
+from fastproc.config.settings import Config
+from fastproc.core import admission
+from fastproc.core.errors import ConfigError
+from fastproc.ipc.messages import Ready, Settings
+from fastproc.supervisor.kernel import Kernel
+from fastproc.supervisor.ports import MetadataStore, ObjectStore
+from fastproc.supervisor.workers.host import Host
+from fastproc.supervisor.workers.pool import Pool
+
+
+@asynccontextmanager
+async def checked_objects(config: Config) -> AsyncIterator[ObjectStore]:
+    """Open the object store, which has answered for every bucket when the block begins. Raises Unreachable."""
+    objects = factories.object_store(config.s3)
+    try:
+        await objects.check(config.s3.buckets)
+        yield objects
+    finally:
+        await objects.close()
+
+
+@asynccontextmanager
+async def checked_metadata(config: Config) -> AsyncIterator[MetadataStore]:
+    """Open the metadata store, whose table can be written when the block begins. Raises Unreachable, ConfigError."""
+    metadata = factories.metadata_store(config.database)
+    try:
+        await metadata.check()
+        yield metadata
+    finally:
+        await metadata.close()
+
+
+@asynccontextmanager
+async def started_pool(config: Config, kernel: Kernel | None = None) -> AsyncIterator[Pool]:
+    """Run the workers while the block runs; the first is ready when it begins. Raises FleetHalted, ConfigError."""
+    require_stages(config.pipeline.stages)
+    workers, limit, kernel = config.pool.workers, memory_limit(), kernel or Kernel()
+    settings = Settings(
+        options=config.pipeline.options(),
+        sandbox=config.pool.sandbox,
+        memory_bytes=config.pool.memory_bytes,
+        kept_bytes=admission.kept_bytes(limit, workers),
+    )
+    host = Host(
+        budget_of=partial(admission.budget_bytes, limit, workers, config.pool.memory_bytes),
+        oom_kills=oom_kills,
+        refused=kernel.refused,
+    )
+    pool = Pool(workers, settings, config.pool.job_timeout_s, host=host)
+    pool.start()
+    try:
+        ready = asyncio.create_task(pool.ready.wait())
+        await asyncio.wait((ready, pool.halted), return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if pool.halted.done():
+            pool.halted.result()
+        require_formats(config.pipeline.formats, pool.greeting)
+        yield pool
+    finally:
+        await pool.stop()
+
+
+def require_stages(names: Sequence[str]) -> None:
+    """Raises ConfigError for a stage that no worker could load; here, because a worker could only die of it."""
+    outside = {point.name for point in importlib.metadata.entry_points(group="fastproc.stages")}
+    unknown = [
+        name
+        for name in names
+        if name not in outside
+        and not (name.isidentifier() and importlib.util.find_spec(f"fastproc.worker.stages.{name}"))
+    ]
+    if unknown:
+        raise ConfigError([f"PIPELINE: there is no stage {name!r}" for name in unknown])
+
+
+def require_formats(names: Sequence[str], greeting: Ready | None) -> None:
+    """Raises ConfigError for a format that the workers have no decoder for: libvips differs from build to build."""
+    unknown = [name for name in names if greeting and name not in greeting.formats]
+    if unknown:
+        raise ConfigError([f"ALLOWED_FORMATS: the installed libvips cannot read {name}" for name in unknown])
