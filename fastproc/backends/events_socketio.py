@@ -41,7 +41,7 @@ def create(call: Call, config: EventsConfig) -> EventSink:
             return None
         # The event's name, and its one argument.
         said = [event.type, {**msgspec.structs.asdict(event), "data": rooms.exact(event.data)}]
-        return wire(config, {"type": EVENT, "data": said, "nsp": config.socketio_namespace}, hearing)
+        return wire(config, {"type": EVENT, "data": said}, hearing)
 
     return RedisSink(call, f"Socket.IO ({config.socketio})", broadcast)
 
@@ -51,18 +51,24 @@ def _pubsub(config: EventsConfig, packet: dict[str, Any], hearing: tuple[Room, .
     options = {"rooms": hearing, "flags": {}, "except": ()}
     names = {str(room) for room in hearing}
     channel = _channel(config) + (f"{names.pop()}#" if len(names) == 1 else "")
-    return ("PUBLISH", channel, msgspec.msgpack.encode((UID, packet, options)))
+    message = (UID, {**packet, "nsp": config.socketio_namespace}, options)
+    return ("PUBLISH", channel, msgspec.msgpack.encode(message))
 
 
 def _sharded(config: EventsConfig, packet: dict[str, Any], hearing: tuple[Room, ...]) -> Command:
     """The adapter of `createShardedAdapter`. In every mode its servers hear the channel of the namespace."""
-    message = {"uid": UID, "nsp": packet["nsp"], "type": BROADCAST, "data": _data(packet, hearing)}
+    message = {
+        "uid": UID,
+        "nsp": config.socketio_namespace,
+        "type": BROADCAST,
+        "data": _data(packet, hearing),
+    }
     return ("SPUBLISH", _channel(config), msgspec.json.encode(message))
 
 
 def _streams(config: EventsConfig, packet: dict[str, Any], hearing: tuple[Room, ...]) -> Command:
     """The adapter of redis-streams-adapter. Its servers trim the stream so, too: the smaller number counts."""
-    fields = ("uid", UID, "nsp", str(packet["nsp"]), "type", BROADCAST)
+    fields = ("uid", UID, "nsp", config.socketio_namespace, "type", BROADCAST)
     data = msgspec.json.encode(_data(packet, hearing))
     return ("XADD", config.socketio_key, "MAXLEN", "~", config.socketio_max, "*", *fields, "data", data)
 
