@@ -26,16 +26,13 @@ class PeerError(Exception):
 class Peer:
     """One Node process. Methods may be called from any event loop, so that one process serves a whole session.
 
-    `folder` has the peer.js, and the packages that it drives.
+    `folder` has the program, and the packages that it drives; `words` are the program's arguments.
     """
 
-    def __init__(self, port: int, folder: Path = HERE) -> None:
+    def __init__(self, *words: str | int, folder: Path = HERE, program: str = "peer.js") -> None:
+        command = ["node", program, *map(str, words)]
         self._process = subprocess.Popen(
-            ["node", "peer.js", str(port)],
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+            command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self._ids = itertools.count()
         self._waiting: dict[int, Future[Any]] = {}

@@ -33,7 +33,7 @@ PATIENCE_S = 20.0
 def peer(valkey: Valkey) -> Iterator[Peer]:
     """The official packages, in a process that all tests share."""
     peers.require(HERE)
-    peer = Peer(valkey.port, HERE)
+    peer = Peer(valkey.port, folder=HERE)
     yield peer
     peer.close()
 
