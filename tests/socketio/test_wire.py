@@ -91,7 +91,9 @@ async def test_streams_adds_the_entry_that_a_server_adds(
     await rooms.serve("a", "streams")
     said = [told.type, msgspec.to_builtins(told)]
     await rooms.tell("emit", server="a", nsp="/", rooms=names, said=said)
-    await asyncio.to_thread(operator.xread, {unique: "0-0"}, block=10_000)  # A server does not wait for its own.
+    await asyncio.to_thread(
+        operator.xread, {unique: "0-0"}, block=10_000
+    )  # A server does not wait for its own.
     await sink(EVENTS_SOCKETIO="streams").publish(told)
     theirs, ours = (fields for _, fields in operator.xrange(unique))
     assert list(ours) == list(theirs)
