@@ -2,7 +2,8 @@
 // The page of examples/live_progress in a real Chromium: what a person would do and see, as one JSON object a line.
 //
 //   open {name, url, width, height} -> the client id that the page shows | cards {name} -> [[class, percent, text]]
-//   line {name} -> its line of state | reload {name} | picture {name, file} | wide {name} -> whether it scrolls sideways
+//   tell {name, events}: as if the server had sent them | line {name} -> its line of state
+//   reload {name} | picture {name, file} | wide {name} -> whether it scrolls sideways
 //
 // Argument: the browser's program. `newPage` is a window of its own, with cookies of its own.
 
@@ -28,6 +29,7 @@ const operations = {
   cards: async ({ name }) => pages[name].locator('#photos li').evaluateAll((cards) => cards.map((card) => [
     card.className, card.querySelector('progress').value, card.textContent,
   ])),
+  tell: async ({ name, events }) => pages[name].evaluate((each) => each.forEach((event) => hear(event)), events),
   reload: async ({ name }) => { await pages[name].reload(); },
   picture: async ({ name, file }) => { await pages[name].screenshot({ path: file }); },
   wide: async ({ name }) => pages[name].evaluate(() => document.documentElement.scrollWidth > window.innerWidth),

@@ -112,6 +112,43 @@ async def test_a_page_shows_its_own_photos_live_and_what_it_missed(
     place.redis.delete(f"{place.queue}-events")
 
 
+async def test_a_page_keeps_the_order_of_the_events_however_they_come(
+    browser: Peer, valkey: Valkey, unique: str
+) -> None:
+    def told(second: int, kind: str, **data: Any) -> dict[str, Any]:
+        about = {"photoId": "p", "jobId": "1", **data}
+        when = f"2026-01-01T00:00:0{second}.000Z"
+        return {
+            "id": f"1:{kind}:{second}",
+            "type": f"photo.processing.{kind}",
+            "timestamp": when,
+            "data": about,
+        }
+
+    error = {
+        "code": "WORKER_KILLED",
+        "message": "<b>killed</b>",
+        "retryable": True,
+        "attempt": 1,
+        "willRetry": True,
+    }
+    first = [told(1, "started"), told(2, "progress", progress=75), told(3, "failed", error=error)]
+    second = [told(4, "started"), told(5, "progress", progress=45)]
+    completed = told(6, "completed", thumbnails=[], duration=7)
+    [port] = free_ports(1)
+    with serving(valkey, port, f"{unique}-events") as url:
+        await browser("open", name="page", url=url, width=800, height=600)
+        for events, shown in (
+            (first, ("failed", 75, "pWORKER_KILLED: <b>killed</b> ")),
+            (second[::-1], ("running", 45, "p45 % ")),
+            (first + second, ("running", 45, "p45 % ")),
+            ([completed], ("completed", 100, "pdone in 7 ms ")),
+            (first[::-1], ("completed", 100, "pdone in 7 ms ")),
+        ):
+            await browser("tell", name="page", events=events)
+            assert await cards(browser, "page", bool) == [shown]
+
+
 def test_the_examples_packages_are_those_that_are_tried() -> None:
     wanted, tried = (
         json.loads((folder / "package.json").read_text())["dependencies"] for folder in (EXAMPLE, HERE)
