@@ -139,7 +139,7 @@ async def test_a_page_keeps_the_order_of_the_events_however_they_come(
     with serving(valkey, port, f"{unique}-events") as url:
         await browser("open", name="page", url=url, width=800, height=600)
         for events, shown in (
-            (first, ("failed", 75, "pWORKER_KILLED: <b>killed</b> ")),
+            (first[::-1], ("failed", 75, "pWORKER_KILLED: <b>killed</b> ")),
             (second[::-1], ("running", 45, "p45 % ")),
             (first + second, ("running", 45, "p45 % ")),
             ([completed], ("completed", 100, "pdone in 7 ms ")),
