@@ -9,11 +9,12 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from fastproc.backends.events_redis import Call
 from fastproc.backends.fan_out import FanOut
+from fastproc.backends.redis_sink import Call
 from fastproc.config.database import DatabaseConfig
 from fastproc.config.quarantine import QuarantineConfig
 from fastproc.config.s3 import S3Config
+from fastproc.config.settings import Config
 from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Vault
 
 
@@ -29,9 +30,14 @@ def metadata_store(config: DatabaseConfig) -> MetadataStore:
     return store
 
 
-def event_sink(call: Call) -> EventSink:
+def event_sink(call: Call, config: Config) -> EventSink:
     """Return the sink of all events; `call` sends a Redis command."""
+    events = config.events
     sinks: list[EventSink] = [_backend("events", "redis").create(call)]
+    if events.socketio != "off":
+        sinks.append(_backend("events", "socketio").create(call, events))
+    if events.stream:
+        sinks.append(_backend("events", "stream").create(call, events))
     return FanOut(sinks)
 
 

@@ -19,6 +19,7 @@ from msgspec import Struct, structs
 
 from fastproc.config import values
 from fastproc.config.database import DatabaseConfig
+from fastproc.config.events import EventsConfig
 from fastproc.config.http import HttpConfig
 from fastproc.config.log import LogConfig
 from fastproc.config.pipeline import PipelineConfig
@@ -41,6 +42,7 @@ class Config(Struct, frozen=True, kw_only=True):
     pool: PoolConfig = PoolConfig()
     pipeline: PipelineConfig = PipelineConfig()
     quarantine: QuarantineConfig = QuarantineConfig()
+    events: EventsConfig = EventsConfig()
     http: HttpConfig = HttpConfig()
     log: LogConfig = LogConfig()
 
@@ -133,6 +135,7 @@ def _conflicts(config: Config) -> list[str]:
         found.append(
             "QUEUE_PREFIX: a cluster needs a hash tag such as {bull}, so that all keys have one hash slot"
         )
+    found += config.events.conflicts(config.queue, cluster=config.redis.is_cluster)
     if config.quarantine.bucket and config.quarantine.bucket not in s3.buckets:
         found.append(f"QUARANTINE: bucket {config.quarantine.bucket!r} is not in ALLOWED_BUCKETS")
     return found

@@ -24,11 +24,15 @@ class PeerError(Exception):
 
 
 class Peer:
-    """One Node process. Methods may be called from any event loop, so that one process serves a whole session."""
+    """One Node process. Methods may be called from any event loop, so that one process serves a whole session.
 
-    def __init__(self, port: int) -> None:
+    `folder` has the program, and the packages that it drives; `words` are the program's arguments.
+    """
+
+    def __init__(self, *words: str | int, folder: Path = HERE, program: str = "peer.js") -> None:
+        command = ["node", program, *map(str, words)]
         self._process = subprocess.Popen(
-            ["node", "peer.js", str(port)], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self._ids = itertools.count()
         self._waiting: dict[int, Future[Any]] = {}
@@ -85,16 +89,17 @@ class Peer:
             future.set_exception(PeerError("the Node process has ended"))
 
 
-def missing() -> str:
+def missing(folder: Path = HERE) -> str:
     """What is not there of Node and the packages, or an empty text."""
     if not shutil.which("node"):
         return "Node is not installed"
-    if not (HERE / "node_modules" / "bullmq5").is_dir():
+    wanted = json.loads((folder / "package.json").read_text())["dependencies"]
+    if not all((folder / "node_modules" / name).is_dir() for name in wanted):
         return "the packages are not installed: scripts/node"
     return ""
 
 
-def require() -> None:
+def require(folder: Path = HERE) -> None:
     """Skip the test where Node or the packages are missing; in CI that is a failure (tests/skips.py)."""
-    if why := missing():
+    if why := missing(folder):
         pytest.skip(why)

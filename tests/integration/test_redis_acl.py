@@ -9,12 +9,20 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+import redis
 
+from fastproc.backends.factories import event_sink
 from fastproc.bullmq import scripts
+from fastproc.bullmq.address import connector
+from fastproc.bullmq.pipe import Pipe
+from fastproc.config.events import Socketio
+from fastproc.config.redis import RedisConfig
 from fastproc.config.s3 import S3Config
+from fastproc.config.settings import load
+from fastproc.core.model import Event
 from fastproc.embedded.valkey import Valkey
 from fastproc.terminal.exits import Exit
 from tests import pictures
@@ -73,6 +81,45 @@ def documented(place: Place) -> None:
     for name in ("REDIS_HOST", "REDIS_PORT"):
         del place.environment[name]
     place.environment["REDIS_URL"] = f"redis://fastproc:PASSWORD@127.0.0.1:{place.valkey.port}/0"
+
+
+def further_rights() -> list[tuple[str, str]]:
+    """The table of what events that go further need: the setting, and the words to add."""
+    _, _, rest = DOCS.read_text().partition("<!-- rights of events -->")
+    table, _, _ = rest.partition("<!-- /rights of events -->")
+    return re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|$", table, re.MULTILINE)
+
+
+def test_each_way_of_the_events_has_its_rights() -> None:
+    settings = [setting for setting, _ in further_rights()]
+    adapters = {
+        load({"EVENTS_SOCKETIO": "off"} | dict([each.split("=")]), 1).events.socketio for each in settings
+    }
+    assert adapters == set(get_args(Socketio))
+    assert any(each.startswith("EVENTS_STREAM=") for each in settings)
+
+
+@pytest.mark.parametrize(("setting", "words"), further_rights())
+async def test_events_that_go_further_need_their_rights_and_no_more(
+    valkey: Valkey, unique: str, setting: str, words: str
+) -> None:
+    told = Event(id="1", type="photo.processing.completed", timestamp="", data={"clientId": "c"})
+    sinks = load(dict([setting.split("=")]), 1)
+    more = words.split()
+    with redis.Redis(host=valkey.host, port=valkey.port, protocol=2) as operator:
+        # With all words, then without one of them after the other.
+        for without in (None, *more):
+            given = [word for word in more if word != without]
+            operator.execute_command("ACL", "SETUSER", unique, "reset", *rights()[1:], *given)
+            url = f"redis://{unique}:PASSWORD@{valkey.host}:{valkey.port}/0"
+            pipe = Pipe(connector(RedisConfig(url=url), "any-key"))
+            await pipe.open()
+            sink = event_sink(pipe.call, sinks)
+            await sink.publish(told)
+            assert sink.dropped == (0 if without is None else 1)
+            await pipe.close()
+        operator.execute_command("ACL", "DELUSER", unique)
+        operator.delete("socket.io", "photo-events")
 
 
 @pytest.mark.usefixtures("documented")

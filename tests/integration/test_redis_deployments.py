@@ -15,13 +15,14 @@ import pytest
 import trustme
 from redis import Redis
 
+from fastproc.backends.factories import event_sink
 from fastproc.bullmq.opening import checked_server, open_pipe, open_queue
 from fastproc.bullmq.producer import producer
 from fastproc.bullmq.queue import BullQueue
 from fastproc.bullmq.server_check import ServerCheck
 from fastproc.config.settings import Config, load
 from fastproc.core.errors import Unreachable
-from fastproc.core.model import Job
+from fastproc.core.model import Event, Job
 from fastproc.embedded.child import HOST, Child, ServerFailed, free_ports, packaged_binary
 from fastproc.embedded.valkey import Valkey
 
@@ -191,14 +192,70 @@ async def tls_front(authority: trustme.CA, behind: int) -> AsyncIterator[int]:
         await asyncio.sleep(0.05)  # TLS transports close a moment after their writers.
 
 
-# redis-py 7.4's own cluster client still passes arguments that redis-py has deprecated.
-@pytest.mark.filterwarnings("ignore:Call to '__init__' function with deprecated:DeprecationWarning")
+#: redis-py 7.4's own cluster client still passes arguments that redis-py has deprecated.
+own_deprecations = pytest.mark.filterwarnings(
+    "ignore:Call to '__init__' function with deprecated:DeprecationWarning"
+)
+
+
+@own_deprecations
 async def test_a_cluster_needs_a_hash_tag_and_then_carries_a_queue(tmp_path: Path) -> None:
     with server(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(free_ports(1)[0])) as port:
         with Redis(port=port) as redis:
             redis.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             await until(lambda: redis.cluster("info")["cluster_state"] == "ok")
         await a_job_goes_through(settings(f"redis+cluster://{HOST}:{port}", QUEUE_PREFIX="{bull}"))
+
+
+@own_deprecations
+async def test_in_a_cluster_of_two_the_events_keys_lie_with_the_queue(tmp_path: Path) -> None:
+    """With its hash tag a key is where the queue is; Pub/Sub is heard at every node."""
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    buses = free_ports(2)
+    options = [("--cluster-enabled", "yes", "--cluster-port", str(bus)) for bus in buses]
+    with (
+        server(folders[0], *options[0]) as first,
+        server(folders[1], *options[1]) as second,
+        Redis(port=first) as one,
+        Redis(port=second) as two,
+    ):
+        one.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
+        two.execute_command("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
+        one.execute_command("CLUSTER", "MEET", HOST, second, buses[1])
+        for each in (one, two):
+            await until(lambda redis=each: redis.cluster("info")["cluster_state"] == "ok")
+        # The two tags lie on different nodes, so that one of the services' is not the first.
+        nodes = {tag: (one, two)[one.cluster("keyslot", tag) > 8191] for tag in ("{a}", "{b}")}
+        assert len(set(nodes.values())) == 2
+        for tag, node in nodes.items():
+            other = two if node is one else one
+            assert await _events_in(settings(
+                f"redis+cluster://{HOST}:{first},{HOST}:{second}",
+                QUEUE_PREFIX=tag,
+                EVENTS_STREAM=f"{tag}events",
+                EVENTS_SOCKETIO="sharded",
+                EVENTS_SOCKETIO_KEY=f"{tag}io",
+            ), node, other) == (1, 1, 1)  # fmt: skip
+
+
+async def _events_in(config: Config, node: Redis, other: Redis) -> tuple[int, int, int]:
+    """Publish an event; return how many have come by the stream, by the shard's channel, and at the other node."""
+    told = Event(id="1", type="photo.processing.completed", timestamp="", data={"clientId": "c"})
+    shard, everywhere = node.pubsub(), other.pubsub(ignore_subscribe_messages=True)
+    shard.execute_command("SSUBSCRIBE", f"{config.events.socketio_key}#/#")
+    assert shard.parse_response()[0] == b"ssubscribe"
+    everywhere.subscribe(told.type)
+    everywhere.get_message(timeout=5.0)
+    async with open_pipe(config) as pipe:
+        sink = event_sink(pipe.call, config)
+        await sink.publish(told)
+        assert (sink.dropped, pipe.outage.why, pipe.reconnects) == (0, "", 0)
+    heard = [shard.parse_response(block=False, timeout=5), everywhere.get_message(timeout=5.0)]
+    for each in (shard, everywhere):
+        each.close()
+    return int(node.xlen(config.events.stream)), *(int(each is not None) for each in heard)
 
 
 async def test_a_failover_behind_sentinel_loses_no_job(tmp_path: Path) -> None:

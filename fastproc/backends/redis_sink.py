@@ -1,0 +1,100 @@
+"""What the event sinks in Redis have in common: one command an event, over a connection that the queue has anyway.
+
+Rule 1: order is the connection's: an event is sent after those accepted before it.
+Rule 2: `publish` sends an event again until Redis takes it, where its reply was lost or Redis takes no command of
+        anybody now (`STANDS`): its id is stable, so a listener can drop the double. A caller that gives up cancels it.
+        A posted event is sent once.
+Rule 3: an event that Redis refuses for good, that was posted in vain, or that cannot be encoded, is counted and logged
+        with the sink's name, at most once in LOG_EVERY_S for each sink, and fails nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from fastproc.core.errors import QueueRefused, QueueUnavailable
+from fastproc.core.model import Event
+from fastproc.core.pause import pause_s
+
+log = logging.getLogger(__name__)
+
+LOG_EVERY_S = 10.0
+#: Shortest and longest pause before an event is sent again.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 3.0
+#: Refusals that say how the server stands, and nothing of the command: while they last no job can be finished either.
+#: Any other (NOPERM, WRONGTYPE, an unknown command) would be the answer to the next try, too.
+STANDS = (
+    "MISCONF", "NOREPLICAS", "OOM", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "BUSY",
+)  # fmt: skip
+
+Command = Sequence[str | bytes | int]
+
+
+class Call(Protocol):
+    """Sends one Redis command soon, in order; the future brings its reply, QueueUnavailable or QueueRefused."""
+
+    def __call__(self, *command: str | bytes | int) -> asyncio.Future[Any]: ...
+
+
+class RedisSink:
+    """Satisfies the port EventSink. `dropped` counts the events that were given up."""
+
+    def __init__(self, call: Call, name: str, command: Callable[[Event], Command | None]) -> None:
+        """`name` is what the log calls the sink; `command` says what is sent of an event, None for nothing."""
+        self._call, self._name, self._command = call, name, command
+        self._underway: set[asyncio.Future[Any]] = set()
+        self._said_at = -LOG_EVERY_S
+        self.dropped = 0
+
+    def post(self, event: Event) -> None:
+        """Send the event; nobody waits for it."""
+        if command := self._encoded(event):
+            sent = self._call(*command)
+            self._underway.add(sent)
+            sent.add_done_callback(self._posted)
+
+    async def publish(self, event: Event) -> None:
+        """Send the event, again and again while Redis does not answer; return when it was taken or refused."""
+        if not (command := self._encoded(event)):
+            return
+        failures = 0
+        while True:
+            try:
+                await self._call(*command)
+                return
+            except QueueUnavailable as error:
+                if isinstance(error, QueueRefused) and not str(error).startswith(STANDS):
+                    self._drop(error)
+                    return
+            failures += 1
+            await asyncio.sleep(pause_s(failures, FIRST_PAUSE_S, LONGEST_PAUSE_S, random.random()))
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        # Not gather: since Python 3.12 it does not wait for the callbacks of futures that are done.
+        while self._underway:
+            await asyncio.wait(self._underway)
+
+    def _encoded(self, event: Event) -> Command | None:
+        try:
+            return self._command(event)
+        except (ValueError, OverflowError) as error:
+            # A number or a text that the format does not have, in what a job or a stage said.
+            self._drop(error)
+            return None
+
+    def _posted(self, sent: asyncio.Future[Any]) -> None:
+        self._underway.discard(sent)
+        if not sent.cancelled() and (error := sent.exception()):
+            self._drop(error)
+
+    def _drop(self, error: BaseException) -> None:
+        self.dropped += 1
+        if time.monotonic() - self._said_at >= LOG_EVERY_S:
+            self._said_at = time.monotonic()
+            log.warning("%s: events not published (%d so far): %s", self._name, self.dropped, error)
