@@ -20,7 +20,6 @@ import psycopg
 from fastproc.backends import photo_row, postgresql_schema
 from fastproc.backends.group_commit import GroupCommit, RowBusy, Write
 from fastproc.backends.photo_row import Value
-from fastproc.backends.postgresql_errors import Verdict, verdict
 from fastproc.backends.postgresql_link import Connection, Link, Target
 from fastproc.backends.postgresql_rows import RowWriter, said_by
 from fastproc.config.database import DatabaseConfig
@@ -53,7 +52,6 @@ class PostgresMetadataStore:
         main, late, self._probing = self._links
         self._rows = GroupCommit(partial(self._commit, main), self._describe)
         self._late = GroupCommit(partial(self._commit, late), self._describe)
-        self._probed = asyncio.Lock()
 
     async def begin(self, photo_id: str, at: str) -> None:
         """Mark the photo as `processing` since `at`. Raises DatabaseUnavailable, RowRefused."""
@@ -75,8 +73,9 @@ class PostgresMetadataStore:
         """Plan a write; `deep`: and see a commit reach the disk. No row changes. Raises DatabaseUnavailable."""
         work = partial(postgresql_schema.touch, target=self._target, deep=deep)
         try:
-            async with self._probed:
-                await self._probing.run(work)
+            await self._probing.run(work)
+        except DatabaseUnavailable as error:
+            raise DatabaseUnavailable(f"{error.message} ({self._target.where})") from None
         except _ERRORS as error:
             raise DatabaseUnavailable(self._describe(error)) from None
 
@@ -105,13 +104,7 @@ class PostgresMetadataStore:
             await asyncio.sleep(_BUSY_PAUSE_S)
 
     async def _commit(self, link: Link, batch: Sequence[Write]) -> None:
-        try:
-            await link.run(lambda connection: self._writer.write(connection, batch))
-        except psycopg.Error as error:
-            # A former primary may stay connected for hours: the next look is for the server that takes writes.
-            if verdict(error.sqlstate) is Verdict.AWAY:
-                await link.close()
-            raise
+        await link.run(lambda connection: self._writer.write(connection, batch))
 
     async def _asked(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         try:

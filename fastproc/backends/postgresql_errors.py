@@ -78,6 +78,10 @@ _REMEDIES: Final = (
         r"no pg_hba\.conf entry",
         "let the server's pg_hba.conf admit this host, or ask for TLS with sslmode=require",
     ),
+    (
+        r"permission denied for schema",
+        "GRANT CREATE ON SCHEMA to this user, or let the owner run `fastproc init-db`",
+    ),
     (r"permission denied for database", "GRANT CONNECT on the database to this user"),
     (r"too many (clients|connections)|remaining connection slots", "raise max_connections, or use PgBouncer"),
     (r"certificate|SSL", "look at sslmode and sslrootcert in the URL"),

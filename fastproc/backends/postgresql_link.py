@@ -20,9 +20,8 @@ from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import TransactionStatus
 
-from fastproc.core.errors import ConfigError
+from fastproc.core.errors import ConfigError, DatabaseUnavailable
 
 #: It warns of what it could not say on a connection that has failed; what failed reaches us as an exception.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
@@ -107,24 +106,27 @@ def _quoted(name: str) -> str:
 
 
 class Link:
-    """A connection with one user at a time; `run` opens it, and opens it again after it broke."""
+    """A connection that one at a time uses; `run` opens it, and opens it again after it broke."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self._connection: Connection | None = None
+        self._in_use = asyncio.Lock()
 
     async def run(self, work: Callable[[Connection], Awaitable[T]], limit_s: float = ANSWER_S) -> T:
-        """Run `work`, which may be repeated, on the connection. Raises psycopg.Error, OSError, TimeoutError.
+        """Run `work`, which may be repeated, on the connection. Raises what it raises, and OSError, TimeoutError.
 
-        A connection that was open before may have ended while nobody looked: then `work` is run again on a new one.
+        What was open before may have ended while nobody looked, or lead to a server that has become read-only: then
+        `work` is run again on a new connection, once.
         """
-        was_open = self._connection is not None
-        try:
+        async with self._in_use:
+            was_open = self._connection is not None
+            try:
+                return await self._run(work, limit_s)
+            except (psycopg.Error, DatabaseUnavailable):
+                if not was_open:
+                    raise
             return await self._run(work, limit_s)
-        except (psycopg.OperationalError, psycopg.InterfaceError):
-            if not was_open or self._connection is not None:
-                raise
-        return await self._run(work, limit_s)
 
     async def close(self) -> None:
         """Idempotent."""
@@ -144,18 +146,16 @@ class Link:
                 raise TimeoutError(f"no answer in {limit_s:g} s")
             return task.result()
         finally:
-            await self._settle(connection, task)
+            if not task.done() or task.cancelled() or task.exception():
+                await self._drop(connection, task)
 
-    async def _settle(self, connection: Connection, task: asyncio.Future[T]) -> None:
-        """Keep the connection for the next user if nothing is left open in it; else end it, and what waits for it."""
-        if task.done() and connection.info.transaction_status is TransactionStatus.IDLE:
-            return
+    async def _drop(self, connection: Connection, task: asyncio.Future[T]) -> None:
+        """End a connection on which something has failed, and what still waits for its answer."""
         self._connection = None
         if not task.done():
             _hang_up(connection)
             await asyncio.wait((task,))
-        if not task.cancelled():
-            task.exception()  # It was told already, or nobody waits for it.
+            task.cancelled() or task.exception()  # Nobody waits for it any more.
         await connection.close()
 
 

@@ -22,7 +22,7 @@ from fastproc.core.errors import DatabaseUnavailable, Unreachable
 from fastproc.supervisor.ports import Row
 
 #: Types of the table that `create_schema` makes, where PostgreSQL has better ones than SQLite.
-_TYPES: Final = {
+TYPES: Final = {
     "processing_started_at": "TIMESTAMPTZ",
     "processing_completed_at": "TIMESTAMPTZ",
     "processing_metadata": "JSONB",
@@ -78,35 +78,26 @@ async def look(connection: Connection, target: Target) -> str:
 async def touch(connection: Connection, target: Target, deep: bool) -> None:
     """See that rows could be written; `deep`: a commit reach the disk. Raises psycopg.Error, DatabaseUnavailable."""
     await connection.execute(b"BEGIN")
-    try:
-        await connection.execute(postgresql_rows.limits(_PROBE_LOCK_MS))
-        await _plan(connection, target)
-        if deep:
-            # Goes into the log of writes, which the commit then has to flush; no table has it.
-            await connection.execute(b"SELECT pg_logical_emit_message(true, 'fastproc', 'probe')")
-        await connection.execute(b"COMMIT")
-    except (psycopg.Error, DatabaseUnavailable):
-        if not connection.broken:
-            await connection.execute(b"ROLLBACK")
-        raise
+    await connection.execute(postgresql_rows.limits(_PROBE_LOCK_MS))
+    await _plan(connection, target)
+    if deep:
+        # Goes into the log of writes, which the commit then has to flush; no table has it.
+        await connection.execute(b"SELECT pg_logical_emit_message(true, 'fastproc', 'probe')")
+    await connection.execute(b"COMMIT")
 
 
 async def create(connection: Connection, target: Target) -> None:
     """Make the table, and the schema that the URL names, where they are missing. Raises psycopg.Error."""
-    columns = ", ".join(f"{name} {_TYPES.get(name, kind)}" for name, kind in COLUMNS.items())
+    columns = ", ".join(f"{name} {TYPES.get(name, kind)}" for name, kind in COLUMNS.items())
     await connection.execute(b"BEGIN")
-    try:
-        await connection.execute(b"SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        if target.schema:
-            await connection.execute(
-                f"CREATE SCHEMA IF NOT EXISTS {target.table.rpartition('.')[0]}".encode()
-            )
-        await connection.execute(f"CREATE TABLE IF NOT EXISTS {target.table} ({columns})".encode())
-        await connection.execute(b"COMMIT")
-    except psycopg.Error:
-        if not connection.broken:
-            await connection.execute(b"ROLLBACK")
-        raise
+    await connection.execute(b"SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    # Asked before, because `IF NOT EXISTS` needs the right to make even what is there.
+    schema = target.table.rpartition(".")[0]
+    if schema and (await _one(connection, "SELECT to_regnamespace(%s)::oid", schema))[0] is None:
+        await connection.execute(f"CREATE SCHEMA {schema}".encode())
+    if (await _one(connection, "SELECT to_regclass(%s)::oid", target.table))[0] is None:
+        await connection.execute(f"CREATE TABLE {target.table} ({columns})".encode())
+    await connection.execute(b"COMMIT")
 
 
 async def _plan(connection: Connection, target: Target) -> None:
