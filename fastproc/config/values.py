@@ -133,13 +133,17 @@ def postgresql_url(text: str) -> str:
     login, _, hosts = parts.netloc.rpartition("@")
     if "@" in login or parts.fragment:
         raise ValueError("special characters of user and password need %-escapes: @ is %40, # is %23")
-    if not all(
-        re.fullmatch(r"([A-Za-z0-9._%-]*|\[[0-9A-Fa-f:.%]+\])(:\d{1,5})?", each) for each in hosts.split(",")
-    ):
+    if not all(_is_host(each) for each in hosts.split(",")):
         raise ValueError(
             "expected host:port; special characters of user and password need %-escapes: / is %2F"
         )
     return text
+
+
+def _is_host(text: str) -> bool:
+    """Whether it is a host or a socket's folder, with a port or without one."""
+    found = re.fullmatch(r"(?:[A-Za-z0-9._%-]*|\[[0-9A-Za-z:.%]+\])(?::(\d{1,5}))?", text)
+    return found is not None and 0 < int(found[1] or 1) < 65_536
 
 
 def queue_name(text: str) -> str:
