@@ -14,6 +14,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar
@@ -117,14 +118,15 @@ class Link:
         """Run `work`, which may be repeated, on the connection. Raises what it raises, and OSError, TimeoutError.
 
         What was open before may have ended while nobody looked, or lead to a server that has become read-only: then
-        `work` is run again on a new connection, once.
+        `work` is run again on a new connection, once, unless this process itself has stood still meanwhile: what it
+        wanted then may be out of date.
         """
         async with self._in_use:
-            was_open = self._connection is not None
+            was_open, began = self._connection is not None, time.monotonic()
             try:
                 return await self._run(work, limit_s)
             except (psycopg.Error, DatabaseUnavailable):
-                if not was_open:
+                if not was_open or time.monotonic() > began + limit_s:
                     raise
             return await self._run(work, limit_s)
 
