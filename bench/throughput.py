@@ -131,13 +131,10 @@ def main() -> None:
     settings = {"HTTP_PORT": str(port), "HTTP_HOST": "127.0.0.1", "LOG_LEVEL": "warn"}
     settings |= {"WORKER_CONCURRENCY": str(args.workers)} if args.workers else {}
     settings |= dict(pair.split("=", 1) for pair in args.set)
-    with (
-        tempfile.TemporaryDirectory(prefix="fastproc-bench-") as folder,
-        postgresql(Path(folder) / "postgresql")
-        if args.postgresql
-        else contextlib.nullcontext({}) as database,
-        stand(Path(folder), {**settings, **database}) as place,
-    ):
+    with tempfile.TemporaryDirectory(prefix="fastproc-bench-") as folder, contextlib.ExitStack() as stack:
+        if args.postgresql:
+            settings |= stack.enter_context(postgresql(Path(folder) / "postgresql"))
+        place = stack.enter_context(stand(Path(folder), settings))
         client = place.seaweedfs.client()
         keys = []
         for path in sorted(p for p in args.folder.iterdir() if p.is_file()):
