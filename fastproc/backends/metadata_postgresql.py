@@ -31,6 +31,9 @@ T = TypeVar("T")
 #: How long a row that another session has locked is tried before its caller hears of it, and the pause between tries.
 _BUSY_S, _BUSY_PAUSE_S = 20.0, 0.2
 
+#: Rows of one transaction, at most.
+_MOST = 256
+
 #: What the driver and the network raise.
 _ERRORS = (psycopg.Error, OSError)
 
@@ -45,7 +48,7 @@ class PostgresMetadataStore:
 
     def __init__(self, url: str) -> None:
         """Raises ConfigError."""
-        self.missing_rows = 0
+        self.missing_rows, self._most = 0, _MOST
         self._target = Target(url)
         self._writer = RowWriter(self._target.table, self._missing)
         self._links = tuple(Link(self._target) for _ in range(3))
@@ -104,7 +107,16 @@ class PostgresMetadataStore:
             await asyncio.sleep(_BUSY_PAUSE_S)
 
     async def _commit(self, link: Link, batch: Sequence[Write]) -> None:
-        await link.run(lambda connection: self._writer.write(connection, batch))
+        """Write the batch, in parts that the server does in time: what is slow is not away."""
+        left = list(batch)
+        while left:
+            part, left = left[: self._most], left[self._most :]
+            try:
+                await link.run(partial(self._writer.write, batch=part))
+            except TimeoutError:
+                self._most = max(1, len(part) // 2)
+                raise
+            self._most = min(_MOST, 2 * self._most)
 
     async def _asked(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         try:

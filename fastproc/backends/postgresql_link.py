@@ -31,7 +31,7 @@ T = TypeVar("T")
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 #: Longest wait for the answer to one transaction, and for a connection.
-ANSWER_S: Final = 5.0
+ANSWER_S = 5.0
 CONNECT_S: Final = 5
 
 #: What libpq gets where the URL says nothing. A peer that is gone without a word is noticed after about 10 s.
@@ -67,6 +67,8 @@ class Target:
             defaults = {"target_session_attrs": "read-write", **_DEFAULTS} if several else _DEFAULTS
             self.parameters: dict[str, Any] = {**defaults, **given, "client_encoding": "UTF8"}
             make_conninfo("", **self.parameters)
+            if "%" in self.schema:
+                raise ConfigError([f"{variable}: a schema has no '%' in its name here"])
         except (psycopg.Error, KeyError) as error:
             raise ConfigError([f"{variable}: {_parse_problem(error, kept)}"]) from None
         name = given.get("dbname") or given.get("user") or ""
@@ -114,7 +116,7 @@ class Link:
         self._connection: Connection | None = None
         self._in_use = asyncio.Lock()
 
-    async def run(self, work: Callable[[Connection], Awaitable[T]], limit_s: float = ANSWER_S) -> T:
+    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run `work`, which may be repeated, on the connection. Raises what it raises, and OSError, TimeoutError.
 
         What was open before may have ended while nobody looked, or lead to a server that has become read-only: then
@@ -124,11 +126,11 @@ class Link:
         async with self._in_use:
             was_open, began = self._connection is not None, time.monotonic()
             try:
-                return await self._run(work, limit_s)
+                return await self._run(work)
             except (psycopg.Error, DatabaseUnavailable):
-                if not was_open or time.monotonic() > began + limit_s:
+                if not was_open or time.monotonic() > began + ANSWER_S:
                     raise
-            return await self._run(work, limit_s)
+            return await self._run(work)
 
     async def close(self) -> None:
         """Idempotent."""
@@ -136,16 +138,16 @@ class Link:
             connection, self._connection = self._connection, None
             await connection.close()
 
-    async def _run(self, work: Callable[[Connection], Awaitable[T]], limit_s: float) -> T:
+    async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         if self._connection is None:
             self._connection = await self._target.connect()
         connection = self._connection
         # A task, because psycopg answers a cancellation with a question to the server, and waits for its answer.
         task = asyncio.ensure_future(work(connection))
         try:
-            await asyncio.wait((task,), timeout=limit_s)
+            await asyncio.wait((task,), timeout=ANSWER_S)
             if not task.done():
-                raise TimeoutError(f"no answer in {limit_s:g} s")
+                raise TimeoutError(f"no answer in {ANSWER_S:g} s")
             return task.result()
         finally:
             if not task.done() or task.cancelled() or task.exception():

@@ -28,17 +28,22 @@ _LOCK_MS, _LOCK_AGAIN_MS = 250, 20
 
 
 def limits(lock_ms: int) -> bytes:
-    """Settings of one transaction, where the server, the role or the URL has none of its own.
+    """A query that sets, for one transaction, times after which the server itself gives up: shorter ones stay.
 
-    Times in which the server itself gives up; and a commit waits for the disk, as the row's job is finished next.
+    A commit waits for the disk, also where the server or the role says otherwise: the row's job is finished next.
     """
-    wanted = {"lock_timeout": ("0", lock_ms), "statement_timeout": ("0", 5000), "synchronous_commit": ("off", "on"),
-              "idle_in_transaction_session_timeout": ("0", 10_000)}  # fmt: skip
-    calls = (
-        f"set_config('{name}', CASE current_setting('{name}') WHEN '{unset}' THEN '{value}'"
-        f" ELSE current_setting('{name}') END, true)"
-        for name, (unset, value) in wanted.items()
-    )
+    times = {
+        "lock_timeout": lock_ms,
+        "statement_timeout": 5000,
+        "idle_in_transaction_session_timeout": 10_000,
+    }
+    calls = [
+        f"set_config('{name}', CASE WHEN current_setting('{name}')::interval BETWEEN '1ms' AND '{ms}ms'"
+        f" THEN current_setting('{name}') ELSE '{ms}ms' END, true)"
+        for name, ms in times.items()
+    ]
+    commit = "current_setting('synchronous_commit')"
+    calls.append(f"set_config('synchronous_commit', coalesce(nullif({commit}, 'off'), 'on'), true)")
     return f"SELECT {', '.join(calls)}".encode()
 
 

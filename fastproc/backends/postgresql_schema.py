@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 import psycopg
@@ -41,6 +42,11 @@ _WRITES: Final[tuple[tuple[Mapping[str, Value], str], ...]] = (
     (photo_row.completed(Row(width=1, height=1, processing_metadata="{}"), _AT), ""),
 )
 _PROBE_LOCK_MS = 500
+_NOT_TO_BE_HAD: Final = (
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.FeatureNotSupported,
+)
 
 
 async def look(connection: Connection, target: Target) -> str:
@@ -80,10 +86,15 @@ async def touch(connection: Connection, target: Target, deep: bool) -> None:
     await connection.execute(b"BEGIN")
     await connection.execute(postgresql_rows.limits(_PROBE_LOCK_MS))
     await _plan(connection, target)
-    if deep:
-        # Goes into the log of writes, which the commit then has to flush; no table has it.
-        await connection.execute(b"SELECT pg_logical_emit_message(true, 'fastproc', 'probe')")
     await connection.execute(b"COMMIT")
+    if deep:
+        # Goes into the log of writes, which its commit then has to flush; no table has it. Where a server or a role
+        # does without this function, what photos see must do (core.breaker).
+        with suppress(*_NOT_TO_BE_HAD):
+            await connection.execute(
+                postgresql_rows.limits(_PROBE_LOCK_MS)
+                + b", pg_logical_emit_message(true, 'fastproc', 'probe')"
+            )
 
 
 async def create(connection: Connection, target: Target) -> None:
