@@ -4,7 +4,7 @@ Runs `fastproc run` as it is deployed, on embedded servers on the same cores, wi
 clock from the first job added to the last one finished; CPU is user + system of the service's processes in that time,
 the supervisor separately, and the servers'. The machine may be shared: compare ratios within one run.
 
-    python bench/throughput.py FOLDER [--jobs 64] [--workers N] [--set NAME=VALUE ...]
+    python bench/throughput.py FOLDER [--jobs 64] [--workers N] [--postgresql] [--set NAME=VALUE ...]
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import psutil
 
 from fastproc.bullmq.producer import Producer, producer
 from fastproc.embedded.child import free_ports
+from fastproc.embedded.postgresql import PostgreSQL
 from fastproc.embedded.stand import Stand, stand
 
 
@@ -61,6 +62,20 @@ def service(environment: dict[str, str], port: int, python: str = sys.executable
         process.send_signal(signal.SIGTERM)
         if process.wait(60):
             sys.exit(f"the service ended with {process.returncode}")
+
+
+@contextlib.contextmanager
+def postgresql(folder: Path) -> Iterator[dict[str, str]]:
+    """Run a PostgreSQL with the table, while the block runs; yield the setting that leads there."""
+    from fastproc.backends.metadata_postgresql import PostgresMetadataStore
+
+    async def create(store: PostgresMetadataStore) -> None:
+        await store.create_schema()
+        await store.close()
+
+    with PostgreSQL(folder) as server:
+        asyncio.run(create(PostgresMetadataStore(server.url())))
+        yield {"DATABASE_URL": server.url()}
 
 
 async def finished(queue: Producer, jobs: int) -> int:
@@ -110,15 +125,16 @@ def main() -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the service"
     )
+    parser.add_argument("--postgresql", action="store_true", help="rows in a PostgreSQL instead of a file")
     args = parser.parse_args()
     port = free_ports(1)[0]
     settings = {"HTTP_PORT": str(port), "HTTP_HOST": "127.0.0.1", "LOG_LEVEL": "warn"}
     settings |= {"WORKER_CONCURRENCY": str(args.workers)} if args.workers else {}
     settings |= dict(pair.split("=", 1) for pair in args.set)
-    with (
-        tempfile.TemporaryDirectory(prefix="fastproc-bench-") as folder,
-        stand(Path(folder), settings) as place,
-    ):
+    with tempfile.TemporaryDirectory(prefix="fastproc-bench-") as folder, contextlib.ExitStack() as stack:
+        if args.postgresql:
+            settings |= stack.enter_context(postgresql(Path(folder) / "postgresql"))
+        place = stack.enter_context(stand(Path(folder), settings))
         client = place.seaweedfs.client()
         keys = []
         for path in sorted(p for p in args.folder.iterdir() if p.is_file()):

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 from fastproc.backends.metadata_sqlite import create_schema
 from fastproc.config.s3 import S3Config
 from fastproc.embedded.child import ServerFailed
+from fastproc.embedded.postgresql import PostgreSQL
 from fastproc.embedded.seaweedfs import SeaweedFS
 from fastproc.embedded.valkey import Valkey
 from tests.files import pytest_configure, pytest_report_header, pytest_sessionfinish  # noqa: F401
@@ -45,7 +46,7 @@ def nothing_is_left_open() -> Iterator[None]:
     assert not left, "left open:\n  " + "\n  ".join(left)
 
 
-Server = TypeVar("Server", Valkey, SeaweedFS)
+Server = TypeVar("Server", Valkey, SeaweedFS, PostgreSQL)
 
 
 def _running(make: Callable[[], Server]) -> Iterator[Server]:
@@ -70,6 +71,12 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """One S3 server for the session. Tests want `s3`, a bucket of their own in it."""
     yield from _running(lambda: SeaweedFS(tmp_path_factory.mktemp("seaweedfs")))
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    """One PostgreSQL for the session. Isolate by schema: `?schema=` in the URL."""
+    yield from _running(lambda: PostgreSQL(tmp_path_factory.mktemp("postgresql")))
 
 
 @pytest.fixture(scope="session")

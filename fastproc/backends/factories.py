@@ -15,7 +15,11 @@ from fastproc.config.database import DatabaseConfig
 from fastproc.config.quarantine import QuarantineConfig
 from fastproc.config.s3 import S3Config
 from fastproc.config.settings import Config
+from fastproc.core.errors import ConfigError
 from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Vault
+
+#: What installs the drivers that are extras.
+INSTALL = "pip install 'fastproc[postgres]'"
 
 
 def object_store(config: S3Config) -> ObjectStore:
@@ -25,8 +29,13 @@ def object_store(config: S3Config) -> ObjectStore:
 
 
 def metadata_store(config: DatabaseConfig) -> MetadataStore:
-    """Return the metadata store that DATABASE_URL or SQLITE_PATH names."""
-    store: MetadataStore = _backend("metadata", config.scheme).create(config)
+    """Return the metadata store that DATABASE_URL or SQLITE_PATH names. Raises ConfigError."""
+    try:
+        backend = _backend("metadata", config.scheme)
+    except ImportError as error:
+        # psycopg itself, or the libpq that it needs.
+        raise ConfigError([f"DATABASE_URL: {config.scheme}:// needs psycopg: {INSTALL} ({error})"]) from error
+    store: MetadataStore = backend.create(config)
     return store
 
 

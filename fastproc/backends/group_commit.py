@@ -16,10 +16,15 @@ from fastproc.backends.photo_row import Value
 from fastproc.core.errors import DatabaseUnavailable, RowRefused
 
 
+class RowBusy(DatabaseUnavailable):
+    """Another session holds the row."""
+
+
 class Write(Struct):
     """One row to write, and the future of the caller that waits.
 
     `refused` says why the database does not take it; `failed` what went wrong with this row alone, which may pass;
+    `busy`: another session holds the row, and it may be tried again soon;
     `rowless`: there is no row and none can be made, which fails nothing (the API owns the schema). A row that was
     completed at `unless_completed_since` (ISO 8601) or later stays as it is: another service has done the job.
     """
@@ -29,13 +34,14 @@ class Write(Struct):
     done: asyncio.Future[None]
     refused: str = ""
     failed: str = ""
+    busy: str = ""
     rowless: bool = False
     unless_completed_since: str = ""
 
     @property
     def left_out(self) -> bool:
         """Whether the row is not to be tried again in its transaction."""
-        return bool(self.refused or self.failed or self.rowless)
+        return bool(self.refused or self.failed or self.busy or self.rowless)
 
 
 #: Writes the rows in one transaction and marks those that are left out; raises what `describe` reads.
@@ -54,7 +60,7 @@ class GroupCommit:
     async def write(
         self, photo_id: str, values: Mapping[str, Value], *, unless_completed_since: str = ""
     ) -> None:
-        """Write one row; return after its commit. Raises RowRefused, DatabaseUnavailable."""
+        """Write one row; return after its commit. Raises RowRefused, RowBusy, DatabaseUnavailable."""
         if self._closed:
             raise DatabaseUnavailable("the database was closed: the service is ending")
         done = asyncio.get_running_loop().create_future()
@@ -86,6 +92,8 @@ class GroupCommit:
 def _end(write: Write, away: str) -> None:
     if write.refused:
         write.done.set_exception(RowRefused(write.refused))
+    elif write.busy:
+        write.done.set_exception(RowBusy(write.busy))
     elif away or write.failed:
         write.done.set_exception(DatabaseUnavailable(away or write.failed))
     else:

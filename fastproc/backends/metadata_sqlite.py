@@ -68,9 +68,10 @@ class SqliteMetadataStore:
         """Record the error; a `final` one marks the photo as `failed`. Raises DatabaseUnavailable, RowRefused."""
         await self._rows.write(photo_id, photo_row.failed(error, at, final=final))
 
-    async def check(self) -> None:
-        """Raises Unreachable unless the table is there, complete, and can be written to."""
+    async def check(self) -> str:
+        """Raises Unreachable unless the table is there, complete, and can be written to. There is no more to say."""
         await self._in_thread(_check, self._path, self._variable)
+        return ""
 
     async def probe(self, deep: bool) -> None:
         """Take the write lock; `deep`: and see a page reach the disk. No row changes. Raises DatabaseUnavailable."""

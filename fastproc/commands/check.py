@@ -74,8 +74,9 @@ async def _check_objects(config: Config) -> str:
 
 
 async def _check_rows(config: Config) -> str:
-    async with checked_metadata(config):
-        return config.database.where
+    async with checked_metadata(config) as metadata:
+        found = await metadata.check()
+    return ": ".join(filter(None, (config.database.where, found)))
 
 
 async def _check_worker(config: Config, greetings: list[Ready]) -> str:

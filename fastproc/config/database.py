@@ -19,6 +19,9 @@ from fastproc.config.values import var
 
 DEFAULT_PATH = "./data/photos.db"
 
+#: Other names of a scheme, as clients of that database take them.
+_ALIASES = {"postgres": "postgresql"}
+
 _STORES = Path(__file__).parents[1] / "backends"
 _PREFIX = "metadata_"
 
@@ -32,6 +35,7 @@ def schemes(folder: Path = _STORES) -> tuple[str, ...]:
 def database_url(text: str) -> str:
     """A URL whose scheme has a store; SQLite's in the form that SQLAlchemy uses. Raises ValueError."""
     scheme, colon, _ = text.partition("://")
+    scheme = _ALIASES.get(scheme, scheme)
     if not colon or scheme not in schemes():
         known = ", ".join(f"{name}://" for name in schemes())
         raise ValueError(f"expected a URL with one of the schemes that have a store: {known}")
@@ -39,6 +43,8 @@ def database_url(text: str) -> str:
         if not _sqlite_path(text):
             raise ValueError("expected sqlite:///relative/path or sqlite:////absolute/path")
         return text
+    if scheme == "postgresql":
+        return values.postgresql_url(text)
     return values.url(scheme)(text)
 
 
@@ -55,8 +61,8 @@ class DatabaseConfig(Struct, frozen=True, kw_only=True):
         str | None,
         var(
             "DATABASE_URL",
-            "database with the table `photos`: `sqlite:///relative/path` or `sqlite:////absolute/path`;"
-            " replaces SQLITE_PATH",
+            "database with the table `photos`: `postgresql://user:password@host:5432/name`,"
+            " `sqlite:///relative/path` or `sqlite:////absolute/path`; replaces SQLITE_PATH",
             extra={"parse": database_url},
         ),
     ] = None
@@ -68,7 +74,8 @@ class DatabaseConfig(Struct, frozen=True, kw_only=True):
     @property
     def scheme(self) -> str:
         """The kind of database, which names the store: `sqlite` unless DATABASE_URL says otherwise."""
-        return self.url.partition("://")[0] if self.url else "sqlite"
+        scheme = self.url.partition("://")[0] if self.url else "sqlite"
+        return _ALIASES.get(scheme, scheme)
 
     @property
     def location(self) -> str:

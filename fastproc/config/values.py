@@ -9,7 +9,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from typing import Any, cast
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from msgspec import Meta
 
@@ -127,6 +127,25 @@ def redis_url(text: str) -> str:
     return text
 
 
+def postgresql_url(text: str) -> str:
+    """Return a URL in the form that libpq reads, with any number of hosts or a socket's folder. Raises ValueError."""
+    parts = _split(text)
+    login, _, hosts = parts.netloc.rpartition("@")
+    if "@" in login or parts.fragment:
+        raise ValueError("special characters of user and password need %-escapes: @ is %40, # is %23")
+    if not all(_is_host(each) for each in hosts.split(",")):
+        raise ValueError(
+            "expected host:port; special characters of user and password need %-escapes: / is %2F"
+        )
+    return text
+
+
+def _is_host(text: str) -> bool:
+    """Whether it is a host or a socket's folder, with a port or without one."""
+    found = re.fullmatch(r"(?:[A-Za-z0-9._%-]*|\[[0-9A-Za-z:.%]+\])(?::(\d{1,5}))?", text)
+    return found is not None and 0 < int(found[1] or 1) < 65_536
+
+
 def queue_name(text: str) -> str:
     """Return the name. Raises ValueError for one that BullMQ refuses."""
     if ":" in text:
@@ -149,12 +168,17 @@ def text_of(value: Any) -> str:
 
 #: `user:password@` in a URL. It ends at the last `@`, because a password that is not quoted may have `/` and `@`.
 _LOGIN = re.compile(r"(?<=://)([^/?#:@]*):.*@", re.DOTALL)
-#: `password=` in a URL's query, where clients of Redis and PostgreSQL accept one as well.
-_IN_QUERY = re.compile(r"(?<=[?&]password=)[^&#]*")
+#: A parameter of a URL's query: clients of Redis and PostgreSQL accept passwords there as well.
+_IN_QUERY = re.compile(r"(?<=[?&])([^=&#]+)=([^&#]*)")
 
 
 def masked(text: str, *, secret: bool) -> str:
     """Return the text without its secrets: a secret variable is masked whole, a URL's passwords alone."""
     if secret:
         return "********" if text else ""
-    return _IN_QUERY.sub("********", _LOGIN.sub(r"\1:********@", text)) if "://" in text else text
+    return _IN_QUERY.sub(_mask, _LOGIN.sub(r"\1:********@", text)) if "://" in text else text
+
+
+def _mask(found: re.Match[str]) -> str:
+    # `password`, `sslpassword`; a name may be quoted as well.
+    return f"{found[1]}=********" if "password" in unquote(found[1]).lower() else found[0]

@@ -46,11 +46,12 @@ class ServerFailed(FastprocError):
 class Child:
     """One server process: started, watched until ready, ended."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, *, end: signal.Signals = signal.SIGTERM) -> None:
+        """`end` is the signal by which the server is asked to end."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder.resolve()
         self.log = self.folder / f"{name}.log"
-        self._name = name
+        self._name, self._end = name, end
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -96,8 +97,8 @@ class Child:
     def terminate(self) -> None:
         """Ask the process to end."""
         if self._process and self.alive:
-            self._process.terminate()
-            # A test may have stopped it (SIGSTOP): it would never act on SIGTERM.
+            self._process.send_signal(self._end)
+            # A test may have stopped it (SIGSTOP): it would never act on another signal.
             self._process.send_signal(signal.SIGCONT)
 
     def stop(self, grace_s: float) -> None:

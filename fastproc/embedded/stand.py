@@ -30,7 +30,8 @@ class Stand(Struct, frozen=True):
 def stand(folder: Path, settings: Mapping[str, str]) -> Iterator[Stand]:
     """Start the servers with their data in `folder`; `settings` are further variables of the service.
 
-    The rate limit is off and no HTTP port is opened, unless `settings` say otherwise. Raises ServerFailed, ConfigError.
+    The rate limit is off, no HTTP port is opened and the database is a file, unless `settings` say otherwise. Raises
+    ServerFailed, ConfigError.
     """
     valkey, seaweedfs = Valkey(folder / "valkey"), SeaweedFS(folder / "seaweedfs")
     database = folder / "photos.db"
@@ -44,7 +45,7 @@ def stand(folder: Path, settings: Mapping[str, str]) -> Iterator[Stand]:
             "MINIO_ACCESS_KEY": s3.access_key,
             "MINIO_SECRET_KEY": s3.secret_key,
             "MINIO_BUCKET": s3.bucket,
-            "SQLITE_PATH": str(database),
+            **({} if "DATABASE_URL" in settings else {"SQLITE_PATH": str(database)}),
             "RATE_LIMIT_MAX": "0",
             "HTTP_PORT": "0",
             **settings,

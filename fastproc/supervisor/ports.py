@@ -137,8 +137,8 @@ class MetadataStore(Protocol):
     async def fail(self, photo_id: str, error: str, at: str, *, final: bool) -> None:
         """Record `error`; `final` marks the photo as `failed`, else it stays `processing` (it will be retried)."""
 
-    async def check(self) -> None:
-        """Raises Unreachable with a message that names the variable to look at."""
+    async def check(self) -> str:
+        """Return what was found, in words. Raises Unreachable with a message that names the variable to look at."""
 
     async def probe(self, deep: bool) -> None:
         """Ask the database whether it takes writes; `deep` sees one reach the disk. No row changes.

@@ -22,6 +22,7 @@ import pytest
 
 from fastproc.embedded.seaweedfs import SeaweedFS
 from fastproc.embedded.trial.place import Place, place
+from fastproc.embedded.trial.rows import Database
 from tests import pictures
 
 #: Two cores do it: a case needs about one second of one of them.
@@ -33,7 +34,8 @@ HERE = Path(__file__).parent
 DURATIONS = pytest.StashKey[dict[str, float]]()
 LONGEST = 8
 
-#: Makes a place with the photos of `PHOTOS` in its bucket; `valkey` are options of its queue's server.
+#: Makes a place with the photos of `PHOTOS` in its bucket; `valkey` are options of its queue's server, `rows` is
+#: another database than a file.
 Make = Callable[..., AbstractContextManager[Place]]
 #: A module and the name of a case in it.
 Case = tuple[str, str]
@@ -57,13 +59,13 @@ def make(seaweedfs: SeaweedFS, _s3_client: Any, tmp_path_factory: pytest.TempPat
     lock = threading.Lock()
 
     @contextmanager
-    def go(valkey: tuple[str, ...] = ()) -> Iterator[Place]:
+    def go(valkey: tuple[str, ...] = (), rows: Database | None = None) -> Iterator[Place]:
         bucket = f"c-{uuid.uuid4().hex[:12]}"
         with lock:
             _s3_client.create_bucket(Bucket=bucket)
             folder = tmp_path_factory.mktemp("place")
         s3 = msgspec.structs.replace(seaweedfs.config, bucket=bucket, allowed_buckets=(bucket,))
-        with place(folder, s3, _s3_client, valkey=valkey) as made:
+        with place(folder, s3, _s3_client, valkey=valkey, rows=rows) as made:
             for name, body in PHOTOS.items():
                 made.put(name, body)
             yield made

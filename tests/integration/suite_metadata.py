@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+import json
+from typing import Any, ClassVar, Protocol
 
 import pytest
 
-from fastproc.core.errors import DatabaseUnavailable
+from fastproc.backends.photo_row import COLUMNS
+from fastproc.core.errors import DatabaseUnavailable, RowRefused, Unreachable
 from fastproc.supervisor.ports import Row
 
 T1, T2, T3 = (f"2026-01-01T00:00:0{n}.000Z" for n in (1, 2, 3))
@@ -17,14 +19,32 @@ ROW = Row(width=400, height=300, processing_metadata='{"format":"jpeg","note":"Ã
 class Outside(Protocol):
     """The table as another program sees it."""
 
-    def read(self, photo_id: str) -> dict[str, Any] | None: ...
+    def run(self, sql: str) -> list[Any]:
+        """Run a statement; return its rows, which can be indexed."""
+
+    def read(self, photo_id: str) -> dict[str, Any] | None:
+        """Return the contract's columns of a row, in the contract's form."""
 
     def add(self, photo_id: str) -> None:
         """Insert a row as the API does, before the job."""
 
+    def remake(self, **columns: str) -> None:
+        """Make the table anew, with other types of columns or further ones."""
+
+    def refuse(self, photo_id: str) -> None:
+        """Make a trigger that raises `not this one` when the row is updated."""
+
+    def count_updates(self) -> None:
+        """Make a table `seen`, which gets a row for each update."""
+
 
 class MetadataStoreSuite:
-    """A backend's test class inherits from it and gives the fixtures `store` and `outside`."""
+    """A backend's test class inherits from it and gives the fixtures `store` and `outside`.
+
+    `variable` names the database, in messages.
+    """
+
+    variable: ClassVar[str]
 
     @pytest.fixture(params=["row exists", "row is missing"])
     def photo(self, request, outside) -> str:
@@ -61,7 +81,10 @@ class MetadataStoreSuite:
     async def test_a_photo_that_is_done_has_its_row(self, store, outside, photo) -> None:
         await store.begin(photo, T1)
         await store.complete(photo, ROW, T2)
-        assert outside.read(photo) == {
+        row = outside.read(photo)
+        # A database may store JSON in a form of its own.
+        assert json.loads(row.pop("processing_metadata")) == json.loads(ROW.processing_metadata)
+        assert row == {
             "id": photo,
             "processing_status": "completed",
             "processing_started_at": T1,
@@ -69,7 +92,6 @@ class MetadataStoreSuite:
             "processing_error": None,
             "width": 400,
             "height": 300,
-            "processing_metadata": ROW.processing_metadata,
             "updated_at": T2,
         }
 
@@ -143,5 +165,116 @@ class MetadataStoreSuite:
         await store.begin("p-3", T2)
         assert outside.read("p-3")["updated_at"] == T2
 
-    async def test_check_is_silent_where_all_is_well(self, store) -> None:
+    # What the schema refuses.
+
+    async def test_the_apis_own_columns_keep_their_values(self, store, outside) -> None:
+        outside.run("ALTER TABLE photos ADD COLUMN owner TEXT DEFAULT 'nobody'")
+        outside.run("INSERT INTO photos (id, owner) VALUES ('p', 'lovelace')")
+        await store.complete("p", ROW, T1)
+        await store.complete("new", ROW, T1)
+        assert [row[0] for row in outside.run("SELECT owner FROM photos ORDER BY id DESC")] == [
+            "lovelace",
+            "nobody",
+        ]
+
+    async def test_a_row_that_the_schema_does_not_let_us_make_is_counted_and_fails_nobody(
+        self, store, outside, caplog
+    ) -> None:
+        outside.remake(owner="TEXT NOT NULL")
+        outside.run("INSERT INTO photos (id, owner) VALUES ('known', 'lovelace')")
+        await asyncio.gather(*(store.begin(name, T1) for name in ("unknown", "known", "stranger")))
+        assert store.missing_rows == 2
+        assert outside.read("known")["processing_status"] == "processing"
+        assert outside.read("unknown") is None
+        assert "photo unknown has no row" in caplog.text
+        assert "lovelace" not in caplog.text
+
+    async def test_a_refused_row_fails_alone(self, store, outside) -> None:
+        outside.refuse("bad")
+        names = ["p-1", "p-2", "bad", "p-3"]
+        for name in names:
+            outside.add(name)
+        results = await asyncio.gather(*(store.begin(name, T1) for name in names), return_exceptions=True)
+        assert [type(result) for result in results] == [type(None), type(None), RowRefused, type(None)]
+        assert "photo bad was refused: not this one" in str(results[2])
+        assert [outside.read(name)["processing_status"] for name in names] == [
+            "processing", "processing", "pending", "processing",
+        ]  # fmt: skip
+
+    async def test_a_constraint_refuses_the_row_of_its_photo_alone(self, store, outside) -> None:
+        outside.remake(width="INTEGER CHECK (width < 300)")
+        outside.add("p")
+        await store.begin("p", T1)
+        with pytest.raises(RowRefused, match=r"(?i)check constraint"):
+            await store.complete("p", ROW, T2)
+        assert outside.read("p")["processing_status"] == "processing"
+        await store.complete("p", Row(width=1, height=1, processing_metadata="{}"), T2)
+        assert outside.read("p")["processing_status"] == "completed"
+
+    async def test_a_value_that_it_cannot_hold_is_refused_and_its_neighbours_are_written(
+        self, store, outside
+    ) -> None:
+        for name in ("p", "q"):
+            outside.add(name)
+        giant = Row(width=1 << 70, height=1, processing_metadata="{}")
+        results = await asyncio.gather(
+            store.complete("p", giant, T2), store.complete("q", ROW, T2), return_exceptions=True
+        )
+        assert [type(result) for result in results] == [RowRefused, type(None)]
+        await store.complete("p", ROW, T2)
+        assert outside.read("p")["processing_status"] == outside.read("q")["processing_status"] == "completed"
+
+    # What is said at the start.
+
+    async def test_check_and_probes_are_content_where_all_is_well(self, store) -> None:
         await store.check()
+        await store.probe(False)
+        await store.probe(True)
+
+    async def test_check_says_that_the_table_is_missing_and_makes_none(self, store, outside) -> None:
+        outside.run("DROP TABLE photos")
+        with pytest.raises(
+            Unreachable, match=f"^{self.variable}: .* no table `photos`; `fastproc init-db` creates it"
+        ):
+            await store.check()
+        with pytest.raises(DatabaseUnavailable):
+            await store.begin("p", T1)
+
+    async def test_check_names_every_column_that_is_missing(self, store, outside) -> None:
+        outside.run("DROP TABLE photos")
+        outside.run("CREATE TABLE photos (id TEXT, processing_status TEXT)")
+        with pytest.raises(
+            Unreachable, match=f"^{self.variable}: .*lacks processing_started_at, .*, updated_at"
+        ):
+            await store.check()
+
+    async def test_a_table_is_made_once_and_keeps_its_rows(self, store, outside) -> None:
+        outside.run("DROP TABLE photos")
+        await asyncio.gather(*(store.create_schema() for _ in range(3)))
+        outside.add("kept")
+        await store.create_schema()
+        assert outside.read("kept")["processing_status"] == "pending"
+        assert set(outside.read("kept")) == set(COLUMNS)
+        await store.check()
+
+    # Probes.
+
+    @pytest.mark.parametrize("deep", [True, False])
+    async def test_a_probe_changes_nothing_and_touches_no_trigger(self, store, outside, deep) -> None:
+        outside.add("p")
+        before = outside.read("p")
+        outside.count_updates()
+        await store.probe(deep)
+        assert outside.read("p") == before
+        assert [tuple(row) for row in outside.run("SELECT count(*) FROM seen")] == [(0,)]
+        await store.begin("p", T1)
+        assert [tuple(row) for row in outside.run("SELECT count(*) FROM seen")] == [(1,)]
+
+    @pytest.mark.parametrize("deep", [True, False])
+    @pytest.mark.parametrize("trouble", ["DROP TABLE photos", "ALTER TABLE photos DROP COLUMN width"])
+    async def test_a_probe_finds_a_table_that_cannot_be_written_to(
+        self, store, outside, trouble, deep
+    ) -> None:
+        outside.run(trouble)
+        with pytest.raises(DatabaseUnavailable):
+            await store.probe(deep)

@@ -22,6 +22,7 @@ from fastproc.bullmq.scheduler import ERROR_FIELD
 from fastproc.config.s3 import S3Config
 from fastproc.config.settings import Config, table
 from fastproc.embedded.child import free_ports
+from fastproc.embedded.postgresql import PostgreSQL
 from fastproc.embedded.valkey import Valkey
 from fastproc.terminal.exits import Exit
 from tests import pictures, raws
@@ -342,6 +343,27 @@ def test_a_database_url_is_made_and_checked_like_a_path(run: Run, tmp_path: Path
     assert f"{tmp_path}/by-url.db (DATABASE_URL)" in made.stdout
     checked = run("check", SQLITE_PATH="", DATABASE_URL=url)
     assert f"ok   database: {tmp_path}/by-url.db (DATABASE_URL)" in checked.stdout.splitlines()
+
+
+def test_a_postgresql_is_made_and_checked_by_its_url(run: Run, postgresql: PostgreSQL, unique: str) -> None:
+    url = f"{postgresql.url().replace('postgresql://', 'postgres://')}?schema={unique}"
+    password = url.partition("@")[0].rpartition(":")[2]
+    try:
+        for _ in range(2):
+            made = run("init-db", SQLITE_PATH="", DATABASE_URL=url)
+            assert made.returncode == Exit.OK, made.stderr
+            assert made.stdout.startswith("the table photos is in postgres://fastproc:********@127.0.0.1:")
+        checked = run("check", SQLITE_PATH="", DATABASE_URL=url)
+        assert checked.returncode == Exit.OK, checked.stdout
+        assert re.search(
+            r"^ok   database: .*: PostgreSQL \d.*, table .*photos, answers in [\d.]+ ms",
+            checked.stdout.replace("\n     ", " "),
+            re.MULTILINE,
+        )
+        assert not any(password in text for each in (made, checked) for text in (each.stdout, each.stderr))
+    finally:
+        with postgresql.connect() as connection:
+            connection.execute(f'DROP SCHEMA IF EXISTS "{unique}" CASCADE')
 
 
 @pytest.mark.parametrize("command", ["check", "init-db", "run"])

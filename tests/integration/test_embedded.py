@@ -15,6 +15,7 @@ import redis
 
 from fastproc.embedded import child
 from fastproc.embedded.child import ServerFailed, free_ports
+from fastproc.embedded.postgresql import PostgreSQL
 from fastproc.embedded.seaweedfs import SeaweedFS
 from fastproc.embedded.together import together
 from fastproc.embedded.valkey import Valkey
@@ -69,9 +70,32 @@ def test_a_stopped_server_comes_back_on_the_same_port(tmp_path: Path) -> None:
         assert client.get("kept") == b"yes"
 
 
-@pytest.mark.parametrize("make", [Valkey, SeaweedFS])
+def test_postgresql_runs_on_loopback_as_no_root_and_keeps_its_rows_when_it_is_started_again(
+    tmp_path: Path,
+) -> None:
+    with PostgreSQL(tmp_path) as server:
+        with server.connect() as connection:
+            connection.execute("CREATE TABLE kept (x int)")
+        assert psutil.Process(server.pid).uids().effective != 0
+        assert listening(server.pid) == {("127.0.0.1", server.port)}
+        port, pid = server.port, server.pid
+        with server.connect() as leftover:
+            server.stop()  # A client does not hold it up.
+            assert not psutil.pid_exists(pid)
+            assert leftover.pgconn.socket >= 0
+        server.start()
+        server.wait_ready()
+        assert server.port == port
+        with server.connect() as connection:
+            assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("make", [Valkey, SeaweedFS, PostgreSQL])
 def test_a_taken_port_is_exchanged_for_another(
-    make: type[Valkey] | type[SeaweedFS], tmp_path: Path, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+    make: type[Valkey] | type[SeaweedFS] | type[PostgreSQL],
+    tmp_path: Path,
+    valkey: Valkey,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     taken = [valkey.port, *free_ports(9)]
     monkeypatch.setattr(sys.modules[make.__module__], "free_ports", lambda count: taken[:count])
@@ -111,8 +135,9 @@ def test_servers_die_with_an_owner_that_was_killed(tmp_path: Path) -> None:
     script = (
         "import sys, time, pathlib; from fastproc.embedded.together import together\n"
         "from fastproc.embedded.seaweedfs import SeaweedFS; from fastproc.embedded.valkey import Valkey\n"
-        "folder = pathlib.Path(sys.argv[1]); v, s = Valkey(folder / 'v'), SeaweedFS(folder / 's')\n"
-        "with together(v, s): print(v.pid, s.pid, *s._ports, flush=True); time.sleep(60)"
+        "from fastproc.embedded.postgresql import PostgreSQL; folder = pathlib.Path(sys.argv[1])\n"
+        "v, s, p = Valkey(folder / 'v'), SeaweedFS(folder / 's'), PostgreSQL(folder / 'p')\n"
+        "with together(v, s, p): print(v.pid, s.pid, p.pid, *s._ports, flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
@@ -120,10 +145,10 @@ def test_servers_die_with_an_owner_that_was_killed(tmp_path: Path) -> None:
         numbers = [int(word) for word in owner.stdout.readline().split()]
         owner.send_signal(signal.SIGKILL)
     deadline = time.monotonic() + 5
-    while any(_alive(pid) for pid in numbers[:2]):
+    while any(_alive(pid) for pid in numbers[:3]):
         assert time.monotonic() < deadline, "a server outlived its owner"
         time.sleep(0.02)
-    for port in numbers[2:]:
+    for port in numbers[3:]:
         for socket in Path("/tmp").glob(f"seaweedfs-*-grpc-{port}.sock"):
             socket.unlink()
 

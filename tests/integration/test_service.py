@@ -277,7 +277,7 @@ async def test_http_says_how_the_service_is(place: Place, start: Start) -> None:
 WRONG: dict[str, tuple[dict[str, str], str, Exit]] = {
     "a number that is none": ({"REDIS_PORT": "many"}, "REDIS_PORT", Exit.CONFIG),
     "a stage that is none": ({"PIPELINE": "validation,nothing"}, "PIPELINE", Exit.CONFIG),
-    "a variable not served": ({"DATABASE_URL": "postgres://x"}, "DATABASE_URL", Exit.CONFIG),
+    "a variable not served": ({"DATABASE_URL": "mysql://x"}, "DATABASE_URL", Exit.CONFIG),
     "a bucket that is missing": ({"MINIO_BUCKET": "no-such-bucket"}, "MINIO_BUCKET", Exit.UNREACHABLE),
     "an allowed bucket missing": ({"ALLOWED_BUCKETS": "no-such-bucket"}, "ALLOWED_BUCKETS", Exit.UNREACHABLE),
     "a wrong secret": ({"MINIO_SECRET_KEY": "swordfish"}, "MINIO_SECRET_KEY", Exit.UNREACHABLE),

@@ -95,7 +95,13 @@ ONLY_IN: dict[str, set[str]] = {
     "awscrt": {"backends/s3_answers.py"},
     # The demo and the trial read the rows back, as the API would.
     "sqlite3": {"backends/metadata_sqlite.py", "demo/results.py", "embedded/trial/"},
-    "psycopg": {"backends/metadata_postgresql.py"},
+    "psycopg": {
+        "backends/metadata_postgresql.py",
+        "backends/postgresql_link.py",
+        "backends/postgresql_rows.py",
+        "backends/postgresql_schema.py",
+        "embedded/",
+    },
     "prometheus_client": {"supervisor/metrics.py", "supervisor/vitals.py"},
     "psutil": {"supervisor/vitals.py"},
     "uvloop": {"commands/running.py"},

@@ -2,7 +2,7 @@
 
 Rule 1: the service reaches both servers through the proxies; whoever adds jobs and looks does not.
 Rule 2: a look at the world is one value (`invariants.World`), taken with clients of other people: redis-py, boto3,
-        sqlite3, Pillow.
+        the databases' drivers, Pillow.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import hashlib
 import io
 import mimetypes
 import os
-import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,6 @@ from typing import Any
 import redis
 from PIL import Image
 
-from fastproc.backends.metadata_sqlite import create_schema
 from fastproc.bullmq.producer import producer
 from fastproc.config.queue import QueueConfig
 from fastproc.config.redis import RedisConfig
@@ -32,6 +30,7 @@ from fastproc.embedded.trial.invariants import Added, Stored, World
 from fastproc.embedded.trial.listener import Listener
 from fastproc.embedded.trial.process import PATIENCE_S, Service, eventually
 from fastproc.embedded.trial.proxy import Proxy
+from fastproc.embedded.trial.rows import Database, SqliteDatabase
 from fastproc.embedded.trial.wire import Commands, Requests
 from fastproc.embedded.valkey import Valkey
 
@@ -41,14 +40,16 @@ _STATES = ("wait", "active", "paused", "prioritized", "delayed", "completed", "f
 _KEEP = {"removeOnComplete": False, "removeOnFail": False}
 #: Photos are put below this key; what the service makes is elsewhere.
 SOURCES = "uploads/"
+#: The database, where no other one is given.
+FILE = "database/photos.db"
 
 
 class Place:
     """All that a service needs; `environment` leads there. `with place(...)` makes one."""
 
-    def __init__(self, folder: Path, valkey: Valkey, s3: S3Config, s3_client: Any) -> None:
+    def __init__(self, folder: Path, valkey: Valkey, s3: S3Config, s3_client: Any, rows: Database) -> None:
         self.folder, self.valkey, self.s3, self.s3_client = folder, valkey, s3, s3_client
-        self.database = folder / "database" / "photos.db"
+        self.database, self._rows = folder / FILE, rows
         self.redis_proxy = Proxy(valkey.port, Commands)
         self.s3_proxy = Proxy(s3.port, Requests)
         self.listener = Listener(valkey.port)
@@ -72,7 +73,7 @@ class Place:
             "MINIO_ACCESS_KEY": self.s3.access_key,
             "MINIO_SECRET_KEY": self.s3.secret_key,
             "MINIO_BUCKET": self.s3.bucket,
-            "SQLITE_PATH": str(self.database),
+            **self._rows.environment,
             "WORKER_CONCURRENCY": "1",
             "RATE_LIMIT_MAX": "0",
             "LOCK_DURATION_MS": "2000",
@@ -206,9 +207,7 @@ class Place:
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """The rows, by photo id."""
-        with contextlib.closing(sqlite3.connect(self.database, timeout=10)) as database:
-            database.row_factory = sqlite3.Row
-            return {row["id"]: dict(row) for row in database.execute("select * from photos")}
+        return self._rows.rows()
 
 
 def decodable(body: bytes) -> bool:
@@ -222,11 +221,15 @@ def decodable(body: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def place(folder: Path, s3: S3Config, s3_client: Any, *, valkey: Sequence[str] = ()) -> Iterator[Place]:
-    """Make a place in `folder`, with the bucket of `s3`; `valkey` are options of its server. Raises ServerFailed."""
+def place(
+    folder: Path, s3: S3Config, s3_client: Any, *, valkey: Sequence[str] = (), rows: Database | None = None
+) -> Iterator[Place]:
+    """Make a place in `folder`, with the bucket of `s3`; `valkey` are options of its server. Raises ServerFailed.
+
+    `rows`: a database that has the table `photos`; by default a file is made.
+    """
     with Valkey(folder / "valkey", options=tuple(valkey)) as server, contextlib.ExitStack() as stack:
-        made = Place(folder, server, s3, s3_client)
-        create_schema(str(made.database))
+        made = Place(folder, server, s3, s3_client, rows or SqliteDatabase.made(folder / FILE))
         stack.enter_context(made.redis)
         for part in (made.redis_proxy, made.s3_proxy, made.listener):
             stack.enter_context(part)

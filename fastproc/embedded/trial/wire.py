@@ -1,4 +1,7 @@
-"""Splits what a client sends to S3 or Redis into whole requests or commands, so that a fault can hit one exactly."""
+"""Splits what a client sends to S3 or Redis into whole requests or commands, so that a fault can hit one exactly.
+
+What goes to another server is passed on as it comes.
+"""
 
 from __future__ import annotations
 
@@ -52,6 +55,17 @@ class Requests:
                 return
             message, self._held = self._held[:whole], self._held[whole:]
             yield Message(message, head.partition(b" HTTP/")[0])
+
+
+class Stream:
+    """Bytes of any protocol: a message is what arrives at once."""
+
+    probe = b""
+    done = b""
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Yield the bytes."""
+        yield Message(data, data)
 
 
 class Commands:

@@ -103,3 +103,40 @@ def test_the_table_shows_the_default_of_the_path_and_no_password() -> None:
         "./data/photos.db",
     )
     assert (rows["DATABASE_URL"].value, rows["DATABASE_URL"].default) == ("", "")
+
+
+POSTGRESQL = [
+    "postgresql://me:hush@h:5432/photos",
+    "postgres://h/photos",
+    "postgresql://me:hush%40@h1:5432,h2:5433/photos?target_session_attrs=read-write&sslmode=verify-full",
+    "postgresql:///photos?host=/run/postgresql",
+    "postgresql://me@%2Frun%2Fpostgresql/photos",
+    "postgresql://[::1]:5432,[fe80::1%25eth0]/photos?password=hush",
+]
+
+
+@pytest.mark.parametrize("url", POSTGRESQL)
+def test_a_postgresql_url_is_read_as_its_library_writes_it(url: str) -> None:
+    found = load({"DATABASE_URL": url}, 1).database
+    assert (found.scheme, found.location, found.sqlite_path) == ("postgresql", url, "")
+    assert "hush" not in found.where
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:hu@sh@h/db",
+        "postgresql://me:hu/sh@h/db",
+        "postgresql://me:hu?sh@h/db",
+        "postgresql://me:hu#sh@h/db",
+        "postgresql://h:0/db",
+        "postgresql://h:65536/db",
+        "postgresql://h1,h 2/db",
+    ],
+)
+def test_a_postgresql_url_that_would_be_misread_is_refused_without_its_password(url: str) -> None:
+    [problem] = problems(DATABASE_URL=url)
+    assert problem.startswith("DATABASE_URL: ")
+    assert "need %-escapes" in problem
+    assert "hu" not in problem
+    assert "sh@" not in problem

@@ -180,7 +180,9 @@ WRONG = {
     "WORKER_CONCURRENCY": ["0", "-1", "257", "all"],
     "DATABASE_URL": [
         "/x/y.db",
-        "postgres://h/db",
+        "postgres://h:port/db",
+        "postgresql://me:p@ss@h/db",
+        "postgresql://me:pa/ss@h/db",
         "mysql://h/db",
         "sqlite:x.db",
         "sqlite://",

@@ -16,6 +16,12 @@ from fastproc.config import values
         ("redis://me:a@hush@h", "redis://me:********@h"),
         ("redis+sentinel://me:hush@a:1,b:2/m", "redis+sentinel://me:********@a:1,b:2/m"),
         ("redis://h/0?db=1&password=hush#x", "redis://h/0?db=1&password=********#x"),
+        (
+            "postgresql:///db?host=/run&sslpassword=hush&user=me",
+            "postgresql:///db?host=/run&sslpassword=********&user=me",
+        ),
+        ("postgresql://h/db?p%61ssword=hush", "postgresql://h/db?p%61ssword=********"),
+        ("postgresql://me:hu?sh@h/db", "postgresql://me:********@h/db"),
         ("redis://me@h:1", "redis://me@h:1"),
         ("https://cdn.example/photos", "https://cdn.example/photos"),
         ("https://cdn.example/a@2x", "https://cdn.example/a@2x"),
