@@ -1,0 +1,201 @@
+"""Three services on three hosts share queue, store and database: hosts die and are cut off, and nothing is lost.
+
+The hosts are network namespaces; the three services serve all tests of this module, and one that was killed is started
+again. Each test looks at everything that was added so far.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from fastproc.embedded.child import ServerFailed
+from fastproc.embedded.trial import invariants
+from fastproc.embedded.trial.hosts import DATABASE, STORE, Hosts, hosts
+from fastproc.embedded.trial.invariants import Added
+from fastproc.embedded.trial.network import Host, NetworkRefused
+from fastproc.embedded.trial.process import eventually
+from tests.chaos.conftest import PHOTOS
+from tests.chaos.outage import ENDED_S, some, stopped
+
+LOCK_S = 2.0
+SETTINGS = {"LOCK_DURATION_MS": "2000", "STALLED_INTERVAL_MS": "1000"}
+#: Longer than a lock and two sweeps, and so than it takes others to have the jobs of a host that is gone.
+GONE_S = 2 * LOCK_S
+#: `/ready` follows an outage within 5 s, and its end; a busy machine may add to that.
+NOTICED_S = 12.0
+
+
+class Trial:
+    """The hosts, and all jobs that were added to them."""
+
+    def __init__(self, ground: Hosts) -> None:
+        self.ground = ground
+        self.added: list[Added] = []
+
+    def add(self, count: int, **options: Any) -> list[Added]:
+        added = self.ground.add(some(count, f"p{len(self.added)}-"), **options)
+        self.added += added
+        return added
+
+    def end(self, added: list[Added]) -> list[str]:
+        """Wait for the jobs; return what is wrong in the world then, of these and all before."""
+        self.ground.until_ended(added)
+        world = self.ground.look(self.added)
+        extra = sorted(set(world.rows) ^ {each.photo_id for each in self.added})
+        return [*invariants.broken(world, self.added), *(f"no or one more row: {photo}" for photo in extra)]
+
+    @contextmanager
+    def busy(self, host: Host) -> Iterator[list[Added]]:
+        """Jobs that this host has in hand, with their photos, while its worker stands still."""
+        others = [self.ground.service(each).pid for each in self.ground.all if each is not host]
+        with stopped(*self.ground.service(host).workers()):
+            with stopped(*others):
+                added = self.add(2)
+                eventually(lambda: self.ground.locked_at(25) == 2, self.ground.locked)
+            yield added
+
+    def work(self, *which: Host) -> list[str]:
+        """Each of the hosts completes jobs again, and nothing is wrong in the world."""
+        before = {host: self.ground.completed_by(host) for host in which}
+        wrong = self.end(self.add(8 * len(self.ground.all)))
+        idle = [host.address for host in which if self.ground.completed_by(host) == before[host]]
+        return [*wrong, *(f"{address} takes no jobs" for address in idle)]
+
+    def mend(self) -> None:
+        """Undo what a test has done to the hosts, whether or not it has come to its end."""
+        for host in self.ground.all:
+            host.plug()
+            for server in (DATABASE, STORE):
+                host.find(server)
+        self.start_missing()
+
+    def start_missing(self) -> None:
+        for host in self.ground.all:
+            if not self.ground.runs(host):
+                self.ground.start(host, SETTINGS)
+        for host in self.ground.all:
+            self.ground.service(host).wait_ready()
+
+    def ready(self, host: Host) -> Mapping[str, Any]:
+        status, body = self.ground.service(host).get("/ready")
+        return {**(json.loads(body) if status else {}), "status": status}
+
+    def until_ready(self) -> None:
+        states = lambda: [self.ready(host) for host in self.ground.all]  # noqa: E731
+        eventually(lambda: all(state["status"] == 200 for state in states()), states, NOTICED_S)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """Runs a function with the trial, in the thread of the network."""
+    stack = ExitStack()
+
+    def begin() -> Trial:
+        ground = stack.enter_context(hosts(tmp_path_factory.mktemp("hosts"), 3))
+        for name, body in PHOTOS.items():
+            ground.put(name, body)
+        trial = Trial(ground)
+        trial.start_missing()
+        # Opens the connections that its clients keep, before any test counts descriptors.
+        assert trial.end(trial.add(3)) == []
+        return trial
+
+    with ThreadPoolExecutor(1, thread_name_prefix="network") as thread:
+        try:
+            trial = thread.submit(begin).result()
+        except NetworkRefused as error:
+            pytest.skip(f"needs root: {error}")
+        except ServerFailed as error:
+            pytest.skip(str(error))
+
+        def go(case: Callable[..., Any], *arguments: object) -> Any:
+            thread.submit(trial.until_ready).result()
+            try:
+                return thread.submit(case, trial, *arguments).result()
+            finally:
+                # Here and not before the next test, of whose processes it would be one more.
+                thread.submit(trial.mend).result()
+
+        yield go
+        thread.submit(stack.close).result()
+
+
+def test_hosts_share_the_jobs(run) -> None:
+    def case(trial: Trial) -> None:
+        wrong = trial.end(trial.add(60))
+        assert wrong == []
+        shares = [trial.ground.completed_by(host) for host in trial.ground.all]
+        # Equal hosts have equal shares, but for chance and a busy machine.
+        assert min(shares) >= 5, shares
+
+    run(case)
+
+
+@pytest.mark.parametrize("how", ["killed", "without power"])
+def test_the_jobs_of_a_dead_host_are_done_by_others(run, how: str) -> None:
+    def case(trial: Trial) -> None:
+        victim = trial.ground.all[0]
+        with trial.busy(victim) as his:
+            # Without power nobody closes the connections: the servers keep them, with what is open in them.
+            if how == "without power":
+                victim.unplug()
+            trial.ground.kill(victim)
+        victim.plug()
+        assert trial.end([*his, *trial.add(20)]) == []
+        assert all(trial.ground.job(each.id)["stc"] == "1" for each in his)
+
+    run(case)
+
+
+def test_a_host_that_was_cut_off_changes_nothing_when_it_is_back(run) -> None:
+    def case(trial: Trial) -> None:
+        victim, *others = trial.ground.all
+        heard = len(trial.ground.listener.events)
+        with trial.busy(victim) as his:
+            victim.unplug()
+            began = time.monotonic()
+        # Its worker goes on, and its results are ready to be written.
+        assert trial.end([*his, *trial.add(12)]) == []
+        rows, events = trial.ground.rows(), trial.ground.listener.events[heard:]
+        eventually(lambda: trial.ready(victim)["redis"] is False, lambda: trial.ready(victim), NOTICED_S)
+        assert [trial.ready(host)["status"] for host in others] == [200, 200]
+        time.sleep(max(0.0, began + GONE_S - time.monotonic()))
+        victim.plug()
+        trial.until_ready()
+        time.sleep(LOCK_S)
+        assert trial.ground.rows() == rows
+        late = trial.ground.listener.events[heard + len(events) :]
+        assert {each["id"] for each in late} <= {each["id"] for each in events}
+        assert trial.work(victim) == []
+
+    run(case)
+
+
+@pytest.mark.parametrize(("part", "server"), [("database", DATABASE), ("storage", STORE)])
+def test_a_host_that_lost_one_server_leaves_the_jobs_to_the_others(run, part: str, server: str) -> None:
+    def case(trial: Trial) -> None:
+        victim, *others = trial.ground.all
+        with trial.busy(victim) as his:
+            victim.lose(server)
+        eventually(lambda: trial.ready(victim).get(part) is False, lambda: trial.ready(victim), NOTICED_S)
+        done = trial.ground.completed_by(victim)
+        added = trial.add(20)
+        # The jobs of this host may wait with their work done, and their locks.
+        wanted = {each.id for each in added}
+        eventually(lambda: wanted <= trial.ground.ended(), trial.ground.ended, ENDED_S)
+        assert trial.ground.completed_by(victim) == done
+        assert [trial.ready(host)["status"] for host in others] == [200, 200]
+        assert trial.ready(victim)["redis"] is True
+        victim.find(server)
+        trial.until_ready()
+        assert trial.end(his) == []
+        assert trial.work(victim) == []
+
+    run(case)
