@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ class Hosts(Ground):
         self, folder: Path, valkey: Valkey, s3: S3Config, s3_client: Any, rows: PostgresDatabase
     ) -> None:
         super().__init__(folder, valkey, s3, s3_client, rows)
-        self._url = rows.url
+        #: The database, from the middle and from a host.
+        self.url, self.url_on_hosts = rows.url, rows.environment["DATABASE_URL"]
         self.all: list[Host] = []
         self._on: dict[Host, Service] = {}
 
@@ -86,12 +87,17 @@ class Hosts(Ground):
 
     def open_transactions(self) -> list[str]:
         """What the database has had open for longer than any transaction of a service lasts."""
-        with psycopg.connect(self._url, connect_timeout=10) as connection:
+        with psycopg.connect(self.url, connect_timeout=10) as connection:
             found = connection.execute(
                 "SELECT query FROM pg_stat_activity WHERE xact_start < now() - interval '5 s'"
                 " AND backend_type = 'client backend'"
             )
             return [query for (query,) in found]
+
+    def forget(self, photos: Sequence[str]) -> None:
+        """Remove rows that are no job's."""
+        with psycopg.connect(self.url, connect_timeout=10) as connection:
+            connection.execute("DELETE FROM photos WHERE id = ANY(%s)", (list(photos),))
 
 
 @contextlib.contextmanager
