@@ -1,14 +1,16 @@
 """Services on several hosts share queue, store and PostgreSQL, and one of them dies every few seconds: nothing is lost.
 
 The hosts are network namespaces (needs root and `ip`); the servers are embedded. Jobs are added steadily for as long as
-services are killed, each with all of its processes at once; half of the dead hosts lose their network in the same
-moment, so that nobody closes their connections. A dead service is started again at once. At the end every job must be
+faults are made. A service is killed with all of its processes at once, and started again. At the end every job must be
 completed once, with one row and all of its renditions, and nothing may be left over. One line a host, the verdict as
 one JSON line, and exit code 1 where something is wrong.
 
     python bench/hosts.py [--jobs 1000] [--seconds 120] [--concurrency 1 1 1] [--every 3 6] [--seed N]
+                          [--faults killed without-power cut-off no-queue no-store no-database]
 
-`--seconds 0`: nobody is killed, and all jobs are added at once: how many each host does. `--lock-s 30`: as by default.
+By default hosts are killed, and half of them lose their network in the same moment, so that nobody closes their
+connections (without-power). The other faults last up to 10 s: no network, or no way to one server. `--seconds 0`: no
+faults, and all jobs are added at once: how many each host does. `--lock-s 30` is the service's default.
 """
 
 from __future__ import annotations
@@ -21,19 +23,24 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from soak_faults import painted
 
 from fastproc.embedded.trial import invariants
-from fastproc.embedded.trial.hosts import Hosts, hosts
+from fastproc.embedded.trial.hosts import DATABASE, QUEUE_SERVER, STORE, Hosts, hosts
 from fastproc.embedded.trial.invariants import Added
 from fastproc.embedded.trial.network import Host
 
 #: Longest wait for the last job at the end.
 END_S = 180.0
-#: How long the network of a host that lost its power is away.
-DARK_S = 1.0
+#: How long a fault lasts that is not over at once.
+FAULT_S = (0.5, 10.0)
+DEATHS = ("killed", "without-power")
+SERVERS = {"no-queue": QUEUE_SERVER, "no-store": STORE, "no-database": DATABASE}
+FAULTS = (*DEATHS, "cut-off", *SERVERS)
 
 
 class Run:
@@ -42,8 +49,9 @@ class Run:
     def __init__(self, ground: Hosts, given: argparse.Namespace, dice: random.Random) -> None:
         self.ground, self.given, self.dice = ground, given, dice
         self.added: list[Added] = []
-        self.killed = dict.fromkeys(ground.all, 0)
-        self.dark = 0
+        self.made = {host: dict.fromkeys(given.faults, 0) for host in ground.all}
+        #: What ends a fault, by its host, and when.
+        self.ends: dict[Host, tuple[float, Callable[[], None]]] = {}
         #: Jobs completed by services that were killed since.
         self.before = dict.fromkeys(ground.all, 0)
 
@@ -55,8 +63,10 @@ class Run:
         }
 
     def start_missing(self) -> None:
+        """Start what has ended, as an orchestrator does, but for hosts that have no power."""
         for host in self.ground.all:
-            if not self.ground.runs(host):
+            if not self.ground.runs(host) and host not in self.ends:
+                self.before[host] += self.ground.completed_by(host)
                 self.ground.start(host, self.settings(host))
 
     def add_jobs(self, names: list[str]) -> None:
@@ -64,26 +74,39 @@ class Run:
         photos = {f"p-{number}": names[number % len(names)] for number in range(self.given.jobs)}
         self.added = self.ground.add(photos, every_s=self.given.seconds / self.given.jobs)
 
-    def kill_one(self) -> None:
-        host = self.dice.choice(self.ground.all)
-        dark = self.dice.random() < 0.5
-        self.before[host] += self.ground.completed_by(host)
-        self.killed[host] += 1
-        self.dark += dark
-        if dark:
+    def suffer(self) -> None:
+        """Let one of the hosts that are well have a fault."""
+        well = [host for host in self.ground.all if host not in self.ends]
+        if not well:
+            return
+        host, fault = self.dice.choice(well), self.dice.choice(self.given.faults)
+        self.made[host][fault] += 1
+        end: Callable[[], None]
+        if fault in SERVERS:
+            host.lose(SERVERS[fault])
+            end = partial(host.find, SERVERS[fault])
+        elif fault == "killed":
+            end = self.start_missing
+        else:
             host.unplug()
-        self.ground.kill(host)
-        if dark:
-            time.sleep(DARK_S)
-            host.plug()
+            end = host.plug
+        if fault in DEATHS:
+            self.ground.kill(host)
+        lasts = 0.0 if fault == "killed" else self.dice.uniform(*FAULT_S)
+        self.ends[host] = (time.monotonic() + lasts, end)
 
     def course(self) -> None:
-        """Kill and start until the time is over."""
-        ends = time.monotonic() + self.given.seconds
-        while (pause := self.dice.uniform(*self.given.every)) < ends - time.monotonic():
-            time.sleep(pause)
-            self.kill_one()
+        """Make faults, and end them, until the time is over."""
+        ends = next_one = time.monotonic()
+        ends += self.given.seconds
+        while (now := time.monotonic()) < ends or self.ends:
+            if next_one <= now < ends:
+                self.suffer()
+                next_one = now + self.dice.uniform(*self.given.every)
+            for host in [host for host, (at, _) in self.ends.items() if at <= now]:
+                self.ends.pop(host)[1]()
             self.start_missing()
+            time.sleep(0.05)
 
     def share(self, host: Host) -> int:
         return self.before[host] + self.ground.completed_by(host)
@@ -106,13 +129,14 @@ def problems_of(run: Run) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--jobs", type=int, default=1000)
-    parser.add_argument("--seconds", type=float, default=120.0, help="for so long services are killed")
+    parser.add_argument("--seconds", type=float, default=120.0, help="of faults")
     parser.add_argument(
         "--concurrency", type=int, nargs="+", default=[1, 1, 1], help="of each host's service"
     )
-    parser.add_argument("--every", type=float, nargs=2, default=(3.0, 6.0), help="seconds between two deaths")
+    parser.add_argument("--every", type=float, nargs=2, default=(3.0, 6.0), help="seconds between two faults")
+    parser.add_argument("--faults", nargs="+", choices=FAULTS, default=list(DEATHS))
     parser.add_argument("--lock-s", type=float, default=5.0)
-    parser.add_argument("--seed", type=int, help="of the deaths; printed at the start")
+    parser.add_argument("--seed", type=int, help="of the faults; printed at the start")
     given = parser.parse_args()
     seed = random.randrange(1 << 32) if given.seed is None else given.seed
     print(f"seed {seed}: {given.jobs} jobs, {given.seconds:g} s, concurrency {given.concurrency}", flush=True)
@@ -145,7 +169,8 @@ def went_well(run: Run, seed: int) -> bool:
     seconds = time.monotonic() - began
     problems = [*([late] if late else []), *problems_of(run)]
     for host in ground.all:
-        print(f"{host.address}: {run.share(host)} jobs completed, killed {run.killed[host]} times")
+        faults = ", ".join(f"{count} {fault}" for fault, count in run.made[host].items() if count)
+        print(f"{host.address}: {run.share(host)} jobs completed; {faults or 'no fault'}")
     for problem in problems[:40]:
         print(f"  {problem[:600]}")
     stalls = [int(ground.job(each.id).get("stc") or 0) for each in run.added]
@@ -156,8 +181,7 @@ def went_well(run: Run, seed: int) -> bool:
         "completed": len(ground.ids("completed")),
         "rows": len(ground.rows()),
         "objects": len(ground.objects()),
-        "deaths": sum(run.killed.values()),
-        "without_power": run.dark,
+        "faults": {fault: sum(of_host[fault] for of_host in run.made.values()) for fault in run.given.faults},
         "jobs_taken_over": sum(map(bool, stalls)),
         "most_takeovers_of_a_job": max(stalls),
         "seconds": round(seconds, 1),
