@@ -91,6 +91,16 @@ class MetadataStoreSuite:
         await write(time.monotonic() + 60)
         assert outside.read(photo)["updated_at"] == T3
 
+    async def test_a_host_whose_clock_is_slow_writes_its_rows_all_the_same(
+        self, store, outside, photo
+    ) -> None:
+        await store.begin(photo, T3)
+        await store.complete(photo, ROW, T3)
+        await store.begin(photo, T1, by=time.monotonic() + 60)
+        assert outside.read(photo)["processing_status"] == "processing"
+        await store.fail(photo, "X: y", T2, final=True, by=time.monotonic() + 60)
+        assert outside.read(photo)["processing_status"] == "failed"
+
     async def test_a_late_write_makes_no_row(self, store, outside) -> None:
         with pytest.raises(DatabaseUnavailable, match="lock"):
             await store.begin("p-1", T1, by=time.monotonic() - 0.01)

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from fastproc.core.errors import FastprocError
+from fastproc.embedded.child import ServerFailed
 
 _libc = ctypes.CDLL(None, use_errno=True)
 #: Source: sched.h. Python has os.unshare and os.setns from 3.12 on.
@@ -31,8 +33,12 @@ _BRIDGE_MAC = "02:00:00:00:00:01"
 _NOBODY = "02:00:00:00:00:ff"
 
 
+#: What `ip` says where the user lacks the right to make a network, or the kernel the devices.
+_REFUSALS = ("not permitted", "not supported", "Unknown device type")
+
+
 class NetworkRefused(FastprocError):
-    """The kernel does not let this user make network namespaces."""
+    """The kernel does not let this user make a network of namespaces."""
 
 
 class Host:
@@ -89,8 +95,10 @@ class Host:
 def network(hosts: int) -> Iterator[list[Host]]:
     """Make a network of so many hosts; the calling thread is in its middle until the end of the block.
 
-    Raises NetworkRefused.
+    Raises NetworkRefused, ServerFailed.
     """
+    if shutil.which("ip") is None:
+        raise ServerFailed("ip was not found: Debian's package iproute2 has it")
     with ExitStack() as stack:
         before = _own_namespace()
         stack.callback(os.close, before)
@@ -132,5 +140,7 @@ def _enter(namespace: int) -> None:
 
 def _ip(arguments: str) -> None:
     done = subprocess.run(["ip", *arguments.split()], capture_output=True, text=True, check=False)
+    if any(refusal in done.stderr for refusal in _REFUSALS):
+        raise NetworkRefused(f"ip {arguments}: {done.stderr.strip()}")
     if done.returncode:
         raise RuntimeError(f"ip {arguments}: {done.stderr.strip()}")
