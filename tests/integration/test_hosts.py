@@ -58,14 +58,14 @@ class Trial:
         return [*invariants.broken(world, self.added), *(f"no or one more row: {photo}" for photo in extra)]
 
     @contextmanager
-    def busy(self, *which: Host) -> Iterator[list[Added]]:
-        """Jobs that these hosts have in hand, with their photos, while their workers stand still."""
+    def busy(self, *which: Host, jobs: int) -> Iterator[list[Added]]:
+        """Jobs that these hosts have in hand, with their photos, while their workers stand still. Each has 2 slots."""
         services = {host: self.ground.service(host) for host in self.ground.all}
         workers = [worker for host in which for worker in services[host].workers()]
         others = [services[host].pid for host in services if host not in which]
         with stopped(*workers):
             with stopped(*others):
-                added = self.add(2 * len(which))
+                added = self.add(jobs)
                 eventually(lambda: self.ground.locked_at(25) == len(added), self.ground.locked)
             yield added
 
@@ -94,6 +94,12 @@ class Trial:
     def ready(self, host: Host) -> Mapping[str, Any]:
         status, body = self.ground.service(host).get("/ready")
         return {**(json.loads(body) if status else {}), "status": status}
+
+    def taken(self, host: Host) -> str:
+        """How many jobs a host's service has taken."""
+        _, body = self.ground.service(host).get("/metrics")
+        [line] = [line for line in body.splitlines() if line.startswith("fastproc_jobs_taken_total ")]
+        return line
 
     def until_ready(self) -> None:
         states = lambda: [self.ready(host) for host in self.ground.all]  # noqa: E731
@@ -149,7 +155,7 @@ def test_hosts_share_the_jobs(run) -> None:
 def test_the_jobs_of_dead_hosts_are_done_by_the_last_one(run) -> None:
     def case(trial: Trial) -> None:
         killed, dark, last = trial.ground.all
-        with trial.busy(killed, dark) as theirs:
+        with trial.busy(killed, dark, jobs=4) as theirs:
             trial.ground.kill(killed)
             # Without power nobody closes the connections: the servers keep them, with what is open in them.
             dark.unplug()
@@ -165,7 +171,7 @@ def test_a_host_that_was_cut_off_changes_nothing_when_it_is_back(run) -> None:
     def case(trial: Trial) -> None:
         victim, *others = trial.ground.all
         heard = len(trial.ground.listener.events)
-        with trial.busy(victim) as his:
+        with trial.busy(victim, jobs=2) as his:
             victim.unplug()
             began = time.monotonic()
         # Its worker goes on, and its results are ready to be written.
@@ -189,17 +195,18 @@ def test_a_host_that_lost_one_server_leaves_the_jobs_to_others(run) -> None:
     def case(trial: Trial) -> None:
         lost = dict(zip(trial.ground.all, (("database", DATABASE), ("storage", STORE)), strict=False))
         [well] = set(trial.ground.all) - set(lost)
-        with trial.busy(*lost) as theirs:
+        # One of them has a slot left, at least.
+        with trial.busy(*lost, jobs=2) as theirs:
             for host, (_, server) in lost.items():
                 host.lose(server)
         for host, (part, _) in lost.items():
             state = partial(trial.ready, host)
             eventually(lambda state=state, part=part: state().get(part) is False, state, NOTICED_S)
-        done = [trial.ground.completed_by(host) for host in lost]
+        taken = [trial.taken(host) for host in lost]
         # The jobs in hand may wait with their work done, and their locks.
         wanted = {each.id for each in trial.add(20)}
         eventually(lambda: wanted <= trial.ground.ended(), trial.ground.ended, ENDED_S)
-        assert [trial.ground.completed_by(host) for host in lost] == done
+        assert [trial.taken(host) for host in lost] == taken
         states = {host: trial.ready(host) for host in trial.ground.all}
         assert states[well]["status"] == 200
         for host, (part, server) in lost.items():
