@@ -8,6 +8,7 @@ Rule 2: a row that the database refuses (RowRefused), or whose statement fails, 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct
@@ -25,8 +26,8 @@ class Write(Struct):
 
     `refused` says why the database does not take it; `failed` what went wrong with this row alone, which may pass;
     `busy`: another session holds the row, and it may be tried again soon;
-    `rowless`: there is no row and none can be made, which fails nothing (the API owns the schema). A row that was
-    completed at `unless_completed_since` (ISO 8601) or later stays as it is: another service has done the job.
+    `rowless`: there is no row and none can be made, which fails nothing (the API owns the schema). After `by`
+    (monotonic seconds) nothing is written, and `late` is called: the job may be another service's.
     """
 
     photo_id: str
@@ -36,7 +37,11 @@ class Write(Struct):
     failed: str = ""
     busy: str = ""
     rowless: bool = False
-    unless_completed_since: str = ""
+    by: float = math.inf
+
+    def late(self) -> None:
+        """The write was not done, because its time is over."""
+        self.failed = f"the row of photo {self.photo_id} was not written: its job's lock must have run out"
 
     @property
     def left_out(self) -> bool:
@@ -57,14 +62,12 @@ class GroupCommit:
         self._drainer: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def write(
-        self, photo_id: str, values: Mapping[str, Value], *, unless_completed_since: str = ""
-    ) -> None:
+    async def write(self, photo_id: str, values: Mapping[str, Value], *, by: float) -> None:
         """Write one row; return after its commit. Raises RowRefused, RowBusy, DatabaseUnavailable."""
         if self._closed:
             raise DatabaseUnavailable("the database was closed: the service is ending")
         done = asyncio.get_running_loop().create_future()
-        write = Write(photo_id, values, done, unless_completed_since=unless_completed_since)
+        write = Write(photo_id, values, done, by=by)
         self._waiting.append(write)
         if self._drainer is None:
             self._drainer = asyncio.create_task(self._drain(), name="commits")

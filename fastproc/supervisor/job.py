@@ -117,7 +117,7 @@ class JobLine:
         ports = self._ports
         self._tell.progress(job, naming.ACCEPTED_PERCENT)
         begin = ports.metadata.begin
-        await self._effect(self._guards.rows, job, lambda: begin(job.photo_id, utc()), keep=False)
+        await self._row(job, lambda by: begin(job.photo_id, utc(), by=by), keep=False)
         self._tell.started(job)
         async with ports.workers.lend(job.photo_id) as loan, self._budget.share() as share:
             fetch = self._fetch
@@ -168,7 +168,7 @@ class JobLine:
             processing_metadata=_json(record.row_metadata(report, stored)),
         )
         complete = self._ports.metadata.complete
-        await self._effect(self._guards.rows, job, lambda: complete(job.photo_id, row, utc()), keep=True)
+        await self._row(job, lambda by: complete(job.photo_id, row, utc(), by=by), keep=True)
         self._tell.progress(job, naming.RECORDED_PERCENT)
         duration_ms = max(0, time.time_ns() // 1_000_000 - job.timestamp_ms)
         data = record.completed_data(job, report, stored, duration_ms)
@@ -195,12 +195,14 @@ class JobLine:
     async def _record_failure(self, job: Job, reason: str, *, final: bool) -> None:
         """Write the failure into the row; wait while the database is away, go on where it does not take this row."""
         try:
-            fail = self._ports.metadata.fail
-            await self._effect(
-                self._guards.rows, job, lambda: fail(job.photo_id, reason, utc(), final=final), keep=True
-            )
+            write = self._ports.metadata.fail
+            await self._row(job, lambda by: write(job.photo_id, reason, utc(), final=final, by=by), keep=True)
         except (RowRefused, DatabaseUnavailable) as error:
             log.warning("job %s: its failure is not in its row: %s", job.id, error.message)
+
+    async def _row(self, job: Job, write: Callable[[float], Awaitable[None]], *, keep: bool) -> None:
+        until = self._locks.ours_until  # At each try: the lock is renewed meanwhile.
+        await self._effect(self._guards.rows, job, lambda: write(until(job)), keep=keep)
 
     async def _effect(
         self, guard: Neighbour, job: Job, operation: Callable[[], Awaitable[T]], *, keep: bool

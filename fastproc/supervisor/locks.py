@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Callable
@@ -69,8 +70,12 @@ class LockKeeper:
 
     def is_ours(self, job: Job) -> bool:
         """Whether the job's lock can still be ours: false once it must have run out, as after a stop of the process."""
+        return time.monotonic() <= self.ours_until(job)
+
+    def ours_until(self, job: Job) -> float:
+        """The moment (monotonic) from which on the lock may be another's, unless it is renewed before."""
         held = self._held.get((job.id, job.token))
-        return held is not None and not held.lost and time.monotonic() - held.good_at <= self._lock_s
+        return held.good_at + self._lock_s if held is not None and not held.lost else -math.inf
 
     async def run(self) -> None:
         """Renew and sweep until cancelled."""

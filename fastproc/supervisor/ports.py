@@ -6,6 +6,7 @@ exceptions never pass.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -122,19 +123,22 @@ class MetadataStore(Protocol):
     """One row a photo. Times are ISO 8601 UTC text. Every method returns after its commit.
 
     The three that write raise DatabaseUnavailable while the database is away, and RowRefused where it refuses the row.
+    After `by` (seconds of the monotonic clock) they write nothing, and raise DatabaseUnavailable: the job's lock has
+    run out, and another service may have written. It is the database that makes sure of it, where it is on another
+    host: a packet may come late. No service's clock is compared with another's.
     """
 
     @property
     def missing_rows(self) -> int:
         """Photos without a row that could not be given one: they are processed all the same."""
 
-    async def begin(self, photo_id: str, at: str) -> None:
-        """Mark the photo as `processing` since `at`, with no error, unless it was completed after that by another."""
+    async def begin(self, photo_id: str, at: str, *, by: float = math.inf) -> None:
+        """Mark the photo as `processing` since `at`, with no error."""
 
-    async def complete(self, photo_id: str, row: Row, at: str) -> None:
+    async def complete(self, photo_id: str, row: Row, at: str, *, by: float = math.inf) -> None:
         """Mark the photo as `completed` at `at`, with its row."""
 
-    async def fail(self, photo_id: str, error: str, at: str, *, final: bool) -> None:
+    async def fail(self, photo_id: str, error: str, at: str, *, final: bool, by: float = math.inf) -> None:
         """Record `error`; `final` marks the photo as `failed`, else it stays `processing` (it will be retried)."""
 
     async def check(self) -> str:

@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 from fastproc.embedded.trial import invariants
+from fastproc.embedded.trial.ground import first_end
 from fastproc.embedded.trial.invariants import Added, Process
-from fastproc.embedded.trial.place import Place, first_end
+from fastproc.embedded.trial.place import Place
 from fastproc.embedded.trial.process import Service, eventually
 from tests.chaos.conftest import PHOTOS
 

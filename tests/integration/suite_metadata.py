@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any, ClassVar, Protocol
 
 import pytest
@@ -67,16 +68,43 @@ class MetadataStoreSuite:
             "updated_at": T1,
         }
 
-    async def test_a_late_beginning_does_not_hide_that_another_service_has_completed_the_photo(
+    @pytest.mark.parametrize("late", ["begin", "complete", "fail"])
+    async def test_a_write_that_comes_when_the_lock_has_run_out_changes_nothing(
+        self, store, outside, photo, late
+    ) -> None:
+        await store.begin(photo, T1, by=time.monotonic() + 60)
+        await store.complete(photo, ROW, T2, by=time.monotonic() + 60)
+        other = Row(width=1, height=1, processing_metadata="{}")
+        write = {
+            "begin": lambda by: store.begin(photo, T3, by=by),
+            "complete": lambda by: store.complete(photo, other, T3, by=by),
+            "fail": lambda by: store.fail(photo, "X: y", T3, final=True, by=by),
+        }[late]
+        before = outside.read(photo)
+        # Both go into one transaction.
+        late_one, in_time = await asyncio.gather(
+            write(time.monotonic() - 0.01), store.begin("bystander", T3), return_exceptions=True
+        )
+        assert isinstance(late_one, DatabaseUnavailable)
+        assert in_time is None
+        assert outside.read(photo) == before
+        await write(time.monotonic() + 60)
+        assert outside.read(photo)["updated_at"] == T3
+
+    async def test_a_host_whose_clock_is_slow_writes_its_rows_all_the_same(
         self, store, outside, photo
     ) -> None:
-        await store.begin(photo, T1)
-        await store.complete(photo, ROW, T2)
-        await store.begin(photo, T1)
-        assert outside.read(photo)["processing_status"] == "completed"
         await store.begin(photo, T3)
+        await store.complete(photo, ROW, T3)
+        await store.begin(photo, T1, by=time.monotonic() + 60)
         assert outside.read(photo)["processing_status"] == "processing"
-        assert outside.read(photo)["processing_completed_at"] is None
+        await store.fail(photo, "X: y", T2, final=True, by=time.monotonic() + 60)
+        assert outside.read(photo)["processing_status"] == "failed"
+
+    async def test_a_late_write_makes_no_row(self, store, outside) -> None:
+        with pytest.raises(DatabaseUnavailable, match="lock"):
+            await store.begin("p-1", T1, by=time.monotonic() - 0.01)
+        assert outside.read("p-1") is None
 
     async def test_a_photo_that_is_done_has_its_row(self, store, outside, photo) -> None:
         await store.begin(photo, T1)

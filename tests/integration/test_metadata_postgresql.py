@@ -421,3 +421,18 @@ async def test_several_containers_may_make_the_table_at_the_same_time(postgresql
             await store.close()
         with postgresql.connect() as connection:
             connection.execute(f'DROP SCHEMA "{unique}" CASCADE'.encode())
+
+
+async def test_a_server_whose_clock_was_set_forward_refuses_one_write_and_takes_the_next(
+    store: PostgresMetadataStore, table: Table
+) -> None:
+    await store.begin("p", T1, by=time.monotonic() + 60)
+    [(connection, ahead_s)] = store._writer._clock._ahead_s.items()
+    # An hour that the server's clock has gone forward since it was read.
+    store._writer._clock._ahead_s[connection] = ahead_s - 3600
+    with pytest.raises(DatabaseUnavailable, match="lock must have run out"):
+        await store.complete("p", ROW, T2, by=time.monotonic() + 60)
+    await store.complete("p", ROW, T2, by=time.monotonic() + 60)
+    found = table.read("p")
+    assert found is not None
+    assert found["processing_status"] == "completed"

@@ -83,7 +83,13 @@ ONLY_IN: dict[str, set[str]] = {
     "pyvips": {"worker/vips/library.py"},
     "pyjpegli": {"worker/jpegli.py"},
     # Seccomp, prctl and libraries without a full binding: what Python has no module for.
-    "ctypes": {"worker/jpegli.py", "worker/libheif/", "worker/jail/kernel.py", "worker/main.py"},
+    "ctypes": {
+        "worker/jpegli.py",
+        "worker/libheif/",
+        "worker/jail/kernel.py",
+        "worker/main.py",
+        "embedded/trial/network.py",
+    },
     "redis": {"bullmq/address.py", "bullmq/connection.py", "bullmq/producer.py", "embedded/trial/"},
     "hiredis": {"bullmq/connection.py"},
     "bullmq": {"bullmq/producer.py"},
@@ -97,6 +103,7 @@ ONLY_IN: dict[str, set[str]] = {
     "sqlite3": {"backends/metadata_sqlite.py", "demo/results.py", "embedded/trial/"},
     "psycopg": {
         "backends/metadata_postgresql.py",
+        "backends/postgresql_clock.py",
         "backends/postgresql_link.py",
         "backends/postgresql_rows.py",
         "backends/postgresql_schema.py",

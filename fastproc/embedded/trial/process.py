@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from fastproc.embedded.child import HOST, dies_with_us, free_ports
 from fastproc.embedded.trial.invariants import Process
 
 T = TypeVar("T")
+Inside = AbstractContextManager[None]
 
 #: No wait is shorter than this: two cores may have much else to do.
 PATIENCE_S = 40.0
@@ -40,10 +41,14 @@ def eventually(condition: Callable[[], T], what: Callable[[], object], patience_
 class Service:
     """A running service; at the block's end it is killed, if it still runs."""
 
-    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], folder: Path, inside: Callable[[], Inside] = nullcontext
+    ) -> None:
+        """`inside` makes the block in which it is started and asked: that of another host, for example."""
         self.log = folder / f"service-{time.monotonic_ns()}.log"
+        self._inside = inside
         self.port = free_ports(1)[0]
-        with self.log.open("wb") as log:
+        with self.log.open("wb") as log, inside():
             self._process = subprocess.Popen(
                 dies_with_us([sys.executable, "-m", "fastproc", "run"]),
                 stdin=subprocess.DEVNULL,
@@ -112,7 +117,10 @@ class Service:
     def get(self, path: str) -> tuple[int, str]:
         """Status and body of an HTTP answer; (0, reason) where there is none."""
         try:
-            with urllib.request.urlopen(f"http://{HOST}:{self.port}{path}", timeout=5) as answer:
+            with (
+                self._inside(),
+                urllib.request.urlopen(f"http://{HOST}:{self.port}{path}", timeout=5) as answer,
+            ):
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

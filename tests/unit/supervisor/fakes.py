@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -177,16 +178,21 @@ class FakeMetadata:
     def __init__(self, effects: Effects) -> None:
         self.effects = effects
         self.rows: dict[str, tuple[str, str | None, Row | None]] = {}
+        #: Until when each write was allowed.
+        self.by: list[float] = []
 
-    async def begin(self, photo_id: str, at: str) -> None:
+    async def begin(self, photo_id: str, at: str, *, by: float = math.inf) -> None:
+        self.by.append(by)
         await self.effects.at("metadata.begin", photo_id)
         self.rows[photo_id] = ("processing", None, None)
 
-    async def complete(self, photo_id: str, row: Row, at: str) -> None:
+    async def complete(self, photo_id: str, row: Row, at: str, *, by: float = math.inf) -> None:
+        self.by.append(by)
         await self.effects.at("metadata.complete", photo_id)
         self.rows[photo_id] = ("completed", None, row)
 
-    async def fail(self, photo_id: str, error: str, at: str, *, final: bool) -> None:
+    async def fail(self, photo_id: str, error: str, at: str, *, final: bool, by: float = math.inf) -> None:
+        self.by.append(by)
         await self.effects.at("metadata.fail", photo_id)
         self.rows[photo_id] = ("failed" if final else "processing", error, None)
 

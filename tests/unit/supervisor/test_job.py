@@ -105,6 +105,16 @@ async def test_the_photo_reaches_the_worker_and_the_renditions_the_store(line: L
     assert line.queue.logs == ["validation: 1.0 ms", "thumbnails: 2.5 ms"]
 
 
+@pytest.mark.parametrize("end", ["completed", "failed"])
+async def test_no_row_may_be_written_after_the_lock_has_run_out(line: Line, end: str) -> None:
+    if end == "failed":
+        line.effects.fail_at("workers.run", FileCorrupted("half"))
+    before = time.monotonic()
+    await line.run()
+    assert len(line.metadata.by) == 2
+    assert all(before + 30.0 <= by <= time.monotonic() + 30.0 for by in line.metadata.by)
+
+
 async def test_row_event_and_return_value_agree(line: Line) -> None:
     await line.run()
     status, error, row = line.metadata.rows["p-1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -168,6 +169,20 @@ async def test_a_renewed_lock_does_not_expire(clock: Clock) -> None:
     await asyncio.sleep(0)
     assert not task.done()
     task.cancel()
+    await ended(task)
+
+
+async def test_a_lock_is_ours_until_it_would_run_out_without_another_renewal(clock: Clock) -> None:
+    keeper = Keeper()
+    assert keeper.ours_until(JOB) == -math.inf
+    task = keeper.job()
+    await asyncio.sleep(0)
+    assert keeper.ours_until(JOB) == 1030.0
+    clock.now += 20
+    await keeper.renew()
+    assert keeper.ours_until(JOB) == 1050.0
+    keeper._interrupt(keeper._held["7", "w:1"], "gone")
+    assert keeper.ours_until(JOB) == -math.inf
     await ended(task)
 
 
