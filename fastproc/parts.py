@@ -27,7 +27,7 @@ from fastproc.supervisor.workers.pool import Pool
 @asynccontextmanager
 async def checked_objects(config: Config) -> AsyncIterator[ObjectStore]:
     """Open the object store, which has answered for every bucket when the block begins. Raises Unreachable."""
-    objects = factories.object_store(config.s3)
+    objects = factories.object_store(config.s3, config.uploads)
     try:
         await objects.check(config.s3.buckets)
         yield objects

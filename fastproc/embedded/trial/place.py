@@ -51,7 +51,7 @@ class Place:
         self.folder, self.valkey, self.s3, self.s3_client = folder, valkey, s3, s3_client
         self.database, self._rows = folder / FILE, rows
         self.redis_proxy = Proxy(valkey.port, Commands)
-        self.s3_proxy = Proxy(s3.port, Requests)
+        self.s3_proxy = Proxy(s3.port or 0, Requests)
         self.listener = Listener(valkey.port)
         # redis-py's annotations are those of both its clients.
         self.redis: Any = redis.Redis(
@@ -70,8 +70,8 @@ class Place:
             "QUEUE_NAME": QUEUE,
             "MINIO_ENDPOINT": HOST,
             "MINIO_PORT": str(self.s3_proxy.port),
-            "MINIO_ACCESS_KEY": self.s3.access_key,
-            "MINIO_SECRET_KEY": self.s3.secret_key,
+            "MINIO_ACCESS_KEY": str(self.s3.access_key),
+            "MINIO_SECRET_KEY": str(self.s3.secret_key),
             "MINIO_BUCKET": self.s3.bucket,
             **self._rows.environment,
             "WORKER_CONCURRENCY": "1",
