@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 #: life. Source: botocore's advisory refresh.
 _AHEAD_S = 900.0
 #: Less than this before their end they are not used any more: a request needs time to arrive.
-_LEAST_S = 2.0
+_LEAST_S = 1.0
 #: Between two looks while there are none, and at most while there are valid ones.
 _RETRY_S, _RETRY_MAX_S = 1.0, 60.0
 #: After a refusal by the server that new ones did not end, the next look.
