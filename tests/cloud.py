@@ -41,7 +41,9 @@ class Cloud:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -82,7 +84,7 @@ class Cloud:
             [
                 method,
                 path,
-                "&".join(f"{quote(key, safe='-_.~')}={quote(value, safe='-_.~')}" for key, value in sorted(given.items())),
+                "&".join(f"{_quoted(key)}={_quoted(value)}" for key, value in sorted(given.items())),
                 *(f"{name}:{' '.join(headers[name].split())}" for name in names),
                 "",
                 ";".join(names),
@@ -96,6 +98,10 @@ class Cloud:
             key = hmac.new(key, part.encode(), hashlib.sha256).digest()
         signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
         return "" if hmac.compare_digest(signature, claimed) else "SignatureDoesNotMatch"
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="-_.~")
 
 
 class _Handler(BaseHTTPRequestHandler):

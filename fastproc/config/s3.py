@@ -166,15 +166,20 @@ class S3Config(AwsConfig, frozen=True, kw_only=True):
         return self.names_provider or server.is_aws or server.named_by.startswith("AWS_")
 
     @property
+    def has_default_keys(self) -> bool:
+        """Whether the keys are MinIO's well-known ones, because none are set."""
+        return not self._own_keys and self.keys == (_ACCESS_KEY, _SECRET_KEY, None)
+
+    @property
     def keys_named_by(self) -> str:
         """Where the credentials are from, for messages that name the variable to look at."""
         if self._own_keys:
             return "MINIO_ACCESS_KEY, MINIO_SECRET_KEY"
         if self.keys is None:
             return "credentials"
-        if self.aws_access_key_id:
-            return "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY"
-        return "MINIO_ACCESS_KEY, MINIO_SECRET_KEY (not set: MinIO's well-known keys)"
+        if self.has_default_keys:
+            return "MINIO_ACCESS_KEY, MINIO_SECRET_KEY (not set: MinIO's well-known ones)"
+        return "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY"
 
     @property
     def authorities(self) -> tuple[str, str] | None:
