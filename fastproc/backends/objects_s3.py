@@ -13,12 +13,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 
 import aiohttp
 
 from fastproc.backends import s3_answers as answers
-from fastproc.backends import s3_chain, s3_checks
+from fastproc.backends import s3_checks
+from fastproc.backends.s3_chain import Chain
 from fastproc.backends.s3_credentials import Given, Renewed, Source
 from fastproc.backends.s3_http import Requests, Timeouts, Timer, read_into
 from fastproc.backends.s3_signing import Credentials, Signer, name
@@ -212,6 +212,7 @@ class S3ObjectStore:
     async def close(self) -> None:
         """Close connections. Idempotent."""
         await self._requests.close()
+        self._credentials.close()
 
     def _asked(self) -> Mapping[str, str]:
         """The signed headers of a GET."""
@@ -242,5 +243,6 @@ class S3ObjectStore:
 def _configured(config: S3Config) -> Source:
     """The credentials that the configuration gives, or those of boto3's chain."""
     if config.keys is None:
-        return Renewed(partial(s3_chain.look, config.minio_region or config.aws_region))
+        chain = Chain(config.minio_region or config.aws_region)
+        return Renewed(chain.look, chain.forget)
     return Given(Credentials(*config.keys), f"keys of {config.keys_named_by}")

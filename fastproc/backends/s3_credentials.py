@@ -59,6 +59,9 @@ class Source(Protocol):
     def about(self) -> str:
         """Where they are from and until when they are valid, for people."""
 
+    def close(self) -> None:
+        """Let connections to providers go. Idempotent."""
+
 
 class Given:
     """Keys out of the configuration: they change with a restart."""
@@ -72,12 +75,18 @@ class Given:
     def refused(self, access_key: str) -> None:
         """Nothing can be done."""
 
+    def close(self) -> None:
+        """There is nothing to let go."""
+
 
 class Renewed:
-    """Credentials of a provider. `look` asks it, in a thread; it raises what is put into words by `str`."""
+    """Credentials of a provider. `look` asks it, in a thread; it raises what is put into words by `str`.
 
-    def __init__(self, look: Callable[[], Found]) -> None:
-        self._look = look
+    `forget` lets go what it holds between two looks.
+    """
+
+    def __init__(self, look: Callable[[], Found], forget: Callable[[], None] = lambda: None) -> None:
+        self._look, self.close = look, forget
         self._found: Found | None = None
         self._since = 0.0
         self._looking: asyncio.Future[None] | None = None

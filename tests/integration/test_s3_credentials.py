@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from fastproc.backends import s3_chain
 from fastproc.backends.objects_s3 import S3ObjectStore
+from fastproc.backends.s3_chain import Chain
 from fastproc.backends.s3_credentials import Found, Renewed
 from fastproc.config.s3 import S3Config
 from fastproc.config.settings import load
@@ -214,7 +214,9 @@ async def test_keys_in_a_file_that_were_changed_are_read_again(
 
 
 def test_each_look_is_a_new_one_and_leaves_nothing_behind(config: S3Config, cloud: Cloud) -> None:
-    found = [s3_chain.look(REGION) for _ in range(3)]
+    chain = Chain(REGION)
+    found = [chain.look() for _ in range(3)]
+    chain.forget()
     assert len({each.credentials.access_key for each in found}) == 3
     assert all(each.credentials.session_token and each.credentials.expires for each in found)
 
