@@ -144,9 +144,13 @@ class Renewed:
         loop = asyncio.get_running_loop()
         self._began, self._looking = now, loop.create_future()
         # A daemon: a provider that does not answer must not hold the end of the process up.
-        threading.Thread(
+        thread = threading.Thread(
             target=self._ask, args=(loop, self._looking), name="credentials", daemon=True
-        ).start()
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:  # The kernel refuses: nobody's credentials are wrong.
+            self._ended(self._looking, None, str(error))
 
     def _ask(self, loop: asyncio.AbstractEventLoop, looking: asyncio.Future[None]) -> None:
         found, why = None, ""
@@ -175,12 +179,13 @@ class Renewed:
         changed = self._found is None or found.credentials != self._found.credentials
         if changed:
             self._since = time.time()
-        self._found, was = found, self._why
-        self._why = "" if self._valid() else f"those of {found.provider} are over"
-        if was or (changed and found.credentials.expires is None):
-            log.warning("S3: %s", self.about)
-        elif changed:
-            log.info("S3: %s", self.about)
+        self._found = found
+        if self._valid() is None:
+            self._failed(f"those of {found.provider} are over")
+            return
+        was, self._why = self._why, ""
+        if was or changed:
+            log.log(logging.WARNING if was else logging.INFO, "S3: %s", self.about)
         self._next_look = time.monotonic() + (_RETRY_S if changed else self._pause_s())
 
     def _failed(self, why: str) -> None:

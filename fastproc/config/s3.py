@@ -171,6 +171,18 @@ class S3Config(AwsConfig, frozen=True, kw_only=True):
         return not self._own_keys and self.keys == (_ACCESS_KEY, _SECRET_KEY, None)
 
     @property
+    def unused(self) -> frozenset[str]:
+        """Fields whose defaults are not in force, because AWS's names say otherwise."""
+        found: list[str] = []
+        if self.server.named_by.startswith("AWS_"):
+            found += ["endpoint", "port", "use_ssl"]
+        if not self._own_keys and not self.has_default_keys:
+            found += ["access_key", "secret_key"]
+        if not self.minio_region and self.region != _REGION:
+            found.append("minio_region")
+        return frozenset(found)
+
+    @property
     def keys_named_by(self) -> str:
         """Where the credentials are from, for messages that name the variable to look at."""
         if self._own_keys:

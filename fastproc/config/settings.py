@@ -103,8 +103,10 @@ def table(config: Config) -> list[Setting]:
         for name, _hint, meta in _fields(kind):
             value = values.text_of(getattr(getattr(config, room), name))
             default = meta.extra.get("shown") or values.text_of(defaults[name])
-            shown = values.masked(value, secret=meta.extra.get("secret", False))
-            rows.append(Setting(meta.extra["env"], shown or default, default, meta.description))
+            # A default that is not in force must not be shown as if it were.
+            unset = "" if room == "s3" and name in config.s3.unused else default
+            shown = values.masked(value or unset, secret=meta.extra.get("secret", False))
+            rows.append(Setting(meta.extra["env"], shown, default, meta.description))
     return rows
 
 

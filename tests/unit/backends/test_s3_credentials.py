@@ -107,10 +107,31 @@ async def test_while_there_are_none_the_provider_is_not_asked_at_every_request(p
     assert provider.looks == 1
 
 
-async def test_expired_ones_from_a_provider_are_not_used(provider: Provider) -> None:
+async def test_expired_ones_from_a_provider_are_not_used_and_are_one_line(
+    provider: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
     provider.life_s = -5.0
-    with pytest.raises(StorageUnavailable, match="those of a test are over"):
-        await Renewed(provider).now()
+    source = Renewed(provider)
+    for _ in range(3):
+        source._next_look = 0.0
+        with pytest.raises(StorageUnavailable, match="those of a test are over"):
+            await source.now()
+    assert len(caplog.records) == 1
+
+
+async def test_a_host_without_threads_is_an_outage_and_no_jobs_fault(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    source = Renewed(provider)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        with pytest.raises(StorageUnavailable, match=r"^credentials: can't start new thread"):
+            await source.now()
+    source._next_look = 0.0
+    assert (await source.now()).access_key == "A1"
 
 
 async def test_refused_ones_are_looked_up_once_and_the_next_request_has_the_new_ones(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fastproc.config.s3 import S3Config
-from fastproc.config.settings import load
+from fastproc.config.settings import load, table
 from fastproc.core.errors import ConfigError
 
 
@@ -163,3 +163,22 @@ def test_the_authorities_are_those_of_our_variable_then_of_awss() -> None:
     assert s3().authorities is None
     assert s3(AWS_CA_BUNDLE="/a").authorities == ("/a", "AWS_CA_BUNDLE")
     assert s3(AWS_CA_BUNDLE="/a", MINIO_CA_FILE="/m").authorities == ("/m", "MINIO_CA_FILE")
+
+
+def test_a_default_that_is_not_in_force_is_not_shown_as_if_it_were() -> None:
+    def shown(**env: str) -> dict[str, str]:
+        return {row.env: row.value for row in table(load(env, 1)) if row.env.startswith("MINIO_")}
+
+    plain = shown()
+    assert (plain["MINIO_ENDPOINT"], plain["MINIO_ACCESS_KEY"], plain["MINIO_REGION"]) == (
+        "localhost",
+        "minioadmin",
+        "us-east-1",
+    )
+    aws = shown(AWS_REGION="eu-west-1")
+    assert {name: value for name, value in aws.items() if value} == {
+        "MINIO_BUCKET": "photos",
+        "MINIO_CA_FILE": "those of the system",
+    }
+    assert shown(MINIO_ENDPOINT="m", **PAIR)["MINIO_ENDPOINT"] == "m"
+    assert shown(MINIO_ENDPOINT="m", **PAIR)["MINIO_ACCESS_KEY"] == ""
