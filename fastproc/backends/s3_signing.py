@@ -5,7 +5,7 @@ Rule 1: botocore signs, by query. Only what the server needs is signed: the host
 Rule 2: one encoding of the path (`path`) is signed and sent; it is never quoted again.
 Rule 3: the caller brings the credentials to each request: a session's token may be renewed while the service runs. No
         address is good for longer than they are.
-Rule 4: no signature and no key reaches a log: botocore writes both at level debug, so that level is closed to it.
+Rule 4: no signature and no key reaches a log: botocore writes both at level debug; it is heard from warning on.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fastproc.core.errors import ObjectNotFound
 #: Seconds that a signed URL is good for. It is used at once; the rest is for clocks that differ.
 _EXPIRES_S = 900
 
-logging.getLogger("botocore").setLevel(logging.INFO)
+logging.getLogger("botocore").setLevel(logging.WARNING)
 
 
 class Credentials(Struct, frozen=True):

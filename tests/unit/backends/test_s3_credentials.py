@@ -203,4 +203,4 @@ def test_no_text_of_them_has_a_secret(provider: Provider) -> None:
     found = provider()
     assert "secret" not in repr(found)
     assert "t1" not in repr(found)
-    assert logging.getLogger("botocore").level == logging.INFO
+    assert logging.getLogger("botocore").level == logging.WARNING
