@@ -15,8 +15,8 @@ from fastproc.config.database import DatabaseConfig
 from fastproc.config.quarantine import QuarantineConfig
 from fastproc.config.s3 import S3Config
 from fastproc.config.settings import Config
-from fastproc.core.errors import ConfigError
 from fastproc.config.uploads import UploadConfig
+from fastproc.core.errors import ConfigError
 from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Vault
 
 #: What installs the drivers that are extras.
