@@ -139,7 +139,7 @@ class App:
         await quarantine.prepare()
         pool = await self._enter(stack, "the workers", started_pool(config, kernel))
         kernel.spawning = lambda: pool.refusal
-        ports = Ports(queue, objects, metadata, events, pool, quarantine)
+        ports = Ports(queue, objects, metadata, events, pool, quarantine, config.uploads.results)
         self._watch(pipe, queue, ports, pool)
         return ports, pool
 

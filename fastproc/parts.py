@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import importlib.util
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -23,13 +24,20 @@ from fastproc.supervisor.ports import MetadataStore, ObjectStore
 from fastproc.supervisor.workers.host import Host
 from fastproc.supervisor.workers.pool import Pool
 
+log = logging.getLogger(__name__)
+
 
 @asynccontextmanager
 async def checked_objects(config: Config) -> AsyncIterator[ObjectStore]:
     """Open the object store, which has answered for every bucket when the block begins. Raises Unreachable."""
-    objects = factories.object_store(config.s3)
+    objects = factories.object_store(config.s3, config.uploads)
     try:
         await objects.check(config.s3.buckets)
+        if config.s3.has_default_keys:
+            log.warning(
+                "S3: MINIO_ACCESS_KEY and MINIO_SECRET_KEY are not set: MinIO's well-known keys are used"
+            )
+        log.info("S3: %s", objects.about)
         yield objects
     finally:
         await objects.close()

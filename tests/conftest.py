@@ -69,8 +69,8 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 
 @pytest.fixture(scope="session")
 def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    """One S3 server for the session. Tests want `s3`, a bucket of their own in it."""
-    yield from _running(lambda: SeaweedFS(tmp_path_factory.mktemp("seaweedfs")))
+    """One S3 server for the session. Tests want `s3`, a bucket of their own in it, also by BUCKET.s3.test."""
+    yield from _running(lambda: SeaweedFS(tmp_path_factory.mktemp("seaweedfs"), domain="s3.test"))
 
 
 @pytest.fixture(scope="session")

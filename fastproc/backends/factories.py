@@ -15,6 +15,7 @@ from fastproc.config.database import DatabaseConfig
 from fastproc.config.quarantine import QuarantineConfig
 from fastproc.config.s3 import S3Config
 from fastproc.config.settings import Config
+from fastproc.config.uploads import UploadConfig
 from fastproc.core.errors import ConfigError
 from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Vault
 
@@ -22,9 +23,9 @@ from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Vau
 INSTALL = "pip install 'fastproc[postgres]'"
 
 
-def object_store(config: S3Config) -> ObjectStore:
-    """Return the object store."""
-    store: ObjectStore = _backend("objects", "s3").create(config)
+def object_store(config: S3Config, uploads: UploadConfig) -> ObjectStore:
+    """Return the object store. Raises ConfigError."""
+    store: ObjectStore = _backend("objects", "s3").create(config, uploads)
     return store
 
 

@@ -4,28 +4,30 @@ Rule 1: nothing is tried twice here: the queue retries. Whatever may pass is Sto
 Rule 2: nothing is believed that was not asked for: no byte past the limit is kept, and an answer counts only if it is
         S3's (`s3_answers`). How a request is signed and sent: `s3_signing`, `s3_http`.
 Rule 3: checksums are sent and asked for, until the server answers that it does not know them.
+Rule 4: whose credentials sign a request, and when others are looked for: `s3_credentials`, `s3_chain`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 import aiohttp
 
 from fastproc.backends import s3_answers as answers
+from fastproc.backends import s3_checks
+from fastproc.backends.s3_chain import Chain
+from fastproc.backends.s3_credentials import Given, Renewed, Source
 from fastproc.backends.s3_http import Requests, Timeouts, Timer, read_into
 from fastproc.backends.s3_signing import Credentials, Signer, name
 from fastproc.config.s3 import S3Config
+from fastproc.config.uploads import UploadConfig
 from fastproc.core.errors import SourceTooLarge, StorageUnavailable, Unreachable
 from fastproc.supervisor.ports import Admit, Download, ObjectStore, Upload
 
 log = logging.getLogger(__name__)
-
-#: S3's codes for credentials that the server does not know, or that do not fit.
-_REFUSED_KEYS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"})
 
 #: An object that does not exist: asking for it says whether the bucket and the credentials are good, and needs no right
 #: but the one that every photo needs.
@@ -36,27 +38,38 @@ _PROBE_BYTES = 4 << 20
 _ALIVE = frozenset({"NoSuchKey", "AccessDenied"})
 
 
-def create(config: S3Config) -> ObjectStore:
-    """Return the store, not connected yet."""
-    return S3ObjectStore(config)
+#: Seconds that the start waits for credentials: as long as a provider may need that is itself just starting.
+_FIRST_S = 30.0
+
+
+def create(config: S3Config, uploads: UploadConfig) -> ObjectStore:
+    """Return the store, not connected yet. Raises ConfigError."""
+    return S3ObjectStore(config, uploads=uploads)
 
 
 class S3ObjectStore:
-    """Objects of one S3 server, path style. All its methods belong to one event loop."""
+    """Objects of one S3 server. All its methods belong to one event loop."""
 
     def __init__(
         self,
         config: S3Config,
         timeouts: Timeouts | None = None,
-        credentials: Callable[[], Credentials] | None = None,
+        credentials: Source | None = None,
+        uploads: UploadConfig | None = None,
     ) -> None:
-        """`credentials`: asked at each request; without it, the configured keys are used."""
-        self._signer = Signer(config, credentials)
-        self._buckets_from = "ALLOWED_BUCKETS, MINIO_BUCKET" if config.allowed_buckets else "MINIO_BUCKET"
-        self._bucket = config.bucket
+        """`credentials`: those of each moment; without it, what the configuration says. Raises ConfigError."""
+        self._config, self._uploads = config, uploads or UploadConfig()
+        self._encryption, self._attributes = self._uploads.encryption, self._uploads.attributes
+        self._signer = Signer(config)
+        self._credentials = credentials or _configured(config)
         self._last_read: tuple[str, str] | None = None
         self._checksums = True
-        self._requests = Requests(timeouts or Timeouts())
+        self._requests = Requests(timeouts or Timeouts(), config.authorities)
+
+    @property
+    def about(self) -> str:
+        """The server, the credentials that it is asked with, and until when they are valid, for people."""
+        return f"{self._signer.endpoint}, {self._credentials.about}"
 
     async def get_into(self, bucket: str, key: str, target: memoryview, admit: Admit) -> Download:
         """Read an object into `target` (writable bytes; its length is the limit).
@@ -104,11 +117,13 @@ class S3ObjectStore:
             if isinstance(end, Exception):  # Not a cancellation: those are ours.
                 raise end
 
-    async def _put(self, bucket: str, upload: Upload) -> None:
+    async def _put(self, bucket: str, upload: Upload) -> Mapping[str, str]:
+        """Write one object; return the headers of the answer. Raises StorageUnavailable."""
         named = name(bucket, upload.key)
         # All of these are signed, so that the server refuses the upload if one is lost or changed on its way.
         headers = {f"x-amz-meta-{field}": value for field, value in upload.metadata.items()}
         headers["Content-Type"] = upload.content_type
+        headers |= self._attributes if upload.is_result else self._encryption
         if self._checksums:
             headers |= answers.checksum(upload.body)
         async with self._send("PUT", bucket, upload.key, headers, upload.body) as (response, _):
@@ -119,6 +134,7 @@ class S3ObjectStore:
                 raise StorageUnavailable(
                     f"PUT {named}: the answer has no ETag, so nothing confirms that it was stored"
                 )
+            return response.headers
 
     def url(self, bucket: str, key: str) -> str:
         """The object's address for people and pages (not signed): PUBLIC_URL or the endpoint, bucket, key."""
@@ -126,23 +142,45 @@ class S3ObjectStore:
 
     async def check(self, buckets: Sequence[str]) -> None:
         """Raises Unreachable with a sentence that names the variable to look at."""
+        try:
+            await self._credentials.now(_FIRST_S)
+        except StorageUnavailable as error:
+            raise Unreachable(error.message) from None
         for bucket in buckets:
             asked = self._checksums
             refused = await self._ask_for_missing(bucket)
-            if asked and not self._checksums:
+            if (asked and not self._checksums) or refused.of_keys:
                 refused = await self._ask_for_missing(bucket)
-            if problem := self._problem(bucket, refused):
+            if problem := s3_checks.problem(self._config, bucket, refused):
                 raise Unreachable(problem)
+        if self._uploads.is_set:
+            for bucket in self._uploads.buckets or buckets:
+                await self._check_upload(bucket)
+
+    async def _check_upload(self, bucket: str) -> None:
+        """Write a small object as results are written, and log what the server ignored. Raises Unreachable."""
+        trial = Upload(s3_checks.TRIAL_KEY, s3_checks.TRIAL, "text/plain", {}, is_result=True)
+        try:
+            answer = await self._put(bucket, trial)
+        except StorageUnavailable as error:
+            raise Unreachable(s3_checks.not_written(self._uploads, bucket, error.message)) from None
+        stored: Mapping[str, str] | None = None
+        async with self._send("GET", bucket, trial.key, {}) as (response, _):
+            if response.status == 200:
+                stored = response.headers
+        for ignored in s3_checks.ignored(self._attributes, answer, stored):
+            log.warning("bucket %r: %s", bucket, ignored)
 
     async def probe(self, deep: bool) -> bool:
         """Ask for an object that does not exist; `deep`: and read the one that was read last.
 
         Return whether that could be read. Raises StorageUnavailable.
         """
-        async with self._send("GET", self._bucket, _MISSING_KEY, self._asked()) as (response, _):
+        bucket = self._config.bucket
+        async with self._send("GET", bucket, _MISSING_KEY, self._asked()) as (response, _):
             refused = await self._refusal(response)
-        if refused.code not in _ALIVE:
-            raise StorageUnavailable(self._problem(self._bucket, refused) or str(refused))
+        if refused.code not in _ALIVE or refused.of_clock:
+            raise StorageUnavailable(s3_checks.problem(self._config, bucket, refused) or str(refused))
         return deep and self._last_read is not None and await self._can_read(*self._last_read)
 
     async def _can_read(self, bucket: str, key: str) -> bool:
@@ -169,45 +207,42 @@ class S3ObjectStore:
             async with self._send("GET", bucket, _MISSING_KEY, self._asked()) as (response, _):
                 return await self._refusal(response)
         except StorageUnavailable as error:
-            raise Unreachable(
-                "MINIO_ENDPOINT, MINIO_PORT, MINIO_USE_SSL: "
-                f"no S3 server answers at {self._signer.endpoint} ({error})"
-            ) from error
-
-    def _problem(self, bucket: str, refused: answers.Refusal) -> str | None:
-        """What is wrong, if anything, with an answer to the request for `_MISSING_KEY`."""
-        endpoint = self._signer.endpoint
-        if refused.code == "NoSuchKey":
-            return None
-        if refused.code == "NoSuchBucket":
-            return f"{self._buckets_from}: there is no bucket {bucket!r} at {endpoint}"
-        if refused.code in _REFUSED_KEYS:
-            return f"MINIO_ACCESS_KEY, MINIO_SECRET_KEY: {endpoint} refused them ({refused})"
-        if refused.code == "AccessDenied":
-            # Where listing is not allowed, S3 answers this for every object that does not exist.
-            log.warning("bucket %r: the server does not tell whether it can be read (%s)", bucket, refused)
-            return None
-        return f"MINIO_ENDPOINT, MINIO_PORT: {endpoint} does not answer like an S3 server ({refused})"
+            raise Unreachable(s3_checks.no_answer(self._config, error.message)) from error
 
     async def close(self) -> None:
         """Close connections. Idempotent."""
         await self._requests.close()
+        self._credentials.close()
 
     def _asked(self) -> Mapping[str, str]:
         """The signed headers of a GET."""
         return answers.TELL_CHECKSUM if self._checksums else {}
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> answers.Refusal:
-        """The server's refusal. Where it is of checksums, none are sent from now on."""
+        """The server's refusal. Where it is of checksums, none are sent from now on; of keys, others are looked for."""
         refused = answers.refusal(response.status, await response.content.read(answers.ERROR_BYTES))
+        if refused.of_keys:
+            used = response.url.query.get("X-Amz-Credential", "")
+            self._credentials.refused(used.rsplit("/", 4)[0])
         if self._checksums and refused.of_checksums:
             self._checksums = False
             log.warning("the S3 server knows no checksums, none are used from now on (%s)", refused)
         return refused
 
-    def _send(
+    @asynccontextmanager
+    async def _send(
         self, method: str, bucket: str, key: str, headers: Mapping[str, str], body: bytes | None = None
-    ) -> AbstractAsyncContextManager[tuple[aiohttp.ClientResponse, Timer]]:
+    ) -> AsyncIterator[tuple[aiohttp.ClientResponse, Timer]]:
         """Send one request with signed headers; what goes wrong until the block's end is StorageUnavailable."""
-        url = self._signer.signed(method, bucket, key, headers)
-        return self._requests.send(method, url, name(bucket, key), headers, body)
+        credentials = await self._credentials.now()
+        url = self._signer.signed(credentials, method, bucket, key, headers)
+        async with self._requests.send(method, url, name(bucket, key), headers, body) as (response, timer):
+            yield response, timer
+
+
+def _configured(config: S3Config) -> Source:
+    """The credentials that the configuration gives, or those of boto3's chain."""
+    if config.keys is None:
+        chain = Chain(config.minio_region or config.aws_region)
+        return Renewed(chain.look, chain.forget)
+    return Given(Credentials(*config.keys), f"keys of {config.keys_named_by}")

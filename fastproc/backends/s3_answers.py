@@ -29,6 +29,22 @@ TELL_CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
 #: S3's and MinIO's codes for keys that cannot exist.
 _IMPOSSIBLE_KEYS = frozenset({"KeyTooLongError", "XMinioInvalidObjectName"})
 
+#: S3's codes for credentials that the server does not know, that do not fit, or that are over.
+_OF_KEYS = frozenset(
+    {
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "InvalidToken",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "TokenRefreshRequired",
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+    }
+)
+#: How S3, and MinIO, refuse a signed address whose time does not fit the server's clock: as AccessDenied.
+_OUT_OF_TIME = re.compile(r"request has expired|request is not (yet valid|valid yet)", re.IGNORECASE)
+
 #: Codes of servers that do not know a header.
 _UNKNOWN_HEADER = frozenset({"NotImplemented", "InvalidArgument"})
 
@@ -54,6 +70,18 @@ class Refusal(Struct, frozen=True):
     def of_checksums(self) -> bool:
         """Whether the server refused the request because it does not know checksums."""
         return self.code in _UNKNOWN_HEADER and "x-amz-checksum" in self.message.lower()
+
+    @property
+    def of_keys(self) -> bool:
+        """Whether the server refused the credentials: others may pass."""
+        return self.code in _OF_KEYS
+
+    @property
+    def of_clock(self) -> bool:
+        """Whether the server refused the time of the signature: this host's clock or the server's is wrong."""
+        if self.code in ("RequestTimeTooSkewed", "RequestExpired"):
+            return True
+        return self.code == "AccessDenied" and bool(_OUT_OF_TIME.search(self.message))
 
 
 def refusal(status: int, body: bytes) -> Refusal:

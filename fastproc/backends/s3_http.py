@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import re
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -24,7 +25,7 @@ import yarl
 from aiohttp.abc import AbstractStreamWriter
 from msgspec import Struct
 
-from fastproc.core.errors import SourceTooLarge, StorageUnavailable
+from fastproc.core.errors import ConfigError, SourceTooLarge, StorageUnavailable
 
 #: Bytes that are written before the socket is asked whether it wants more.
 _WRITE_BYTES = 256 << 10
@@ -95,8 +96,10 @@ class Timer:
 class Requests:
     """Requests of one event loop; they share connections."""
 
-    def __init__(self, timeouts: Timeouts) -> None:
+    def __init__(self, timeouts: Timeouts, authorities: tuple[str, str] | None = None) -> None:
+        """`authorities`: a file of certificates to trust, and its variable. Raises ConfigError."""
         self._timeouts = timeouts
+        self._tls = _trusting(*authorities) if authorities else True
         self._opened: aiohttp.ClientSession | None = None
 
     @asynccontextmanager
@@ -140,7 +143,7 @@ class Requests:
         if self._opened is None:
             times = self._timeouts
             self._opened = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(keepalive_timeout=times.keep_s),
+                connector=aiohttp.TCPConnector(keepalive_timeout=times.keep_s, ssl=self._tls),
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=("Content-Type",),
@@ -148,6 +151,15 @@ class Requests:
                 middlewares=(_once,),
             )
         return self._opened
+
+
+def _trusting(file: str, variable: str) -> ssl.SSLContext:
+    """Return a context that trusts the authorities of a file, and no others. Raises ConfigError."""
+    try:
+        return ssl.create_default_context(cafile=file)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError.
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ConfigError([f"{variable}: cannot read certificates from {file!r} ({said})"]) from None
 
 
 async def read_into(response: aiohttp.ClientResponse, target: memoryview, named: str, timer: Timer) -> int:

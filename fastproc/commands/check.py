@@ -69,8 +69,9 @@ async def _check_redis(config: Config) -> str:
 
 
 async def _check_objects(config: Config) -> str:
-    async with checked_objects(config):
-        return f"{config.s3.host_and_port}, buckets {', '.join(config.s3.buckets)}"
+    async with checked_objects(config) as objects:
+        buckets = dict.fromkeys((*config.s3.buckets, *config.uploads.buckets))
+        return f"{objects.about}, buckets {', '.join(buckets)}"
 
 
 async def _check_rows(config: Config) -> str:

@@ -67,7 +67,7 @@ async def enqueue(
 
 
 async def _upload(config: Config, bucket: str, files: Sequence[Path]) -> list[str]:
-    objects = factories.object_store(config.s3)
+    objects = factories.object_store(config.s3, config.uploads)
     keys = []
     try:
         for file in files:

@@ -143,7 +143,7 @@ async def _run(config: Config, photo: bytes) -> dict[str, Json]:
 @asynccontextmanager
 async def _opened(config: Config) -> AsyncIterator[Vault]:
     """Open the vault that QUARANTINE names. Raises ConfigError."""
-    objects = factories.object_store(config.s3)
+    objects = factories.object_store(config.s3, config.uploads)
     try:
         vault = factories.vault(config.quarantine, objects)
         if vault is None:

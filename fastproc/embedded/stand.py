@@ -40,10 +40,10 @@ def stand(folder: Path, settings: Mapping[str, str]) -> Iterator[Stand]:
         s3 = seaweedfs.config
         environment = {
             "REDIS_URL": valkey.url,
-            "MINIO_ENDPOINT": s3.endpoint,
+            "MINIO_ENDPOINT": str(s3.endpoint),
             "MINIO_PORT": str(s3.port),
-            "MINIO_ACCESS_KEY": s3.access_key,
-            "MINIO_SECRET_KEY": s3.secret_key,
+            "MINIO_ACCESS_KEY": str(s3.access_key),
+            "MINIO_SECRET_KEY": str(s3.secret_key),
             "MINIO_BUCKET": s3.bucket,
             **({} if "DATABASE_URL" in settings else {"SQLITE_PATH": str(database)}),
             "RATE_LIMIT_MAX": "0",

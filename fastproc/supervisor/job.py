@@ -37,8 +37,9 @@ from fastproc.supervisor.guards import Guards
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.neighbours import Neighbour
+from fastproc.supervisor.outputs import outputs
 from fastproc.supervisor.outside import Ports
-from fastproc.supervisor.ports import Download, Row, Upload
+from fastproc.supervisor.ports import Download, Row
 from fastproc.supervisor.standing import waiting
 from fastproc.supervisor.workers.loans import Loan
 from fastproc.supervisor.workers.task import Result
@@ -115,6 +116,7 @@ class JobLine:
 
     async def _process(self, job: Job) -> Completed:
         ports = self._ports
+        ports.results.require(job)
         self._tell.progress(job, naming.ACCEPTED_PERCENT)
         begin = ports.metadata.begin
         await self._row(job, lambda by: begin(job.photo_id, utc(), by=by), keep=False)
@@ -142,23 +144,11 @@ class JobLine:
 
     async def _store(self, job: Job, result: Result) -> list[Stored]:
         """Write the renditions and return where they are."""
-        objects, report = self._ports.objects, result.report
-        stored = []
-        for rendition in report.renditions:
-            key = naming.object_key(rendition, job.photo_id, job.timestamp_ms)
-            stored.append(Stored(rendition=rendition, key=key, url=objects.url(job.bucket, key)))
-        uploads = [
-            Upload(
-                each.key,
-                body,
-                each.rendition.content_type,
-                record.upload_metadata(job, report, each.rendition),
-            )
-            for each, body in zip(stored, result.bodies, strict=True)
-        ]
+        objects = self._ports.objects
+        out = outputs(job, result, self._ports.results, objects.url)
         put_all = objects.put_all
-        await self._effect(self._guards.writes, job, lambda: put_all(job.bucket, uploads), keep=True)
-        return stored
+        await self._effect(self._guards.writes, job, lambda: put_all(out.bucket, out.uploads), keep=True)
+        return out.stored
 
     async def _completed(self, job: Job, report: Report, stored: list[Stored]) -> Completed:
         """Commit the row, publish the event, and return what the job is finished with."""

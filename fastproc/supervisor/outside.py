@@ -7,6 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from fastproc.core.keys import Results
 from fastproc.supervisor.evidence import Quarantine
 from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Queue
 from fastproc.supervisor.workers.loans import Loan
@@ -24,7 +25,7 @@ class Workers(Protocol):
 
 
 class Ports(Struct, frozen=True):
-    """The outside, as the line sees it."""
+    """The outside, as the line sees it; `results`: where in the object store results go."""
 
     queue: Queue
     objects: ObjectStore
@@ -32,3 +33,4 @@ class Ports(Struct, frozen=True):
     events: EventSink
     workers: Workers
     quarantine: Quarantine = Quarantine()
+    results: Results = Results()

@@ -24,12 +24,16 @@ class Download(Struct, frozen=True):
 
 
 class Upload(Struct, frozen=True):
-    """One object to write. `metadata` is user metadata: names without the `x-amz-meta-` prefix, ASCII values."""
+    """One object to write. `metadata` is user metadata: names without the `x-amz-meta-` prefix, ASCII values.
+
+    `is_result`: it is what a job was asked for, so the store gives it the attributes of results.
+    """
 
     key: str
     body: bytes
     content_type: str
     metadata: Mapping[str, str]
+    is_result: bool = False
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -88,6 +92,10 @@ class Queue(Protocol):
 
 class ObjectStore(Protocol):
     """Bytes in and out of one kind of store."""
+
+    @property
+    def about(self) -> str:
+        """Where it is and with which credentials it is asked, for people; no secret."""
 
     async def get_into(self, bucket: str, key: str, target: memoryview, admit: Admit) -> Download:
         """Read an object into `target` (writable bytes; its length is the limit). One request, no retry.

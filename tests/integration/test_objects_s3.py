@@ -81,7 +81,7 @@ class TestS3ObjectStore(ObjectStoreSuite):
 )
 async def test_an_upload_that_differs_from_what_was_signed_is_refused(store, s3, changed) -> None:
     signed = {"Content-Type": "image/jpeg", "x-amz-meta-size": "thumb_sm"}
-    url = store._signer.signed("PUT", s3.bucket, "k", signed)
+    url = store._signer.signed(await store._credentials.now(), "PUT", s3.bucket, "k", signed)
     sent = {name: value for name, value in (signed | changed).items() if value is not None}
     target = yarl.URL(url, encoded=True)
     async with aiohttp.ClientSession() as session, session.put(target, data=b"x", headers=sent) as response:

@@ -17,6 +17,7 @@ import yarl
 from msgspec.structs import replace
 
 from fastproc.backends.objects_s3 import S3ObjectStore
+from fastproc.backends.s3_credentials import Given
 from fastproc.backends.s3_http import Timeouts
 from fastproc.backends.s3_signing import Credentials, Signer
 from fastproc.config.s3 import S3Config
@@ -287,7 +288,7 @@ async def test_a_store_at_an_ipv6_address_is_reached(scripted: Scripted, written
 
 async def test_a_proxy_may_rewrite_what_encodings_are_accepted(s3: S3Config, s3_client: Any) -> None:
     s3_client.put_object(Bucket=s3.bucket, Key="k", Body=b"x")
-    url = yarl.URL(Signer(s3).signed("GET", s3.bucket, "k", {}), encoded=True)
+    url = yarl.URL(Signer(s3).signed(Credentials(*s3.keys), "GET", s3.bucket, "k", {}), encoded=True)
     async with (
         aiohttp.ClientSession() as session,
         session.get(url, headers={"Accept-Encoding": "gzip, br"}) as response,
@@ -304,9 +305,14 @@ async def test_encodings_are_refused_and_not_signed(scripted: Scripted, against:
 
 
 async def test_a_renewed_token_is_used_from_the_next_request_on(scripted: Scripted) -> None:
-    tokens = iter(["first", "second"])
+    class Changing(Given):
+        tokens = iter(["first", "second"])
+
+        async def now(self, wait_s: float = 0) -> Credentials:
+            return Credentials("key", "secret", next(self.tokens))
+
     store = S3ObjectStore(
-        await scripted.start(), credentials=lambda: Credentials("key", "secret", next(tokens))
+        await scripted.start(), credentials=Changing(Credentials("key", "secret"), "a test")
     )
     scripted.answer = says(STORED)
     for token in (b"first", b"second"):

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastproc.backends.s3_signing import Signer
+from fastproc.backends.s3_signing import Credentials, Signer
 from fastproc.bullmq import decode
 from fastproc.config.s3 import S3Config
 from fastproc.core import naming
@@ -22,6 +22,7 @@ from fastproc.core.model import Job, Rendition
 
 BUCKETS = ("photos", "other-photos")
 DEFAULTS = decode.Defaults(bucket="photos", buckets=BUCKETS, attempts=3)
+KEYS = Credentials("key", "secret")
 SIGNER = Signer(S3Config(endpoint="s3.internal", port=9000, allowed_buckets=BUCKETS))
 #: What has opened other people's doors: steps, their encodings, separators, other hosts, names that devices have.
 TRICKS = [
@@ -44,7 +45,7 @@ def read(photo_id: str, key: str, bucket: str | None) -> Job:
 
 def path_of(bucket: str, key: str) -> str:
     """The path of the request that the store would send, and nothing but a path: the rest of the address is ours."""
-    url = SIGNER.signed("GET", bucket, key, {})
+    url = SIGNER.signed(KEYS, "GET", bucket, key, {})
     parts = urlsplit(str(url))
     assert (parts.scheme, parts.netloc, parts.fragment) == ("http", "s3.internal:9000", "")
     assert parts.query.count("X-Amz-Signature=") == 1

@@ -95,7 +95,7 @@ ONLY_IN: dict[str, set[str]] = {
     "bullmq": {"bullmq/producer.py"},
     # The demo makes the bucket and fetches results as an application would.
     "boto3": {"embedded/seaweedfs.py"},
-    "botocore": {"backends/s3_signing.py", "embedded/seaweedfs.py"},
+    "botocore": {"backends/s3_signing.py", "backends/s3_chain.py", "embedded/seaweedfs.py"},
     "aiohttp": {"backends/objects_s3.py", "backends/s3_http.py", "supervisor/http.py"},
     "yarl": {"backends/s3_http.py"},
     "awscrt": {"backends/s3_answers.py"},

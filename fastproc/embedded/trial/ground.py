@@ -59,8 +59,8 @@ class Ground:
         return {
             "PATH": os.environ.get("PATH", ""),
             "QUEUE_NAME": QUEUE,
-            "MINIO_ACCESS_KEY": self.s3.access_key,
-            "MINIO_SECRET_KEY": self.s3.secret_key,
+            "MINIO_ACCESS_KEY": str(self.s3.access_key),
+            "MINIO_SECRET_KEY": str(self.s3.secret_key),
             "MINIO_BUCKET": self.s3.bucket,
             **self._rows.environment,
             "WORKER_CONCURRENCY": "1",

@@ -30,7 +30,7 @@ class Place(Ground):
         super().__init__(folder, valkey, s3, s3_client, rows)
         self.database = folder / FILE
         self.redis_proxy = Proxy(valkey.port, Commands)
-        self.s3_proxy = Proxy(s3.port, Requests)
+        self.s3_proxy = Proxy(s3.port or 0, Requests)
 
     @property
     def environment(self) -> dict[str, str]:

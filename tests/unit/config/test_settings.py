@@ -36,15 +36,41 @@ VARIABLES = {
     "MAX_STALLED_COUNT": (3, "0", 0, "queue.max_stalled_count"),
     "RATE_LIMIT_MAX": (10, "0", 0, "limiter.max"),
     "RATE_LIMIT_DURATION_MS": (1000, "60000", 60_000, "limiter.duration_ms"),
-    "MINIO_ENDPOINT": ("localhost", "minio", "minio", "s3.endpoint"),
-    "MINIO_PORT": (9000, "443", 443, "s3.port"),
-    "MINIO_USE_SSL": (False, "TRUE", True, "s3.use_ssl"),
-    "MINIO_ACCESS_KEY": ("minioadmin", "me", "me", "s3.access_key"),
-    "MINIO_SECRET_KEY": ("minioadmin123", "hush", "hush", "s3.secret_key"),
+    "AWS_ACCESS_KEY_ID": (None, "AKID", "AKID", "s3.aws_access_key_id"),
+    "AWS_SECRET_ACCESS_KEY": (None, "hush", "hush", "s3.aws_secret_access_key"),
+    "AWS_SESSION_TOKEN": (None, "hush", "hush", "s3.aws_session_token"),
+    "AWS_REGION": (None, "eu-west-1", "eu-west-1", "s3.aws_region"),
+    "AWS_DEFAULT_REGION": (None, "eu-west-1", "eu-west-1", "s3.aws_default_region"),
+    "AWS_ENDPOINT_URL_S3": (None, "http://h:1/", "http://h:1", "s3.aws_endpoint_url_s3"),
+    "AWS_ENDPOINT_URL": (None, "https://[::1]", "https://[::1]", "s3.aws_endpoint_url"),
+    "AWS_CA_BUNDLE": (None, "/ca.pem", "/ca.pem", "s3.aws_ca_bundle"),
+    "AWS_PROFILE": (None, "p", "p", "s3.aws_profile"),
+    "AWS_SHARED_CREDENTIALS_FILE": (None, "/c", "/c", "s3.aws_shared_credentials_file"),
+    "AWS_CONFIG_FILE": (None, "/c", "/c", "s3.aws_config_file"),
+    "AWS_WEB_IDENTITY_TOKEN_FILE": (None, "/t", "/t", "s3.aws_web_identity_token_file"),
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": (None, "/v2/x", "/v2/x", "s3.aws_container_uri"),
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI": (None, "http://h/x", "http://h/x", "s3.aws_container_full_uri"),
+    "MINIO_ENDPOINT": (None, "minio", "minio", "s3.endpoint"),
+    "MINIO_PORT": (None, "443", 443, "s3.port"),
+    "MINIO_USE_SSL": (None, "TRUE", True, "s3.use_ssl"),
+    "MINIO_ACCESS_KEY": (None, "me", "me", "s3.access_key"),
+    "MINIO_SECRET_KEY": (None, "hush", "hush", "s3.secret_key"),
+    "S3_CREDENTIALS": ("auto", "Chain", "chain", "s3.credentials"),
     "MINIO_BUCKET": ("photos", "pictures", "pictures", "s3.bucket"),
-    "MINIO_REGION": ("us-east-1", "eu-west-1", "eu-west-1", "s3.region"),
+    "MINIO_REGION": (None, "eu-west-1", "eu-west-1", "s3.minio_region"),
+    "S3_ADDRESSING_STYLE": ("auto", "Virtual", "virtual", "s3.addressing"),
+    "MINIO_CA_FILE": (None, "/ca.pem", "/ca.pem", "s3.ca_file"),
     "ALLOWED_BUCKETS": ((), "a, b,,c", ("a", "b", "c"), "s3.allowed_buckets"),
     "PUBLIC_URL": (None, "https://cdn.example/p", "https://cdn.example/p", "s3.public_url"),
+    "UPLOAD_BUCKET": (None, "out", "out", "uploads.bucket"),
+    "UPLOAD_KEY_TEMPLATE": (None, "{photoId}/{name}", "{photoId}/{name}", "uploads.key_template"),
+    "UPLOAD_CACHE_CONTROL": (None, "max-age=60", "max-age=60", "uploads.cache_control"),
+    "UPLOAD_ACL": (None, "Public-Read", "public-read", "uploads.acl"),
+    "UPLOAD_STORAGE_CLASS": (None, "STANDARD_IA", "STANDARD_IA", "uploads.storage_class"),
+    "UPLOAD_TAGS": ((), "a=1, b=", ("a=1", "b="), "uploads.tags"),
+    "UPLOAD_SSE": (None, "AES256", "aes256", "uploads.sse"),
+    "UPLOAD_SSE_KMS_KEY_ID": (None, "arn:aws:kms:x", "arn:aws:kms:x", "uploads.sse_kms_key_id"),
+    "UPLOAD_SSE_BUCKET_KEY": (False, "true", True, "uploads.sse_bucket_key"),
     "DATABASE_URL": (None, "sqlite:///./data/photos.db", "sqlite:///./data/photos.db", "database.url"),
     "SQLITE_PATH": ("./data/photos.db", "/x/y.db", "/x/y.db", "database.sqlite_path"),
     "WORKER_CONCURRENCY": (4, "2", 2, "pool.workers"),
@@ -98,6 +124,18 @@ VARIABLES = {
 }
 
 
+_KEYS = {"AWS_ACCESS_KEY_ID": "other", "AWS_SECRET_ACCESS_KEY": "other"}
+#: What a variable may not be without.
+NEEDS: dict[str, dict[str, str]] = {
+    "AWS_ACCESS_KEY_ID": _KEYS,
+    "AWS_SECRET_ACCESS_KEY": _KEYS,
+    "AWS_SESSION_TOKEN": _KEYS,
+    "S3_ADDRESSING_STYLE": {"MINIO_ENDPOINT": "minio"},
+    "UPLOAD_SSE_KMS_KEY_ID": {"UPLOAD_SSE": "aws:kms"},
+    "UPLOAD_SSE_BUCKET_KEY": {"UPLOAD_SSE": "aws:kms"},
+}
+
+
 def at(config: Config, path: str) -> object:
     room, name = path.split(".")
     return getattr(getattr(config, room), name)
@@ -123,6 +161,7 @@ def test_a_variable_lands_in_its_place_and_nowhere_else(name: str) -> None:
     _, text, value, path = VARIABLES[name]
     # What a value of one variable asks of another.
     also = {"WORKER_CONCURRENCY": "4"} if name != "WORKER_CONCURRENCY" else {}
+    also |= NEEDS.get(name, {})
     found, plain = load({**also, name: f" {text} "}, 4), load(also, 4)
     assert at(found, path) == value
     assert type(at(found, path)) is type(value)
@@ -352,8 +391,10 @@ def test_the_table_shows_no_secret() -> None:
 
 def test_what_a_table_shows_can_be_loaded_again() -> None:
     shown = {row.env: row.value for row in table(load({}, 4))}
-    for name in ("ALLOWED_BUCKETS", "PUBLIC_URL", "PREFETCH", "MINIO_SECRET_KEY"):
-        del shown[name]  # shown in words, or masked
+    for name in ("ALLOWED_BUCKETS", "PUBLIC_URL", "PREFETCH"):
+        del shown[name]  # shown in words
+    for name in [each for each in shown if each.startswith(("AWS_", "MINIO_", "UPLOAD_"))]:
+        del shown[name]  # given, they say more than their defaults: whose server, whose keys
     path = shown.pop("SQLITE_PATH")  # given, it is more than the default: it can contradict DATABASE_URL
     assert load(shown, 9) == load({}, 4)
     assert load({"SQLITE_PATH": path}, 1).database.location == load({}, 1).database.location
