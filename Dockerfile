@@ -38,7 +38,7 @@ COPY --from=slim /usr/bin/tini-static /usr/bin/tini
 COPY --from=slim /opt/fastproc /opt/fastproc
 COPY --from=package /package/opt/fastproc /opt/fastproc
 COPY --chmod=0644 deploy/container/healthcheck.py /opt/fastproc/healthcheck.py
-# MALLOC_ARENA_MAX: tuning.md, "malloc arenas". The workers set their own, their environment is empty otherwise.
+# MALLOC_ARENA_MAX: tuning.md, "MALLOC_ARENA_MAX". The workers set their own, their environment is empty otherwise.
 ENV PATH=/opt/fastproc/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

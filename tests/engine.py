@@ -83,7 +83,7 @@ def run(arguments: Sequence[str], options: Sequence[str] = (), name: str = "") -
 
 
 def prepare() -> None:
-    """Build the image as the checkout is now; the base first, where there is none. Raises NoEngine, CalledProcessError."""
+    """Build the image as the checkout is now; the base first, where there is none. Raises NoEngine, RuntimeError."""
     require()
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
@@ -136,7 +136,7 @@ def _make_base() -> None:
 
 @contextmanager
 def _pip_settings() -> Iterator[list[str]]:
-    """Yield the volumes by which pip in the build reaches the index that this machine's pip does, with its certificates."""
+    """Yield the volumes by which pip in the build reaches the index of this machine, with its certificates."""
     found = subprocess.run(
         ["python3", "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
     ).stdout

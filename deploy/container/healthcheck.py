@@ -1,4 +1,4 @@
-"""Asks the service of this container for its `/health`: exit code 0 if it answers 200, else 1. For Docker's HEALTHCHECK.
+"""Docker's HEALTHCHECK: asks the service of this container for its `/health`; exit code 0 if it answers 200, else 1.
 
 A file of its own, with the standard library alone: it is run every 15 s, and starts in a tenth of a command's time.
 """

@@ -1,4 +1,4 @@
-"""The image of the Dockerfile, built by podman on a debootstrap root, at work under the limits of the reference deployment.
+"""The image of the Dockerfile, built by podman on a debootstrap root, at work under the limits that compose.yaml sets.
 
 What runs in it has a read-only root without /tmp, no capability, no new privileges, Docker's seccomp profile, a uid of
 its own, and limits of memory and processes. Valkey and S3 run outside.
@@ -242,7 +242,7 @@ def test_arguments_and_exit_codes_pass_through_and_every_command_works_in_what_i
 
 
 def test_a_container_that_is_told_to_stop_while_it_loads_stops(yard: Yard) -> None:
-    """Python needs some tenths of a second until it handles signals: the kernel drops those of a PID 1 without a handler."""
+    """Python handles signals after some tenths of a second; before, the kernel drops those of a PID 1 without a handler."""
     service = yard.start("run")
     first = eventually(lambda: _running(service), "a process")
     first.send_signal(signal.SIGTERM)
