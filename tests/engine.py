@@ -30,6 +30,11 @@ MIRROR = "http://deb.debian.org/debian"
 PACKAGES = "python3,python3-venv,ca-certificates,netbase,tzdata"
 BASE = f"localhost/fastproc-base:{RELEASE}"
 IMAGE = "localhost/fastproc:test"
+#: Debian's Docker Compose, of that release, to read compose.yaml with.
+COMPOSE = "localhost/fastproc-compose:test"
+_COMPOSE_FILE = f"""FROM {BASE}
+RUN apt-get update && apt-get install --yes --no-install-recommends docker-compose && rm -rf /var/lib/apt/lists/*
+"""
 #: What the build may see, as .dockerignore has it.
 CONTEXT = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
 #: As the reference deployment runs it (compose.yaml), and no /tmp at all.
@@ -90,6 +95,8 @@ def prepare() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if subprocess.run(podman("image", "exists", BASE), check=False).returncode:
             _make_base()
+        if subprocess.run(podman("image", "exists", COMPOSE), check=False).returncode:
+            _said(podman("build", *limits(), "--network=host", f"--tag={COMPOSE}", "-"), _COMPOSE_FILE)
         made_of = f"made-of={_digest()}"
         if subprocess.run(
             podman("images", "--quiet", f"--filter=reference={IMAGE}", f"--filter=label={made_of}"),
@@ -157,9 +164,11 @@ def _pip_settings() -> Iterator[list[str]]:
         yield [f"--volume={configuration}:/etc/pip.conf:ro", *volumes]
 
 
-def _said(command: Sequence[str]) -> None:
-    """Run a command; what it said is in the error where it fails."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+def _said(command: Sequence[str], given: str = "") -> None:
+    """Run a command, with `given` as its input; what it said is in the error where it fails."""
+    done = subprocess.run(
+        command, input=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command[:12])} ended with {done.returncode}:\n{done.stdout[-4000:]}")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -32,7 +33,7 @@ from tests.pictures import jpeg
 UID = 10001
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def image() -> None:
     """The image of the checkout as it is; layers that are unchanged come from the cache."""
     try:
@@ -114,7 +115,7 @@ def place(valkey: Valkey, s3: S3Config, s3_client: Any, sqlite_path: str, unique
 
 
 @pytest.fixture
-def yard(place: Place, tmp_path: Path) -> Iterator[Yard]:
+def yard(image: None, place: Place, tmp_path: Path) -> Iterator[Yard]:
     """Containers on the place's servers. The database's folder is the service's own, as a volume of the image is."""
     data = tmp_path / "data"
     data.mkdir()
@@ -242,7 +243,7 @@ def test_arguments_and_exit_codes_pass_through_and_every_command_works_in_what_i
 
 
 def test_a_container_that_is_told_to_stop_while_it_loads_stops(yard: Yard) -> None:
-    """Python handles signals after some tenths of a second; before, the kernel drops those of a PID 1 without a handler."""
+    """Until Python handles signals, some tenths of a second, the kernel drops those of a PID 1 without a handler."""
     service = yard.start("run")
     first = eventually(lambda: _running(service), "a process")
     first.send_signal(signal.SIGTERM)
@@ -255,3 +256,31 @@ def _running(container: Container) -> psutil.Process | None:
         first = container.first()
         return first if first.pid and first.name() == "tini" else None
     return None
+
+
+# --- what the image is deployed with
+
+
+def test_docker_compose_takes_the_file(image: None) -> None:
+    options = [
+        "--rm",
+        "--network=none",
+        *engine.limits(),
+        f"--volume={engine.ROOT / 'compose.yaml'}:/srv/compose.yaml:ro",
+    ]
+    command = engine.podman(
+        "run", *options, engine.COMPOSE, "docker-compose", "--file=/srv/compose.yaml", "config"
+    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "published: 8080-8082" in done.stdout
+
+
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed")
+    unit = engine.ROOT / "deploy" / "systemd" / "fastproc.service"
+    tried = tmp_path / unit.name
+    tried.write_text(unit.read_text().replace("/opt/fastproc/bin/fastproc", "/bin/true"))
+    done = subprocess.run(["systemd-analyze", "verify", tried], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
