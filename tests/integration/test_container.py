@@ -165,7 +165,8 @@ def test_the_hardened_container_serves_jobs_and_stops_when_it_is_told(yard: Yard
     victim.kill()
     _leave_an_orphan(first)
     eventually(
-        lambda: get(port, "/ready") == 200 and len(first.children(recursive=True)) == len(everyone) - 1, "a new worker"
+        lambda: get(port, "/ready") == 200 and len(first.children(recursive=True)) == len(everyone) - 1,
+        "a new worker",
     )
     eventually(lambda: not _zombies(first), "no zombies")
     assert service.terminate() == 0
