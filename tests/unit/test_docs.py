@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 HOUSE = ROOT / "fastproc"
 DOCUMENTS = sorted(
     str(path.relative_to(ROOT))
-    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", "deploy/**/*.md")
     for path in ROOT.glob(pattern)
 )
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -172,7 +172,8 @@ def constants() -> tuple[str, ...]:
 @cache
 def code() -> str:
     """Everything that is code or configuration here, to look names up in."""
-    files = [*HOUSE.rglob("*.py"), *(ROOT / "bench").glob("*.py"), ROOT / "Dockerfile", ROOT / ".ci" / "run"]
+    others = [ROOT / "Dockerfile", ROOT / "compose.yaml", ROOT / ".ci" / "run"]
+    files = [*HOUSE.rglob("*.py"), *(ROOT / "bench").glob("*.py"), *others]
     return "\n".join(path.read_text() for path in files)
 
 

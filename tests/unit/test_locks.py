@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 #: Lock -> the extras that it is for.
 LOCKS = {
-    "run": (),
+    "run": ("postgres",),
     "demo": ("demo",),
     "dev": ("dev", "demo", "postgres"),
     "lowest": ("dev", "demo", "postgres"),
