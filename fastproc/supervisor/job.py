@@ -97,6 +97,7 @@ class JobLine:
             raise
         seconds = time.monotonic() - started
         self._metrics.ended(job, end, seconds)
+        self._ports.books.ended(job, end, seconds)
         log_end(job, end, seconds)
         return following
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from fastproc.supervisor.books import Books
 from fastproc.supervisor.evidence import Quarantine
 from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Queue
 from fastproc.supervisor.workers.loans import Loan
@@ -32,3 +33,4 @@ class Ports(Struct, frozen=True):
     events: EventSink
     workers: Workers
     quarantine: Quarantine = Quarantine()
+    books: Books = field(default_factory=Books)

@@ -12,6 +12,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from fastproc.core.evidence import Evidence
+from fastproc.core.failures import Failure
+from fastproc.core.health import Backlog
 from fastproc.core.model import Event, Job
 
 
@@ -63,6 +65,9 @@ class Queue(Protocol):
 
     async def sweep_stalled(self) -> list[str]:
         """Put jobs of dead workers back; return their ids. The queue allows one sweep an interval."""
+
+    async def backlog(self) -> Backlog:
+        """Return what waits, and why nobody may take it now."""
 
     async def watch(self) -> None:
         """Notice and log outages of the queue's server, until cancelled."""
@@ -168,6 +173,16 @@ class EventSink(Protocol):
 
     async def close(self) -> None:
         """Deliver what was accepted, then close. Idempotent."""
+
+
+class FailureStore(Protocol):
+    """Failures by code of all services together, kept for some days."""
+
+    async def add(self, failures: Sequence[Failure]) -> None:
+        """Add the counts. Raises QueueRefused where nothing was added, QueueUnavailable where nobody knows."""
+
+    async def read(self) -> list[Failure]:
+        """Return a row a code. Raises QueueUnavailable."""
 
 
 class Vault(Protocol):

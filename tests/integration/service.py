@@ -65,6 +65,7 @@ class Place:
             "WORKER_CONCURRENCY": "1",
             "RATE_LIMIT_MAX": "0",
             "HTTP_PORT": "0",
+            "HEALTH_LOG_S": "0",
         }
 
     def close(self) -> None:

@@ -94,7 +94,9 @@ VARIABLES = {
     "EVENTS_STREAM_PROGRESS": (True, "0", False, "events.stream_progress"),
     "HTTP_HOST": ("0.0.0.0", "::1", "::1", "http.host"),
     "HTTP_PORT": (8080, "0", 0, "http.port"),
+    "HEALTH_STALE_S": (300.0, "60", 60.0, "http.stale_s"),
     "LOG_LEVEL": ("info", "WARN", "warn", "log.level"),
+    "HEALTH_LOG_S": (60.0, "0", 0.0, "log.health_s"),
 }
 
 
@@ -243,7 +245,9 @@ WRONG = {
     "MAX_EXIF_BYTES": ["-1"],
     "MAX_ICC_BYTES": ["-1"],
     "HTTP_PORT": ["-1", "65536"],
+    "HEALTH_STALE_S": ["0", "-1", "soon"],
     "LOG_LEVEL": ["loud"],
+    "HEALTH_LOG_S": ["-1", "often"],
 }
 BOTH = [(name, text) for name, texts in WRONG.items() for text in texts]
 
@@ -327,7 +331,10 @@ def test_whatever_the_environment_says_the_answer_is_a_config_or_its_problems(en
 
 # --- the table
 
-SECRET = {"REDIS_PASSWORD": "swordfish", "MINIO_SECRET_KEY": "swordfish"}
+SECRET = {
+    "REDIS_PASSWORD": "swordfish",
+    "MINIO_SECRET_KEY": "swordfish",
+}
 
 
 def test_the_table_shows_values_and_defaults() -> None:
