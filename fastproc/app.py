@@ -26,6 +26,7 @@ from fastproc.ipc.messages import Ready
 from fastproc.parts import checked_metadata, checked_objects, started_pool
 from fastproc.supervisor import decoders, health
 from fastproc.supervisor.books import Books
+from fastproc.supervisor.defects import Defects
 from fastproc.supervisor.evidence import Quarantine
 from fastproc.supervisor.failures import Failures
 from fastproc.supervisor.http import HttpServer
@@ -58,7 +59,7 @@ class App:
         self.metrics = Metrics()
         window_s = 2 * config.limiter.duration_ms / 1000 if config.limiter.max else 0.0
         rules = health.Rules(max(config.http.stale_s, window_s), config.log.health_s)
-        self._health = health.Health(self._readiness, rules)
+        self._health, self._defects = health.Health(self._readiness, rules), Defects()
 
     @property
     def gave_up(self) -> bool:
@@ -72,6 +73,10 @@ class App:
     async def serve(self) -> None:
         """Run until `stop`. Raises: ConfigError, Unreachable at the start; FleetHalted; the error of a broken part."""
         async with AsyncExitStack() as stack:
+            if reporter := factories.reporter(self._config.reports):
+                self._defects = Defects(reporter)
+                stack.push_async_callback(self._closing.close, "reports", reporter.close)
+            stack.enter_context(self._defects.listening())
             if self._config.http.port:
                 await self._serve_http(stack)
             kernel = Kernel()
@@ -146,7 +151,7 @@ class App:
         kernel.spawning = lambda: pool.refusal
         failures = Failures(shared_failures(config, pipe))
         stack.push_async_callback(self._closing.close, "failures by code", failures.write)
-        books = Books(health=self._health, failures=failures)
+        books = Books(health=self._health, failures=failures, defects=self._defects)
         ports = Ports(queue, objects, metadata, events, pool, quarantine, books)
         self._watch(pipe, queue, ports, pool)
         return ports, pool

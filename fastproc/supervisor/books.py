@@ -1,4 +1,4 @@
-"""The books of a service: how it does, and what has failed. The line of a job writes, others read."""
+"""The books of a service: how it does, what has failed, what nobody expected. The line of a job writes, others read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import asyncio
 from msgspec import Struct, field
 
 from fastproc.core.model import Completed, Ended, Job
+from fastproc.supervisor.defects import Defects
 from fastproc.supervisor.failures import Failures
 from fastproc.supervisor.health import Health
 from fastproc.supervisor.ports import Queue
@@ -14,10 +15,11 @@ from fastproc.supervisor.readiness import Readiness
 
 
 class Books(Struct, frozen=True, kw_only=True):
-    """Two books, each of its own kind."""
+    """Three books, each of its own kind."""
 
     health: Health = field(default_factory=lambda: Health(Readiness()))
     failures: Failures = field(default_factory=Failures)
+    defects: Defects = field(default_factory=Defects)
 
     def ended(self, job: Job, end: Completed | Ended, seconds: float) -> None:
         """A job's attempt ended, `seconds` after it was taken."""

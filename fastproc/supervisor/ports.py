@@ -11,6 +11,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from fastproc.core.defects import Defect
 from fastproc.core.evidence import Evidence
 from fastproc.core.failures import Failure
 from fastproc.core.health import Backlog
@@ -183,6 +184,16 @@ class FailureStore(Protocol):
 
     async def read(self) -> list[Failure]:
         """Return a row a code. Raises QueueUnavailable."""
+
+
+class Reporter(Protocol):
+    """Takes what nobody expected to where a team looks. It never raises, and never waits."""
+
+    def report(self, found: Defect, count: int) -> None:
+        """Accept a defect that was seen so often; it is delivered soon, or not at all. Called from any thread."""
+
+    async def close(self) -> None:
+        """Deliver what was accepted, for a moment, then close. Idempotent."""
 
 
 class Vault(Protocol):
