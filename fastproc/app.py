@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from fastproc import __version__
 from fastproc.backends import factories
-from fastproc.bullmq.opening import checked_server, open_pipe, open_queue
+from fastproc.bullmq.opening import checked_server, open_pipe, open_queue, shared_failures
 from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.queue import BullQueue
 from fastproc.config.host import memory_limit, service_name
@@ -24,8 +24,11 @@ from fastproc.core import admission
 from fastproc.core.stuck import STEP_S
 from fastproc.ipc.messages import Ready
 from fastproc.parts import checked_metadata, checked_objects, started_pool
-from fastproc.supervisor import decoders
+from fastproc.supervisor import decoders, health
+from fastproc.supervisor.books import Books
+from fastproc.supervisor.defects import Defects
 from fastproc.supervisor.evidence import Quarantine
+from fastproc.supervisor.failures import Failures
 from fastproc.supervisor.http import HttpServer
 from fastproc.supervisor.kernel import Kernel
 from fastproc.supervisor.metrics import Metrics
@@ -54,6 +57,9 @@ class App:
         self._readiness = Readiness()
         self._closing = Closing()
         self.metrics = Metrics()
+        window_s = 2 * config.limiter.duration_ms / 1000 if config.limiter.max else 0.0
+        rules = health.Rules(max(config.http.stale_s, window_s), config.log.health_s)
+        self._health, self._defects = health.Health(self._readiness, rules), Defects()
 
     @property
     def gave_up(self) -> bool:
@@ -67,6 +73,10 @@ class App:
     async def serve(self) -> None:
         """Run until `stop`. Raises: ConfigError, Unreachable at the start; FleetHalted; the error of a broken part."""
         async with AsyncExitStack() as stack:
+            if reporter := factories.reporter(self._config.reports):
+                self._defects = Defects(reporter)
+                stack.push_async_callback(self._closing.close, "reports", reporter.close)
+            stack.enter_context(self._defects.listening())
             if self._config.http.port:
                 await self._serve_http(stack)
             kernel = Kernel()
@@ -96,7 +106,7 @@ class App:
 
     async def _serve_http(self, stack: AsyncExitStack) -> None:
         config = self._config.http
-        http = HttpServer(config.host, config.port, self._readiness, self.metrics)
+        http = HttpServer(config.host, config.port, self._readiness, self.metrics, self._health)
         await http.start()
         stack.push_async_callback(self._closing.close, "HTTP", http.close)
 
@@ -139,7 +149,10 @@ class App:
         await quarantine.prepare()
         pool = await self._enter(stack, "the workers", started_pool(config, kernel))
         kernel.spawning = lambda: pool.refusal
-        ports = Ports(queue, objects, metadata, events, pool, quarantine, config.uploads.results)
+        failures = Failures(shared_failures(config, pipe))
+        stack.push_async_callback(self._closing.close, "failures by code", failures.write)
+        books = Books(health=self._health, failures=failures, defects=self._defects)
+        ports = Ports(queue, objects, metadata, events, pool, quarantine, config.uploads.results, books)
         self._watch(pipe, queue, ports, pool)
         return ports, pool
 

@@ -7,17 +7,19 @@ Rule 2: nothing is connected here: `check` of the port does that.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 from fastproc.backends.fan_out import FanOut
 from fastproc.backends.redis_sink import Call
 from fastproc.config.database import DatabaseConfig
 from fastproc.config.quarantine import QuarantineConfig
+from fastproc.config.reports import ReportsConfig
 from fastproc.config.s3 import S3Config
 from fastproc.config.settings import Config
 from fastproc.config.uploads import UploadConfig
 from fastproc.core.errors import ConfigError
-from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Vault
+from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Reporter, Vault
 
 #: What installs the drivers that are extras.
 INSTALL = "pip install 'fastproc[postgres]'"
@@ -56,6 +58,16 @@ def vault(config: QuarantineConfig, objects: ObjectStore) -> Vault | None:
     if not config.place:
         return None
     found: Vault = _backend("quarantine", "s3" if config.bucket else "folder").create(config, objects)
+    return found
+
+
+def reporter(config: ReportsConfig) -> Reporter | None:
+    """Return where defects are reported, None where nowhere. Raises ConfigError where the extra is missing."""
+    if not config.sentry_dsn:
+        return None
+    if importlib.util.find_spec("sentry_sdk") is None:
+        raise ConfigError(["SENTRY_DSN: sentry-sdk is not installed: pip install 'fastproc[sentry]'"])
+    found: Reporter = _backend("reports", "sentry").create(config)
     return found
 
 

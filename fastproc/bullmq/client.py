@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastproc.bullmq import protocol
+from fastproc.bullmq.backlog import RESTING, read_backlog
 from fastproc.bullmq.calls import ScriptCalls
 from fastproc.bullmq.outage import Outage
 from fastproc.bullmq.pipe import Pipe
@@ -20,9 +21,7 @@ from fastproc.bullmq.protocol import Arg, Fetch, Fetched, Keys, Outcome, Standin
 from fastproc.bullmq.scheduler import ERROR_FIELD, Iteration
 from fastproc.bullmq.scripts import Script
 from fastproc.core.errors import FastprocError, LockLost
-
-#: What `queue.rateLimit` sets the limiter's counter to. Source: BullMQ queue.ts rateLimit, Number.MAX_SAFE_INTEGER.
-RESTING = 2**53 - 1
+from fastproc.core.health import Backlog
 
 
 class Refused(FastprocError):
@@ -162,6 +161,10 @@ class Client:
         if limit is not None or count is None or not count.isdigit() or int(count) < RESTING:
             return 0
         return max(0, int(left_ms))
+
+    async def backlog(self) -> Backlog:
+        """Return what waits, and why nobody may take it now."""
+        return await read_backlog(self._pipe.call, self._keys)
 
     async def scheduler_fields(self, scheduler_id: str) -> frozenset[str]:
         """Return the names of the fields that a scheduler's record has; none where there is no record."""

@@ -14,6 +14,7 @@ from fastproc.bullmq import scripts, server_check
 from fastproc.bullmq.address import connector
 from fastproc.bullmq.client import Client, greeting
 from fastproc.bullmq.decode import Defaults
+from fastproc.bullmq.failures import SharedFailures
 from fastproc.bullmq.fetcher import Fetcher
 from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.protocol import Keys
@@ -75,6 +76,11 @@ async def open_queue(config: Config, pipe: Pipe, name: str) -> AsyncIterator[Bul
     finally:
         await series.close()
         await waiter.close()
+
+
+def shared_failures(config: Config, pipe: Pipe) -> SharedFailures:
+    """Return the failures by code of all services of the configured queue, over the pipe."""
+    return SharedFailures(pipe.call, _keys(config))
 
 
 def _keys(config: Config) -> Keys:

@@ -13,12 +13,14 @@ import bullmq
 from msgspec import Struct
 from redis.exceptions import RedisError
 
+from fastproc.bullmq import failures as failure_hash
 from fastproc.bullmq.address import plain_client
 from fastproc.bullmq.protocol import Keys, text
 from fastproc.bullmq.scheduler import ERROR_FIELD
 from fastproc.config.queue import QueueConfig
 from fastproc.config.redis import RedisConfig
 from fastproc.core.errors import Unreachable
+from fastproc.core.failures import Failure, table
 
 #: States of BullMQ's getJobCounts, in the order of a job's life.
 STATES = ("wait", "prioritized", "delayed", "paused", "active", "completed", "failed")
@@ -44,13 +46,17 @@ class BrokenScheduler(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True):
-    """A queue's state: jobs by state, workers' names, whether it is paused, newest failures, broken schedulers."""
+    """A queue's state: jobs by state, workers' names, whether it is paused, newest failures, broken schedulers.
+
+    `errors` are the failures by code of the last days.
+    """
 
     counts: dict[str, int]
     workers: tuple[str, ...]
     paused: bool
     failures: tuple[FailedJob, ...]
     broken_schedulers: tuple[BrokenScheduler, ...]
+    errors: tuple[Failure, ...] = ()
 
 
 class Producer:
@@ -76,7 +82,19 @@ class Producer:
             for job_id in newest
         ]
         in_order = {state: int(counts[state]) for state in STATES}
-        return Status(in_order, await self._workers(), paused, tuple(failed), await self._broken_schedulers())
+        return Status(
+            in_order,
+            await self._workers(),
+            paused,
+            tuple(failed),
+            await self._broken_schedulers(),
+            tuple(await self.errors()),
+        )
+
+    async def errors(self) -> list[Failure]:
+        """Return the failures by code of all services in the last days, the newest first."""
+        days = [await self._redis.hgetall(key) for key in failure_hash.day_keys(self._keys)]
+        return table(row for fields in days for row in failure_hash.rows(fields))
 
     async def _broken_schedulers(self) -> tuple[BrokenScheduler, ...]:
         names = [text(name) for name in await self._redis.zrange(self._keys("repeat"), 0, MAX_SCHEDULERS - 1)]

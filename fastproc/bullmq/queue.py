@@ -24,6 +24,7 @@ from fastproc.bullmq.settle import JobsInHand, Move
 from fastproc.bullmq.watch import Watch
 from fastproc.core import retry
 from fastproc.core.errors import JobError, LockLost, ProcessingError, QueueUnavailable
+from fastproc.core.health import Backlog
 from fastproc.core.model import Job, Keep, Retry
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,10 @@ class BullQueue:
     async def take(self) -> Job | None:
         """Wait for the next job and return it; None once `stop` was called. Survives outages of Redis."""
         return await self._fetcher.take()
+
+    async def backlog(self) -> Backlog:
+        """Return what waits, and why nobody may take it now. Raises QueueUnavailable."""
+        return await self._client.backlog()
 
     def stop(self) -> None:
         """Take no more jobs; a waiting `take` returns None. Jobs in hand can still be finished."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import click
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 from rich.console import Console
 
 from fastproc.commands import running
@@ -29,6 +29,7 @@ from fastproc.config.settings import Config
 from fastproc.core import naming, uploads
 from fastproc.core.errors import ConfigError, NeighbourAway, ProcessingError, TaskError
 from fastproc.parts import started_pool
+from fastproc.supervisor.defects import Defects
 from fastproc.supervisor.workers.pool import Pool
 from fastproc.supervisor.workers.task import Result
 from fastproc.terminal.contact_sheet import contact_sheet
@@ -128,6 +129,7 @@ class Errand(Struct, frozen=True):
     view: PhotoProgress
     stages: tuple[str, ...]
     labels: Mapping[Path, str]
+    defects: Defects = field(default_factory=Defects)
 
     async def process(self, photo: Path, photo_id: str) -> FileResult:
         """Return what became of the photo. Raises FleetHalted."""
@@ -149,6 +151,8 @@ class Errand(Struct, frozen=True):
                     lambda stage: self.view.stage(label, naming.stage_percent(self.stages, stage)),
                 )
         except TaskError as error:
+            if error.defect:
+                self.defects.seen(error.defect, f"{label}: {error.message}")
             return ended(code=error.code, message=error.message)
         except NeighbourAway as error:
             # The host has no memory or processes for it now.

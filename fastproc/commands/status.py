@@ -11,6 +11,7 @@ from rich.text import Text
 from fastproc.bullmq.producer import producer
 from fastproc.commands import running
 from fastproc.config.settings import Config
+from fastproc.terminal.failures import in_short
 from fastproc.terminal.text import clean, print_line
 
 
@@ -40,5 +41,9 @@ async def status(config: Config, *, as_json: bool) -> None:
         print_line(console, "the queue is paused")
     for job in found.failures:
         print_line(console, f"failed {job.id}: {job.reason}")
+    for row in found.errors:
+        print_line(console, in_short(row))
+    if found.errors:
+        print_line(console, "what the codes mean, and what to do: fastproc errors")
     for scheduler in found.broken_schedulers:
         print_line(console, f"scheduler {scheduler.id} stands still: {scheduler.reason}")

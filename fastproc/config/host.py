@@ -105,6 +105,11 @@ def local_zone(file: pathlib.Path = _LOCAL_ZONE) -> tzinfo:
         return UTC
 
 
+def host_name() -> str:
+    """The host's name, in a container its id: printable and without spaces."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())
+
+
 def service_name() -> str:
-    """A name for this service among the queue's workers: host and pid, printable and without spaces."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", f"fastproc-{socket.gethostname()}-{os.getpid()}")
+    """A name for this service among the queue's workers: host and pid."""
+    return f"fastproc-{host_name()}-{os.getpid()}"

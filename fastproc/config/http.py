@@ -16,3 +16,11 @@ class HttpConfig(Struct, frozen=True, kw_only=True):
     port: Annotated[
         int, var("HTTP_PORT", "port of `/health`, `/ready` and `/metrics`; 0 = none", ge=0, le=65535)
     ] = 8080
+    stale_s: Annotated[
+        float,
+        var(
+            "HEALTH_STALE_S",
+            "seconds in which jobs wait, nothing holds them and no attempt ends, until `/health` says `stale`",
+            gt=0,
+        ),
+    ] = 300.0

@@ -16,3 +16,11 @@ class LogConfig(Struct, frozen=True, kw_only=True):
         Literal["debug", "info", "warn", "warning", "error"],
         var("LOG_LEVEL", "`debug`, `info`, `warn` or `error`"),
     ] = "info"
+    health_s: Annotated[
+        float,
+        var(
+            "HEALTH_LOG_S",
+            "seconds between two lines of the log with the figures of `/health`; 0 = none",
+            ge=0,
+        ),
+    ] = 60.0

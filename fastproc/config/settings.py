@@ -29,6 +29,7 @@ from fastproc.config.pool import WORKER_ROOM_BYTES, PoolConfig
 from fastproc.config.quarantine import QuarantineConfig
 from fastproc.config.queue import LimiterConfig, QueueConfig
 from fastproc.config.redis import RedisConfig
+from fastproc.config.reports import ReportsConfig
 from fastproc.config.s3 import S3Config
 from fastproc.config.uploads import UploadConfig
 from fastproc.core.errors import ConfigError
@@ -49,6 +50,7 @@ class Config(Struct, frozen=True, kw_only=True):
     events: EventsConfig = EventsConfig()
     http: HttpConfig = HttpConfig()
     log: LogConfig = LogConfig()
+    reports: ReportsConfig = ReportsConfig()
 
 
 class Setting(Struct, frozen=True):

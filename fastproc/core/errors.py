@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from fastproc.core.defects import Defect, defect
 from fastproc.core.evidence import Death
 
 
@@ -40,6 +41,8 @@ class TaskError(FastprocError):
     retryable: ClassVar[bool] = True
     #: How the worker that held the photo ended, if one did.
     death: Death | None = None
+    #: The exception that nobody expected behind it, if there is one.
+    defect: Defect | None = None
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
@@ -164,6 +167,13 @@ class ProcessingError(WorkerError):
     """The pipeline failed in a way that has no code of its own."""
 
     code = "PROCESSING_ERROR"
+
+    @classmethod
+    def unexpected(cls, error: BaseException, stage: str = "") -> ProcessingError:
+        """Return the error for an exception that nobody expected, with where it comes from."""
+        made = cls(f"{type(error).__name__}: {error}")
+        made.defect = defect(error, stage)
+        return made
 
 
 class ServiceError(TaskError):

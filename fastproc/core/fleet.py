@@ -45,7 +45,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     stop_s: float = 5.0
     boot_failures: int = 5
     boot_backoff_s: float = 0.1
-    boot_backoff_max_s: float = 10.0
+    boot_backoff_max_s: float = 3.0
 
 
 class Fleet:

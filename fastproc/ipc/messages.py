@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from fastproc.core.defects import Defect
 from fastproc.core.model import Options, Report, Sandbox
 
 #: The largest message, in bytes. Linux's default socket buffer takes 208 KiB; a worker drops facts from a report that
@@ -79,11 +80,15 @@ class Done(Struct, frozen=True, kw_only=True, tag="done"):
 
 
 class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
-    """The task failed with a code of `core.errors`; the worker is healthy and can take the next task."""
+    """The task failed with a code of `core.errors`; the worker is healthy and can take the next task.
+
+    `defect` is the exception behind it where a stage or a library raised one that nobody expected.
+    """
 
     code: str
     message: str
     stage: str
+    defect: Defect | None = None
 
 
 ToWorker = Task

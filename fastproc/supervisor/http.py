@@ -1,8 +1,8 @@
 """Three read-only routes: is it alive, does it take work, how does it do.
 
-Rule 1: /health says that the service itself is alive: that its event loop turns, and that no job or loop of it is stuck
-        (`watchdog`). An orchestrator restarts what fails it, and a restart does not mend Redis. /ready says whether
-        jobs can be processed now, and what is missing.
+Rule 1: /health says that the service itself is alive: that its event loop turns, that no job or loop of it is stuck
+        (`watchdog`), and that it takes jobs that wait (`core.health`). An orchestrator restarts what fails it, and a
+        restart does not mend Redis. /ready says whether jobs can be processed now, and what is missing.
 Rule 2: a connection serves one request, and `door` bounds their number and life. Where no descriptor is left, uvloop
         closes what comes, without a line in the log, and goes on when there are some.
 """
@@ -17,6 +17,7 @@ from aiohttp import web
 
 from fastproc.core.errors import Unreachable
 from fastproc.supervisor.door import Door
+from fastproc.supervisor.health import Health
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.readiness import Readiness
 
@@ -24,9 +25,10 @@ from fastproc.supervisor.readiness import Readiness
 class HttpServer:
     """Serves /health, /ready and /metrics."""
 
-    def __init__(self, host: str, port: int, readiness: Readiness, metrics: Metrics) -> None:
+    def __init__(self, host: str, port: int, readiness: Readiness, metrics: Metrics, health: Health) -> None:
         self._host, self._port = host, port
         self._readiness, self._metrics = readiness, metrics
+        self._doing = health
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self.door: Door | None = None
@@ -62,9 +64,8 @@ class HttpServer:
             self._runner = None
 
     async def _health(self, _request: web.Request) -> web.Response:
-        stuck, found = self._readiness.stuck(), self._readiness.found()
-        problems = {"problems": [*stuck, *found]} if stuck or found else {}
-        return _json(503 if stuck else 200, {"status": "stuck" if stuck else "ok", **problems})
+        failing, body = self._doing.answer()
+        return _json(503 if failing else 200, body)
 
     async def _ready(self, _request: web.Request) -> web.Response:
         now = self._readiness.now()

@@ -98,6 +98,7 @@ class JobLine:
             raise
         seconds = time.monotonic() - started
         self._metrics.ended(job, end, seconds)
+        self._ports.books.ended(job, end, seconds)
         log_end(job, end, seconds)
         return following
 
@@ -111,8 +112,7 @@ class JobLine:
         except (FleetHalted, QueueUnavailable, LockLost, NeighbourAway):
             raise
         except Exception as error:
-            log.exception("job %s: unexpected", job.id)
-            return await self._failed(job, ProcessingError(f"{type(error).__name__}: {error}"))
+            return await self._failed(job, ProcessingError.unexpected(error))
 
     async def _process(self, job: Job) -> Completed:
         ports = self._ports
@@ -168,6 +168,8 @@ class JobLine:
         return Completed(_json(record.return_value(job, report, stored, duration_ms)))
 
     async def _failed(self, job: Job, error: TaskError) -> Ended:
+        if error.defect:
+            self._ports.books.defects.seen(error.defect, f"job {job.id}: {error.message}")
         error = retry.final_error(job, error)
         decision = retry.decide(job, error, random.random())
         return await self._ended(job, error.code, error.reason, decision)

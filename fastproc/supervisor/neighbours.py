@@ -28,15 +28,16 @@ T = TypeVar("T")
 
 #: Longest wait for a probe's answer.
 PROBE_TIMEOUT_S = 2.0
-#: A neighbour that nobody has asked for so long is probed, so that an idle service notices an outage within 5 s.
-IDLE_PROBE_S = 2.5
+#: A neighbour that has answered nobody for so long is probed, so that an outage is noticed within 5 s, by an idle
+#: service too, and by one whose questions hang while further jobs ask theirs.
+IDLE_PROBE_S = 2.0
 
 
 class Neighbour:
     """One neighbour; `error` is what its backend raises while it is away.
 
     `probe` asks it, raises that too, and returns whether it has seen the jobs' operation pass; its argument is whether
-    to look deeply, which an idle look does not. `looks`: it is probed when nobody has asked for a while.
+    to look deeply, which an idle look does not. `looks`: it is probed when it has answered nobody for a while.
     """
 
     def __init__(
@@ -55,7 +56,8 @@ class Neighbour:
         self._asking: asyncio.Task[bool] | None = None
         self._open_since: float | None = None
         self._sent_back = 0
-        self._asked_at = time.monotonic()
+        # When it answered last, or was probed.
+        self._heard_at = time.monotonic()
         #: Set, and replaced, at every change that a waiting caller may want to see.
         self._changed = asyncio.Event()
 
@@ -80,7 +82,7 @@ class Neighbour:
         tries = 0
         try:
             while True:
-                began = self._asked_at = time.monotonic()
+                began = time.monotonic()
                 step(f"asking {self.name}")
                 try:
                     result = await operation()
@@ -105,7 +107,7 @@ class Neighbour:
         return NeighbourAway(f"{self.name} {self.gone}: {why}", aside_s)
 
     async def watch(self) -> None:
-        """End pauses and probe when they are over; probe when nobody has asked for a while; until cancelled."""
+        """End pauses and probe when they are over; probe when it has answered nobody for a while; until cancelled."""
         try:
             while True:
                 due = self._due()
@@ -124,14 +126,14 @@ class Neighbour:
         now = time.monotonic()
         if self._breaker.tick(now):
             await self._ask()
-        elif self._breaker.state is State.CLOSED and now >= self._asked_at + IDLE_PROBE_S:
+        elif self._breaker.state is State.CLOSED and now >= self._heard_at + IDLE_PROBE_S:
             await self._ask(deep=False)
         self._stir()
 
     def _due(self) -> float | None:
         if self._breaker.state is not State.CLOSED:
             return self._breaker.due()
-        return self._asked_at + IDLE_PROBE_S if self._looks else None
+        return self._heard_at + IDLE_PROBE_S if self._looks else None
 
     async def changed(self) -> None:
         """Wait for a change of the breaker."""
@@ -170,14 +172,14 @@ class Neighbour:
                 raise NeighbourAway(f"{self.name} is away: {self.away}", aside_s)
 
     def _passed(self, photo: str, began: float) -> None:
-        was = self._breaker.state
-        self._breaker.passed(photo, began, time.monotonic())
+        was, self._heard_at = self._breaker.state, time.monotonic()
+        self._breaker.passed(photo, began, self._heard_at)
         if was is not self._breaker.state:
             self._stir()
 
     async def _ask(self, *, deep: bool = True) -> bool:
         """Probe the neighbour, one probe for all that ask at the moment; return whether it is there."""
-        self._asked_at = time.monotonic()
+        self._heard_at = time.monotonic()
         if self._asking is None:
             self._asking = asyncio.create_task(self._probed(deep), name=f"probe of {self.name}")
         return await asyncio.shield(self._asking)

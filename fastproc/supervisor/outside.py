@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from fastproc.core.keys import Results
+from fastproc.supervisor.books import Books
 from fastproc.supervisor.evidence import Quarantine
 from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Queue
 from fastproc.supervisor.workers.loans import Loan
@@ -34,3 +35,4 @@ class Ports(Struct, frozen=True):
     workers: Workers
     quarantine: Quarantine = Quarantine()
     results: Results = Results()
+    books: Books = field(default_factory=Books)

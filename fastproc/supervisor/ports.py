@@ -12,7 +12,10 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from fastproc.core.defects import Defect
 from fastproc.core.evidence import Evidence
+from fastproc.core.failures import Failure
+from fastproc.core.health import Backlog
 from fastproc.core.model import Event, Job
 
 
@@ -68,6 +71,9 @@ class Queue(Protocol):
 
     async def sweep_stalled(self) -> list[str]:
         """Put jobs of dead workers back; return their ids. The queue allows one sweep an interval."""
+
+    async def backlog(self) -> Backlog:
+        """Return what waits, and why nobody may take it now."""
 
     async def watch(self) -> None:
         """Notice and log outages of the queue's server, until cancelled."""
@@ -180,6 +186,26 @@ class EventSink(Protocol):
 
     async def close(self) -> None:
         """Deliver what was accepted, then close. Idempotent."""
+
+
+class FailureStore(Protocol):
+    """Failures by code of all services together, kept for some days."""
+
+    async def add(self, failures: Sequence[Failure]) -> None:
+        """Add the counts. Raises QueueRefused where nothing was added, QueueUnavailable where nobody knows."""
+
+    async def read(self) -> list[Failure]:
+        """Return a row a code. Raises QueueUnavailable."""
+
+
+class Reporter(Protocol):
+    """Takes what nobody expected to where a team looks. It never raises, and never waits."""
+
+    def report(self, found: Defect, count: int) -> None:
+        """Accept a defect that was seen so often; it is delivered soon, or not at all. Called from any thread."""
+
+    async def close(self) -> None:
+        """Deliver what was accepted, for a moment, then close. Idempotent."""
 
 
 class Vault(Protocol):

@@ -74,6 +74,8 @@ class Service:
         self._intake = Intake(
             ports.queue, watchdog.watched(line.run), rules.max_in_hand, limit, self._neighbours, metrics
         )
+        self._books = ports.books
+        self._books.health.in_hand = lambda: self._intake.in_hand
         metrics.watch("jobs_in_hand", "Jobs taken and not ended", lambda: self._intake.in_hand)
         metrics.watch("inflight_bytes", "Photo bytes held", lambda: budget.held)
         metrics.watch("quarantined", "Photos kept in quarantine", lambda: ports.quarantine.kept)
@@ -96,7 +98,8 @@ class Service:
         neighbours = asyncio.create_task(self._neighbours.watch(), name="neighbours")
         watchdog = asyncio.create_task(self._watchdog.run(), name="watchdog")
         queue = asyncio.create_task(self._queue.watch(), name="queue")
-        loops = (intake, locks, quarantine, neighbours, watchdog, queue)
+        books = asyncio.create_task(self._books.run(self._queue), name="books")
+        loops = (intake, locks, quarantine, neighbours, watchdog, queue, books)
         try:
             await self._until_stopped_or_broken(halted, *loops)
         finally:

@@ -108,8 +108,7 @@ class Pipeline:
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:
-            failure = _failure(error)
-            return Failed(code=failure.code, message=one_line(failure.message), stage=name)
+            return _failed(_failure(error, name), name)
 
     def _open(self, data: memoryview, content_type: str | None, on_header: Callable[[int], None]) -> Work:
         options = self._options
@@ -135,12 +134,16 @@ def _check_as_opened(source: Source, options: Options) -> None:
     check_size(as_opened, options.limits)
 
 
-def _failure(error: BaseException) -> TaskError:
+def _failure(error: BaseException, stage: str) -> TaskError:
     if isinstance(error, TaskError):
         return error
     if isinstance(error, MemoryError):
         return WorkerOutOfMemory()
-    return ProcessingError(f"{type(error).__name__}: {error}")
+    return ProcessingError.unexpected(error, stage)
+
+
+def _failed(error: TaskError, stage: str) -> Failed:
+    return Failed(code=error.code, message=one_line(error.message), stage=stage, defect=error.defect)
 
 
 def one_line(text: str) -> str:

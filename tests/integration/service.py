@@ -65,6 +65,7 @@ class Place:
             "WORKER_CONCURRENCY": "1",
             "RATE_LIMIT_MAX": "0",
             "HTTP_PORT": "0",
+            "HEALTH_LOG_S": "0",
         }
 
     def close(self) -> None:
@@ -123,14 +124,16 @@ class Place:
 
 
 class Service:
-    """A running `fastproc`."""
+    """A running `fastproc`, by this Python or by another that has it."""
 
-    def __init__(self, place: Place, folder: Path, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, place: Place, folder: Path, settings: Mapping[str, str], python: str = sys.executable
+    ) -> None:
         self.log = folder / f"service-{time.monotonic_ns()}.log"
         environment = {**place.environment, **settings}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "fastproc", "run"],
+                [python, "-m", "fastproc", "run"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

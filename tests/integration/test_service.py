@@ -259,7 +259,8 @@ async def test_http_says_how_the_service_is(place: Place, start: Start) -> None:
     [port] = free_ports(1)
     service = start(HTTP_PORT=str(port), HTTP_HOST="127.0.0.1")
     place.until("completed", await place.add({"photoId": "one", "s3Key": "one.jpg"}))
-    assert service.get(port, "/health") == (200, '{"status":"ok"}')
+    status, body = service.get(port, "/health")
+    assert (status, json.loads(body)["status"]) == (200, "healthy")
     status, body = service.get(port, "/ready")
     assert (status, json.loads(body)) == (
         200, {"status": "ready", "started": True, "redis": True, "workers": True, "storage": True, "database": True,

@@ -97,6 +97,7 @@ NO_DESCRIPTORS = """
 import asyncio, os, resource, sys, time, uvloop
 from fastproc.supervisor.door import MAX_CONNECTIONS
 from fastproc.supervisor.http import HttpServer
+from fastproc.supervisor.health import Health
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.readiness import Readiness
 
@@ -109,7 +110,7 @@ async def ask(port):
 
 async def main():
     port = int(sys.argv[1])
-    server = HttpServer("127.0.0.1", port, Readiness(), Metrics())
+    server = HttpServer("127.0.0.1", port, Readiness(), Metrics(), Health(Readiness()))
     await server.start()
     assert await ask(port) == b"HTTP/1.1 200"
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -20,6 +20,7 @@ import pytest
 from fastproc.commands.cli import main
 from fastproc.config.settings import Config, table
 from fastproc.core.errors import BY_CODE
+from fastproc.core.remedies import REMEDIES
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.vitals import Vitals
 from fastproc.terminal.exits import Exit
@@ -291,6 +292,17 @@ def test_the_tables_of_errors_are_the_codes(document: str) -> None:
     codes = [row[0].strip("`") for row in rows(document, "errors")]
     assert len(codes) == len(set(codes))
     assert set(codes) == set(BY_CODE)
+
+
+def test_meanings_and_remedies_are_the_same_in_documents_and_commands() -> None:
+    def plain(cells: list[str]) -> list[str]:
+        return [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", cell) for cell in cells]
+
+    contract = {row[0].strip("`"): plain([row[1], row[3]]) for row in rows("docs/contract.md", "errors")}
+    operations = {row[0].strip("`"): plain(row[1:]) for row in rows("docs/operations.md", "errors")}
+    assert contract == {code: [each.meaning, each.application] for code, each in REMEDIES.items()}
+    assert operations == {code: [each.look, each.operator] for code, each in REMEDIES.items()}
+    assert set(REMEDIES) == set(BY_CODE)
 
 
 def test_the_contract_says_of_each_error_whether_it_is_retried() -> None:

@@ -112,6 +112,7 @@ ONLY_IN: dict[str, set[str]] = {
     "prometheus_client": {"supervisor/metrics.py", "supervisor/vitals.py"},
     "psutil": {"supervisor/vitals.py"},
     "uvloop": {"commands/running.py"},
+    "sentry_sdk": {"backends/reports_sentry.py"},
     "click": {"commands/"},
     "rich": {"commands/", "terminal/", "demo/"},
     "PIL": {"demo/", "terminal/contact_sheet.py", "embedded/trial/"},

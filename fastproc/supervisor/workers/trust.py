@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from fastproc.core.defects import MAX_FRAMES, NAME, Defect
 from fastproc.core.errors import BY_CODE, ImageError, ProcessingError, TaskError, WorkerOutOfMemory, from_code
 from fastproc.core.model import Json, Rendition, Report
 from fastproc.ipc.messages import GATE, Failed
@@ -66,10 +67,21 @@ def failure_of(failed: Failed, stages: Collection[str]) -> TaskError:
         raise Distrust("the code of a failure")
     if failed.stage not in {"", GATE, *stages} or not _is_line(failed.message):
         raise Distrust("the words of a failure")
-    if failed.stage and not issubclass(leaf, ImageError):
-        # What is wrong with a picture is said in its own words; what went wrong here needs its place.
-        return from_code(failed.code, f"{failed.message} (in {failed.stage})")
-    return from_code(failed.code, failed.message)
+    if failed.defect:
+        _check_defect(failed.defect, failed.stage)
+    # What is wrong with a picture is said in its own words; what went wrong here needs its place.
+    where = f" (in {failed.stage})" if failed.stage and not issubclass(leaf, ImageError) else ""
+    error = from_code(failed.code, failed.message + where)
+    error.defect = failed.defect
+    return error
+
+
+def _check_defect(defect: Defect, stage: str) -> None:
+    names = (defect.kind, *(name for frame in defect.frames for name in (frame.module, frame.function)))
+    if len(defect.frames) > MAX_FRAMES or not all(NAME.fullmatch(name) for name in names):
+        raise Distrust("the names of a traceback")
+    if defect.stage != stage or not all(0 <= frame.line <= MAX_NUMBER for frame in defect.frames):
+        raise Distrust("the place of a defect")
 
 
 def _bodies(renditions: tuple[Rendition, ...], output: memoryview) -> tuple[bytes, ...]:

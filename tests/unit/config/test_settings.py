@@ -120,7 +120,11 @@ VARIABLES = {
     "EVENTS_STREAM_PROGRESS": (True, "0", False, "events.stream_progress"),
     "HTTP_HOST": ("0.0.0.0", "::1", "::1", "http.host"),
     "HTTP_PORT": (8080, "0", 0, "http.port"),
+    "HEALTH_STALE_S": (300.0, "60", 60.0, "http.stale_s"),
     "LOG_LEVEL": ("info", "WARN", "warn", "log.level"),
+    "HEALTH_LOG_S": (60.0, "0", 0.0, "log.health_s"),
+    "SENTRY_DSN": (None, "https://k@h.example/7", "https://k@h.example/7", "reports.sentry_dsn"),
+    "SENTRY_ENVIRONMENT": ("production", "staging", "staging", "reports.sentry_environment"),
 }
 
 
@@ -282,7 +286,11 @@ WRONG = {
     "MAX_EXIF_BYTES": ["-1"],
     "MAX_ICC_BYTES": ["-1"],
     "HTTP_PORT": ["-1", "65536"],
+    "HEALTH_STALE_S": ["0", "-1", "soon"],
     "LOG_LEVEL": ["loud"],
+    "HEALTH_LOG_S": ["-1", "often"],
+    "SENTRY_DSN": ["key", "https://h/7", "https://k@h", "https://k@h/seven", "ftp://k@h/7"],
+    "SENTRY_ENVIRONMENT": ["a b", "a/b", "x" * 65],
 }
 BOTH = [(name, text) for name, texts in WRONG.items() for text in texts]
 
@@ -366,7 +374,11 @@ def test_whatever_the_environment_says_the_answer_is_a_config_or_its_problems(en
 
 # --- the table
 
-SECRET = {"REDIS_PASSWORD": "swordfish", "MINIO_SECRET_KEY": "swordfish"}
+SECRET = {
+    "REDIS_PASSWORD": "swordfish",
+    "MINIO_SECRET_KEY": "swordfish",
+    "SENTRY_DSN": "https://swordfish@h/7",
+}
 
 
 def test_the_table_shows_values_and_defaults() -> None:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from fastproc.core.breaker import Rules
 from fastproc.core.errors import DatabaseUnavailable, ObjectNotFound, StorageUnavailable
+from fastproc.core.health import Backlog
 from fastproc.core.model import Event, Job, Rendition, Report
 from fastproc.supervisor.guards import guards
 from fastproc.supervisor.outside import Ports
@@ -86,6 +87,7 @@ class FakeQueue:
         self.lost: set[str] = set()
         self.renewed: list[list[str]] = []
         self.stalled: list[str] = []
+        self.waits = Backlog(0)
         self.said: dict[str, object] = {}
 
     async def take(self) -> Job | None:
@@ -107,6 +109,10 @@ class FakeQueue:
 
     async def watch(self) -> None:
         await asyncio.Event().wait()
+
+    async def backlog(self) -> Backlog:
+        await self.effects.at("queue.backlog")
+        return self.waits
 
     async def sweep_stalled(self) -> list[str]:
         await self.effects.at("queue.sweep")

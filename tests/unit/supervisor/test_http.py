@@ -14,6 +14,7 @@ import pytest
 from fastproc.core.errors import Unreachable
 from fastproc.embedded.child import free_ports
 from fastproc.supervisor.door import MAX_CONNECTIONS
+from fastproc.supervisor.health import Health
 from fastproc.supervisor.http import HttpServer
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.readiness import Readiness
@@ -29,7 +30,8 @@ class Site:
         self.readiness.started = True
         self.redis = ""
         self.readiness.watch("redis", lambda: self.redis)
-        self.server = HttpServer("127.0.0.1", self.port, self.readiness, self.metrics)
+        self.health = Health(self.readiness)
+        self.server = HttpServer("127.0.0.1", self.port, self.readiness, self.metrics, self.health)
 
     async def get(self, path: str, method: str = "GET") -> tuple[int, str, str]:
         url = f"http://127.0.0.1:{self.port}{path}"
@@ -47,7 +49,9 @@ async def site() -> AsyncIterator[Site]:
 
 async def test_health_says_that_the_process_lives_whatever_is_missing(site: Site) -> None:
     site.redis = "it refused us"
-    assert await site.get("/health") == (200, "application/json", '{"status":"ok"}')
+    status, kind, body = await site.get("/health")
+    assert (status, kind, json.loads(body)["status"]) == (200, "application/json", "healthy")
+    assert json.loads(body)["held"] == "redis: it refused us"
 
 
 async def test_ready_says_yes_when_nothing_is_wrong(site: Site) -> None:
@@ -91,10 +95,8 @@ async def test_nothing_else_is_served_and_nothing_can_be_sent(site: Site) -> Non
 async def test_health_names_what_was_found_and_fails_only_for_what_is_stuck(site: Site) -> None:
     site.readiness.found = lambda: ["the event loop was 2.0 s late"]
     status, _, body = await site.get("/health")
-    assert (status, json.loads(body)) == (
-        200,
-        {"status": "ok", "problems": ["the event loop was 2.0 s late"]},
-    )
+    assert (status, json.loads(body)["status"]) == (200, "healthy")
+    assert json.loads(body)["problems"] == ["the event loop was 2.0 s late"]
     site.readiness.stuck = lambda: ["job 7 does not end: begun"]
     status, _, body = await site.get("/health")
     assert (status, json.loads(body)["status"]) == (503, "stuck")

@@ -204,3 +204,23 @@ async def test_the_end_of_the_watch_ends_a_probe_that_hangs() -> None:
     await asyncio.wait([call, watch])
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_questions_that_hang_do_not_put_off_the_look_while_further_jobs_ask_theirs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fastproc.supervisor.neighbours.IDLE_PROBE_S", 0.05)
+    store = Store()
+    watch = asyncio.create_task(store.neighbour.watch())
+
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    asking = []
+    for number in range(20):
+        asking.append(asyncio.create_task(store.neighbour.call(f"p{number}", hang, keep=False)))
+        await asyncio.sleep(0.01)
+    assert store.probes > 0
+    for task in (*asking, watch):
+        task.cancel()
+    await asyncio.wait((*asking, watch))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from fastproc.core.defects import Defect, Frame
 from fastproc.core.errors import ImageTooSmall
 from fastproc.core.model import Rendition, Report
 from fastproc.ipc.messages import Failed
@@ -156,6 +157,35 @@ def test_a_failure_that_a_worker_may_report_becomes_its_error() -> None:
     assert failure_of(Failed(code="WORKER_OUT_OF_MEMORY", message="x", stage=""), STAGES).reason.endswith(
         ": x"
     )
+
+
+DEFECT = Defect("KeyError", (Frame("m.n", "C.f.<locals>.<lambda>", 7),), "metadata")
+BROKEN = Failed(code="PROCESSING_ERROR", message="KeyError: 'x'", stage="metadata", defect=DEFECT)
+
+
+def test_a_defect_comes_with_its_error() -> None:
+    assert failure_of(BROKEN, STAGES).defect == DEFECT
+    assert failure_of(structs.replace(BROKEN, defect=None), STAGES).defect is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": "two\nlines"},
+        {"kind": "with a space"},
+        {"kind": ""},
+        {"kind": "x" * 129},
+        {"frames": (Frame("/etc/passwd", "f", 1),)},
+        {"frames": (Frame("m", "f\x1b", 1),)},
+        {"frames": (Frame("m", "f", -1),)},
+        {"frames": (Frame("m", "f", 2**60),)},
+        {"frames": (Frame("m", "f", 1),) * 31},
+        {"stage": "thumbnails"},
+    ],
+)
+def test_a_defect_that_no_sound_worker_reports_is_not_believed(wrong: dict[str, object]) -> None:
+    with pytest.raises(Distrust):
+        failure_of(structs.replace(BROKEN, defect=structs.replace(DEFECT, **wrong)), STAGES)
 
 
 @pytest.mark.parametrize(
