@@ -169,7 +169,7 @@ def test_a_failure_that_a_worker_may_report_becomes_its_error() -> None:
         {"code": "FILE_CORRUPTED\n"},
         {"message": "two\nlines"},
         {"message": "\x1b[2J"},
-        {"message": "x" * 1001},
+        pytest.param({"message": "x" * 1001}, id="a long message"),
         {"stage": "unheard-of"},
     ],
     ids=str,
