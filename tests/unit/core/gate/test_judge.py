@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +14,7 @@ from fastproc.core.gate import judge as gate
 from fastproc.core.header import Header
 from fastproc.core.model import Limits
 from tests import pictures
+from tests.work import at_most
 
 ALL = Limits(formats=("jpeg", "png", "webp", "heic", "avif", "gif"), min_side_px=1)
 
@@ -299,10 +299,8 @@ def test_one_file_with_many_faults_is_judged_in_the_agreed_order() -> None:
     ],
 )
 def test_no_file_makes_the_gate_slow(data: bytes) -> None:
-    began = time.process_time()
-    with pytest.raises(errors.ImageError):
+    with pytest.raises(errors.ImageError), at_most(1_000_000):
         judge(data)
-    assert time.process_time() - began < 0.5
 
 
 @settings(max_examples=300, deadline=None)
