@@ -133,9 +133,8 @@ def png_before_end(*chunks: bytes, data: bytes | None = None) -> bytes:
 
 def webp_with(*chunks: tuple[bytes, bytes], data: bytes | None = None) -> bytes:
     """A WebP with more chunks at its end, its length corrected."""
-    whole = (data or pictures.webp())[12:]
-    for kind, body in chunks:
-        whole += kind + struct.pack("<I", len(body)) + _even(body)
+    added = (kind + struct.pack("<I", len(body)) + _even(body) for kind, body in chunks)
+    whole = (data or pictures.webp())[12:] + b"".join(added)
     return b"RIFF" + struct.pack("<I", len(whole) + 4) + b"WEBP" + whole
 
 

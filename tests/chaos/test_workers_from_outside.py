@@ -14,7 +14,7 @@ from fastproc.embedded.trial import invariants
 from fastproc.embedded.trial.place import Place
 from fastproc.embedded.trial.process import eventually
 from tests.chaos.conftest import Make, Wrong
-from tests.chaos.outage import ENDED_S, audit, some, stopped
+from tests.chaos.outage import audit, some, stopped
 
 ABOUT_S = 12
 
@@ -31,7 +31,7 @@ def an_idle_worker_is_killed(place: Place) -> list[str]:
     # On a busy machine it may live on for a moment, and take a task: that would count as an attempt.
     eventually(lambda: worker not in service.workers(), lambda: "it is gone")
     added = place.add(some(6))
-    place.until_ended(added, ENDED_S)
+    place.until_ended(added)
     return invariants.broken(place.look(added), added)
 
 
@@ -66,7 +66,7 @@ def kill_holders(place: Place, times: int) -> list[str]:
             os.kill(worker, signal.SIGKILL)
         eventually(lambda: not place.ids("active"), place.locked)
     others = place.add(some(6))
-    place.until_ended([*added, *others], ENDED_S)
+    place.until_ended([*added, *others])
     everything = [*added, *others]
     wrong = invariants.broken(place.look(everything), everything, counted={added[0].id})
     return wrong + invariants.bounded(before, service.processes())
@@ -80,7 +80,7 @@ def a_busy_worker_is_stopped(place: Place) -> list[str]:
     added = place.add(some(1, "held"), attempts=3)
     eventually(lambda: worker not in service.workers(), lambda: service.lines)
     others = place.add(some(6))
-    place.until_ended([*added, *others], ENDED_S)
+    place.until_ended([*added, *others])
     everything = [*added, *others]
     return invariants.broken(place.look(everything), everything, counted={added[0].id})
 
@@ -99,7 +99,7 @@ def no_descriptors(place: Place) -> list[str]:
     added += place.add(some(8))
     time.sleep(2.0)
     resource.prlimit(service.pid, resource.RLIMIT_NOFILE, limits)
-    place.until_ended(added, ENDED_S)
+    place.until_ended(added)
     return audit(place, service, added, before)
 
 

@@ -20,9 +20,23 @@ def run(folder: Path, body: str, *options: str) -> list[str]:
     temporary = folder / "temporary"
     (temporary / "pytest-of-another" / "pytest-0").mkdir(parents=True)
     subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "tests.files", "-c", os.devnull, *options, "test_it.py"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "xdist",
+            "-p",
+            "tests.files",
+            "-c",
+            os.devnull,
+            *options,
+            "test_it.py",
+        ],
         cwd=folder,
-        env=os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)},
+        # No other plug-ins than xdist: most of the time goes into their import.
+        env=os.environ
+        | {"TMPDIR": str(temporary), "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         check=False,
     )

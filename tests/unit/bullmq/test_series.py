@@ -149,7 +149,7 @@ async def test_closing_stops_what_is_not_produced_yet(
     [
         b"{",
         b"[]",
-        b'{"a":' * 20_000,
+        pytest.param(b'{"a":' * 20_000, id="nested without end"),
         {},
         {"repeat": {"pattern": "not a pattern"}},
         {"repeat": {"pattern": "* * * * *", "tz": "Nowhere/At_all"}},

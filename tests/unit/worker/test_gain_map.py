@@ -6,7 +6,6 @@ import io
 import math
 import re
 import struct
-import time
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -429,11 +428,9 @@ def test_of_thousands_of_packets_one_is_read_in_each_picture(monkeypatch: pytest
     monkeypatch.setattr(xmp, "properties", lambda packet: (read.append(len(packet)), real(packet))[1])
     empty = gain_maps.packet(" " * 60_000, {})
     second = gain_maps.with_segments(gain_maps.a_map(), *[empty] * 200)
-    began = time.process_time()
     with pytest.raises(numbers.NotKept):
         keeping.find(memoryview(pictures.jpeg() + second * 20), None)
     assert len(read) == 16
-    assert time.process_time() - began < 2
 
 
 def test_the_published_formula_has_no_headroom_below_none() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 
 from fastproc.worker import iim
 from tests.described import UTF_8, dataset, iptc, resource
+from tests.work import at_most
 
 RECORDS = UTF_8 + b"".join(
     (
@@ -130,9 +130,8 @@ def test_what_was_read_before_the_end_stays(end: int) -> None:
     ],
 )
 def test_hostile_records_cost_little(data: bytes) -> None:
-    began = time.process_time()
-    iim.parse(data)
-    assert time.process_time() - began < 0.1
+    with at_most(50_000):
+        iim.parse(data)
 
 
 @settings(max_examples=300, deadline=None)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import socket
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -132,19 +135,25 @@ def test_names_that_are_not_unicode_are_found() -> None:
     assert [os.fsencode(name) for name in found("in")] == [b"in/caf\xe9.jpg"]
 
 
-def test_folders_as_deep_as_a_path_allows_are_descended() -> None:
-    folder = ""
-    for _ in range(1500):
-        folder += "d/"
-        os.mkdir(folder)
-    Path(folder, "a.jpg").touch()
-    try:
-        assert found("d") == [f"{folder}a.jpg"]
-    finally:
-        # What removes this test's folder is not as patient.
-        Path(folder, "a.jpg").unlink()
-        for depth in range(1500, 0, -1):
-            os.rmdir("d/" * depth)
+@pytest.fixture
+def few_calls_deep() -> Iterator[int]:
+    """Lets functions call each other a hundred times deeper than the test, and no deeper."""
+    before, depth = sys.getrecursionlimit(), 100
+    sys.setrecursionlimit(len(inspect.stack(0)) + depth)
+    yield depth
+    sys.setrecursionlimit(before)
+
+
+def test_folders_as_deep_as_a_path_allows_are_descended(few_calls_deep: int) -> None:
+    # No more levels than what removes the test's folder descends, also after a run that was killed.
+    levels = 3 * few_calls_deep
+    names = [f"{level:0>12}" for level in range(levels)]
+    for level in range(levels):
+        os.mkdir("/".join(names[: level + 1]))
+    photo = "/".join([*names, "a.jpg"])
+    assert os.pathconf("/", "PC_PATH_MAX") - len(photo) < 200
+    Path(photo).touch()
+    assert found(names[0]) == [photo]
 
 
 def test_a_file_is_read_whole() -> None:

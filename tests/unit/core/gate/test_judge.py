@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +14,7 @@ from fastproc.core.gate import judge as gate
 from fastproc.core.header import Header
 from fastproc.core.model import Limits
 from tests import pictures
+from tests.work import at_most
 
 ALL = Limits(formats=("jpeg", "png", "webp", "heic", "avif", "gif"), min_side_px=1)
 
@@ -290,19 +290,17 @@ def test_one_file_with_many_faults_is_judged_in_the_agreed_order() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"\xff\xd8" + b"\xff" * (32 << 20),
-        b"\xff\xd8" + b"\xff\x01" * (16 << 20),
-        b"\xff\xd8\xff\xe0\0\2" + (b"x" * 4000 + b"\xff\0") * 8000,
-        pictures.png()[:33] + bytes(4) * (8 << 20),
-        b"RIFF\xff\xff\0\0WEBPVP8X\x0a\0\0\0\2\0\0\0\xff\0\0\xff\0\0" + b"ANMX\0\0\0\0" * (4 << 20),
-        pictures.box(b"ftyp", b"heic", bytes(4)) + b"\0\0\0\x08free" * (4 << 20),
+        b"\xff\xd8" + b"\xff" * (8 << 20),
+        b"\xff\xd8" + b"\xff\x01" * (4 << 20),
+        b"\xff\xd8\xff\xe0\0\2" + (b"x" * 400 + b"\xff\0") * 80_000,
+        pictures.png()[:33] + bytes(8 << 20),
+        b"RIFF\xff\xff\0\0WEBPVP8X\x0a\0\0\0\2\0\0\0\xff\0\0\xff\0\0" + b"ANMX\0\0\0\0" * (1 << 20),
+        pictures.box(b"ftyp", b"heic", bytes(4)) + b"\0\0\0\x08free" * (1 << 20),
     ],
 )
 def test_no_file_makes_the_gate_slow(data: bytes) -> None:
-    began = time.process_time()
-    with pytest.raises(errors.ImageError):
+    with pytest.raises(errors.ImageError), at_most(1_000_000):
         judge(data)
-    assert time.process_time() - began < 0.5
 
 
 @settings(max_examples=300, deadline=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 
 import pytest
 
@@ -12,6 +11,7 @@ from fastproc.core.gate import judge as gate
 from fastproc.core.header import Header
 from fastproc.core.model import Limits
 from tests import pictures
+from tests.work import at_most
 
 LIMITS = Limits(
     formats=("jxl",), min_side_px=1, max_side_px=1 << 30, max_pixels=1 << 62, max_decoded_bytes=1 << 62
@@ -113,10 +113,9 @@ def test_limits_hold_and_the_format_is_off_by_default() -> None:
 
 
 def test_no_file_makes_it_slow() -> None:
-    started = time.process_time()
-    with pytest.raises(errors.ImageTooComplex):
-        judge(SIGNATURE + pictures.box(b"free", b"") * 400_000)
-    assert time.process_time() - started < 0.1
+    data = SIGNATURE + pictures.box(b"free", b"") * 400_000
+    with pytest.raises(errors.ImageTooComplex), at_most(50_000):
+        judge(data)
 
 
 def test_every_beginning_gives_a_verdict() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import struct
-import time
 from itertools import pairwise
 
 import pytest
 
 from fastproc.core.gate import multi_picture, segments
 from tests import gain_maps, pictures
+from tests.work import at_most
 
 PHOTO, SECOND = pictures.jpeg(64, 48), gain_maps.a_map(16, 12)
 
@@ -91,7 +91,7 @@ def test_segments_of_a_picture_are_in_order_and_end_before_its_first_scan() -> N
     "filler", [b"\xff", b"\xff\x00", b"\xff\x01", b"\0", b"\xff\xe1\0\2", b"\xff\0" + bytes(4090)]
 )
 def test_a_walk_ends_whatever_the_file_is_made_of(filler: bytes) -> None:
-    began = time.process_time()
     file = b"\xff\xd8" + filler * (8_000_000 // len(filler))
-    assert len(list(segments.segments(file))) <= segments.MAX_SEGMENTS
-    assert time.process_time() - began < 1
+    with at_most(50_000):
+        found = list(segments.segments(file))
+    assert len(found) <= segments.MAX_SEGMENTS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 from collections.abc import Callable
 
 import pytest
@@ -17,6 +16,7 @@ from fastproc.core.header import Header, Preview
 from fastproc.core.model import Limits
 from fastproc.worker.exif import fields
 from tests import pictures, raws
+from tests.work import at_most
 
 LIMITS = Limits(formats=("jpeg", "raw"), min_side_px=1)
 LARGE = raws.preview()
@@ -257,10 +257,8 @@ def many_segments() -> bytes:
     ids=["segments", "loops", "chain", "crowd", "crowd-orf", "boxes", "tracks", "raf", "rw2"],
 )
 def test_no_file_makes_the_gate_slow_or_raises_anything_else(data: bytes) -> None:
-    started = time.process_time()
-    with pytest.raises(errors.ImageError):
+    with pytest.raises(errors.ImageError), at_most(1_000_000):
         judge(data)
-    assert time.process_time() - started < 0.2
 
 
 @pytest.mark.parametrize("kind", raws.ALL)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import time
 from collections.abc import Callable
 
 import pytest
@@ -27,6 +26,7 @@ from tests.described import (
     webp_with,
     xmp,
 )
+from tests.work import at_most, memory_at_most
 
 PACKET = xmp("<dc:title>T</dc:title>")
 EXIF = orientation(6)
@@ -224,9 +224,8 @@ def test_a_text_that_inflates_without_end_is_not_read_and_that_is_told(keyword: 
     bomb = text_chunk(b"zTXt", keyword, bytes(30 << 20))
     others = [text_chunk(b"zTXt", b"Raw profile type %d" % n, bytes(30 << 20)) for n in range(3)]
     data = pictures.png_with(*(30 * [bomb]), *(10 * others))
-    began = time.process_time()
-    read = found(data, "png")
-    assert time.process_time() - began < 0.1
+    with memory_at_most(8 * contents.MAX_BLOCK_BYTES):
+        read = found(data, "png")
     assert (read.xmp, read.exif) == ([], None)
     assert len(read.unread) == 1
     assert "was not read" in read.unread[0]
@@ -280,16 +279,15 @@ def test_a_file_that_ends_anywhere_raises_nothing(format: str) -> None:
             pictures.png_with(text_chunk(b"tEXt", b"Raw profile type exif", b"\nexif\n" + b" " * 2_000_000)),
         ),
         ("png", pictures.png_with(text_chunk(b"iTXt", b"XML:com.adobe.xmp", b"") * 5_000)),
-        ("webp", webp_with(*(100_000 * [(b"ODD ", b"")]))),
+        ("webp", webp_with(*(300_000 * [(b"ODD ", b"")]))),
         ("gif", gif_with(b"any old one", b"", before=b"!\xfe\0" * 500_000)),
         ("gif", gif_with(b"any old one", b"", before=b"!\xfe" + b"\1x" * 500_000)),
         ("avif", pictures.avif() + pictures.box(b"free") * 200_000),
     ],
 )
 def test_absurd_files_cost_little(format: str, data: bytes) -> None:
-    began = time.process_time()
-    found(data, format)
-    assert time.process_time() - began < 0.3
+    with at_most(1_000_000):
+        found(data, format)
 
 
 def test_a_gif_is_walked_for_so_many_blocks() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ from fastproc.worker.gain_map import xmp as gain_map
 from fastproc.worker.xmp import fields, packet
 from tests import described
 from tests.described import alternatives, listed, xmp
+from tests.work import at_most
 
-#: For a megabyte of hostile XML on a busy machine: it takes some 80 ms.
-MAX_S = 1.0
+#: For a megabyte of XML: some tens for each of its 30,000 to 130,000 elements, whatever they are made of.
+MAX_LINES = 2_000_000
 RDF = f'xmlns:rdf="{described.RDF}"'
 DC = 'xmlns:dc="http://purl.org/dc/elements/1.1/"'
 
@@ -176,9 +176,8 @@ HOSTILE = hostile()
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_packet_costs_little(name: str) -> None:
     data = HOSTILE[name].encode()[: 1 << 20]
-    began = time.process_time()
-    fields.parse(data)
-    assert time.process_time() - began < MAX_S
+    with at_most(MAX_LINES):
+        fields.parse(data)
 
 
 def peak_kib(*, forget: bool = False) -> int:
