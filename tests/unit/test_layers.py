@@ -124,6 +124,7 @@ PURE = {
     "collections",
     "enum",
     "hashlib",
+    "ipaddress",
     "math",
     "msgspec",
     "re",
