@@ -28,6 +28,7 @@ from fastproc.config.quarantine import QuarantineConfig
 from fastproc.config.queue import LimiterConfig, QueueConfig
 from fastproc.config.redis import RedisConfig
 from fastproc.config.s3 import S3Config
+from fastproc.config.webhook import WebhookConfig
 from fastproc.core.errors import ConfigError
 
 
@@ -43,6 +44,7 @@ class Config(Struct, frozen=True, kw_only=True):
     pipeline: PipelineConfig = PipelineConfig()
     quarantine: QuarantineConfig = QuarantineConfig()
     events: EventsConfig = EventsConfig()
+    webhook: WebhookConfig = WebhookConfig()
     http: HttpConfig = HttpConfig()
     log: LogConfig = LogConfig()
 
@@ -120,6 +122,7 @@ def _parse(text: str, hint: Any, meta: Any) -> Any:
 def _conflicts(config: Config) -> list[str]:
     pipeline, pool, s3 = config.pipeline, config.pool, config.s3
     found = [*pipeline.conflicts(), *pool.conflicts(), *s3.conflicts(), *config.database.conflicts()]
+    found += config.webhook.conflicts()
     if pool.max_inflight_bytes < pipeline.max_source_bytes:
         found.append(
             f"MAX_INFLIGHT_BYTES: {pool.max_inflight_bytes} is less than MAX_SOURCE_BYTES"

@@ -36,6 +36,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 SPAN = re.compile(r"`([^`\n]+)`")
 #: Names in capitals that are somebody else's.
 FOREIGN = {
+    "SSL_CERT_FILE",
     "SQLITE_BUSY",
     "SQLITE_FULL",
     "SQLITE_READONLY",

@@ -92,6 +92,13 @@ VARIABLES = {
     "EVENTS_STREAM": (None, "photos:events", "photos:events", "events.stream"),
     "EVENTS_STREAM_MAX": (10_000, "500", 500, "events.stream_max"),
     "EVENTS_STREAM_PROGRESS": (True, "0", False, "events.stream_progress"),
+    "WEBHOOK_URL": ((), "https://example.com/x", ("https://example.com/x",), "webhook.urls"),
+    "WEBHOOK_SECRET": ((), f"whsec_{'A' * 32}", (f"whsec_{'A' * 32}",), "webhook.secrets"),
+    "WEBHOOK_EVENTS": (("completed", "failed"), "Failed", ("failed",), "webhook.events"),
+    "WEBHOOK_TIMEOUT_S": (15.0, "2.5", 2.5, "webhook.timeout_s"),
+    "WEBHOOK_RETRY_S": (86_400.0, "60", 60.0, "webhook.retry_s"),
+    "WEBHOOK_BACKLOG_BYTES": (64 << 20, "5000000", 5_000_000, "webhook.backlog_bytes"),
+    "WEBHOOK_ALLOW_PRIVATE": (False, "true", True, "webhook.allow_private"),
     "HTTP_HOST": ("0.0.0.0", "::1", "::1", "http.host"),
     "HTTP_PORT": (8080, "0", 0, "http.port"),
     "LOG_LEVEL": ("info", "WARN", "warn", "log.level"),
@@ -123,6 +130,7 @@ def test_a_variable_lands_in_its_place_and_nowhere_else(name: str) -> None:
     _, text, value, path = VARIABLES[name]
     # What a value of one variable asks of another.
     also = {"WORKER_CONCURRENCY": "4"} if name != "WORKER_CONCURRENCY" else {}
+    also |= {"WEBHOOK_SECRET": f"whsec_{'B' * 32}"} if name == "WEBHOOK_URL" else {}
     found, plain = load({**also, name: f" {text} "}, 4), load(also, 4)
     assert at(found, path) == value
     assert type(at(found, path)) is type(value)
