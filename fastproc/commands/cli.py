@@ -21,6 +21,7 @@ COMMANDS = {
     "process": "Run the pipeline on local files, without servers.",
     "enqueue": "Add a job for each object key.",
     "status": "Show the queue: jobs by state, workers, newest failures.",
+    "webhooks": "Show what waits for the receivers of webhooks, what fails and why.",
     "quarantine": "Show or replay the photos that killed their worker.",
     "demo": "Show everything at work: embedded servers, real jobs, results.",
 }
