@@ -44,19 +44,28 @@ async def reset(request: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
-async def stream_for_ever(request: web.Request) -> web.StreamResponse:
-    response = web.StreamResponse()
-    await response.prepare(request)
-    while True:
-        await response.write(b"x" * 65536)
+class Flood:
+    """A success with a body that never ends."""
+
+    written = 0
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b"x" * 65536)
+            self.written += 65536
 
 
-async def drip(request: web.Request) -> web.StreamResponse:
-    response = web.StreamResponse(status=500)
-    await response.prepare(request)
-    while True:
-        await response.write(b"x")
-        await asyncio.sleep(0.1)
+def drip(code: int) -> Behaviour:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=code)
+        await response.prepare(request)
+        while True:
+            await response.write(b"x")
+            await asyncio.sleep(0.1)
+
+    return answer
 
 
 async def huge_headers(request: web.Request) -> web.StreamResponse:

@@ -30,6 +30,9 @@ from fastproc.core.model import Event
 from fastproc.core.pause import pause_s
 from fastproc.supervisor.ports import EventSink
 
+#: Seconds of `close` for posted events that Redis has not taken yet.
+POSTS_S = 0.2
+
 
 def create(call: Call, config: Config, tally: Tally) -> EventSink:
     """Return the sink; `call` sends a Redis command, `tally` counts."""
@@ -121,7 +124,10 @@ class WebhookSink:
     async def close(self) -> None:
         """Deliver for a moment; what was not delivered is in Redis. Idempotent."""
         if self._posts:
-            await asyncio.wait(self._posts)
+            # Redis takes them within milliseconds, or is away.
+            await asyncio.wait(self._posts, timeout=POSTS_S)
+        for task in self._posts:
+            task.cancel()
         await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints))
         await self._poster.close()
 

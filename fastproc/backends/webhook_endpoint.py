@@ -77,7 +77,7 @@ class Endpoint:
         self._underway: dict[asyncio.Task[None], str] = {}
         self._rest = Rest()
         self._wake = asyncio.Event()
-        self._seldom = Seldom()
+        self._seldom, self._seldom_lost = Seldom(), Seldom()
         self.lost = 0
         self._closed = False
         self._task = asyncio.create_task(self._run(), name=f"webhooks {name}")
@@ -232,7 +232,9 @@ class Endpoint:
         if count:
             self.lost += count
             self._tally.webhooks_lost(count)
-            self._seldom.warn("webhooks to %s: %d %s; `fastproc webhooks` shows them", self._name, count, why)
+            self._seldom_lost.warn(
+                "webhooks to %s: %d %s; `fastproc webhooks` shows them", self._name, count, why
+            )
 
 
 def _words(held: _Held, answer: Answer) -> str:

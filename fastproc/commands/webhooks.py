@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from datetime import UTC, datetime
 
 import click
 import msgspec
@@ -19,6 +18,7 @@ from fastproc.config.settings import Config
 from fastproc.config.webhook import shown
 from fastproc.core import webhook as rules
 from fastproc.core.errors import QueueUnavailable, Unreachable
+from fastproc.supervisor.announcer import utc
 from fastproc.terminal.exits import Exit
 from fastproc.terminal.text import print_line
 
@@ -82,7 +82,7 @@ async def send_pings(config: Config) -> bool:
             event = {
                 "id": id,
                 "type": "fastproc.ping",
-                "timestamp": datetime.now(UTC).isoformat(),
+                "timestamp": utc(),
                 "data": {},
             }
             answer = await poster.post(url, id, msgspec.json.encode(event))
