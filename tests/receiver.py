@@ -73,13 +73,17 @@ async def huge_headers(request: web.Request) -> web.StreamResponse:
 
 
 class Receiver:
-    """Answers as `behave` says. `got` holds the events that were verified, `refused` counts those that were not."""
+    """Answers as `behave` says. `got` holds the events that were verified and taken.
+
+    `heads` and `bodies` hold all that came, `refused` counts what was not signed with `secret`.
+    """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.behave: Behaviour = take
         self.secret = SECRET
         self.got: list[dict[str, Any]] = []
         self.heads: list[dict[str, str]] = []
+        self.bodies: list[dict[str, Any]] = []
         self.times: list[float] = []
         self.refused = 0
         self.port = 0
@@ -110,7 +114,7 @@ class Receiver:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer)
-        runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+        runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None, handler_cancellation=True)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=self._tls).start()
         self.port = runner.addresses[0][1]
@@ -124,6 +128,7 @@ class Receiver:
         try:
             body = await request.read()
             self.heads.append(dict(request.headers))
+            self.bodies.append(json.loads(body) if body else {})
             self.times.append(time.monotonic())
             try:
                 Webhook(self.secret).verify(body, dict(request.headers))

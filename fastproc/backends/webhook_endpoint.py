@@ -91,6 +91,8 @@ class Endpoint:
             lost = await self._outbox.add(webhook, now_ms() + (round(self._lease_s * 1000) if holds else 0))
         finally:
             self._coming -= holds
+        if lost is None:
+            return  # It is kept already, and somebody delivers it.
         self._lose(lost, "dropped: WEBHOOK_BACKLOG_BYTES is full")
         if holds:
             self._memory.append(_Held(webhook, Tries(), until))
@@ -123,7 +125,7 @@ class Endpoint:
         while self._underway or (self._memory and self._free() > 0):
             if self._underway:
                 await asyncio.wait(self._underway, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.sleep(0)  # The task that owns the deliveries starts the next.
+            await asyncio.sleep(0.005)  # The task that owns the deliveries starts the next.
 
     def _can_hold(self, size: int) -> bool:
         held = len(self._memory) + self._coming

@@ -80,12 +80,12 @@ class Outbox:
         self._keys = tuple(f"{base}webhooks:{endpoint}:{part}" for part in PARTS)
         self._expiry_ms = self._retry_ms + UNUSED_S * 1000
 
-    async def add(self, webhook: Webhook, due_ms: int) -> int:
-        """Keep a webhook; return how many older ones were lost for it."""
+    async def add(self, webhook: Webhook, due_ms: int) -> int | None:
+        """Keep a webhook; return how many older ones were lost for it, None where it was kept before."""
         lost = await self._run(
             "add", webhook.id, webhook.text, now_ms(), due_ms, self._most_bytes, self._expiry_ms
         )
-        return max(0, int(lost))
+        return None if lost < 0 else int(lost)
 
     async def take(self, limit: int, lease_s: float) -> Batch:
         """Lease webhooks that are due, the longest due first."""

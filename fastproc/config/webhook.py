@@ -25,6 +25,9 @@ MAX_SECRETS = 2
 LEAST_SECRET_BYTES, MOST_SECRET_BYTES = 24, 64
 
 _SECRET = "whsec_"
+_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+#: What ends in a number is an address, or a misspelled one: `127.1`, `0x7f000001` (WHATWG URL).
+_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)\.?")
 
 
 def urls(text: str) -> tuple[str, ...]:
@@ -37,7 +40,7 @@ def urls(text: str) -> tuple[str, ...]:
                 "expected URLs of printable ASCII without a fragment (a name in other letters as xn--)"
             )
         host = urlsplit(each).hostname or ""
-        if not addresses.literal(host) and not re.fullmatch(r"[A-Za-z0-9._-]{1,253}", host):
+        if not addresses.literal(host) and (not _NAME.fullmatch(host) or _NUMBER.fullmatch(host)):
             raise ValueError("a URL names no possible host")
     if len(set(found)) != len(found) or len(found) > MAX_URLS:
         raise ValueError(f"expected {MAX_URLS} different URLs at most")

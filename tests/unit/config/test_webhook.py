@@ -44,8 +44,9 @@ def test_several_receivers_and_an_old_secret() -> None:
     [
         "ftp://h/x", "https://", "//h/x", "h/x", "https://h:0/", "https://h:99999/", "https://h/#part",
         "https://h/a b", "https://bücher.example/", "https://h\\@evil/", "https://[::1/",
-        "https://h/x,https://h/x", "https://a b/",
-        "https://%31.example/", ",".join(f"https://h/{n}" for n in range(9)), "https://a..b\x00/",
+        "https://h/x,https://h/x", "https://a b/", "https://%31.example/", "https://a..b/", "https://a.b\x00/",
+        "http://127.1/", "http://2130706433/", "http://0x7f000001/", "http://1.2.3.4.5/",
+        ",".join(f"https://h/{n}" for n in range(9)),
     ],
 )  # fmt: skip
 def test_a_wrong_url_is_refused(url: str) -> None:
