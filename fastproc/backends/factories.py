@@ -11,7 +11,7 @@ from typing import Any
 
 from fastproc.backends.fan_out import FanOut
 from fastproc.backends.redis_sink import Call
-from fastproc.backends.webhook_endpoint import Tally
+from fastproc.backends.webhook.endpoint import Tally
 from fastproc.config.database import DatabaseConfig
 from fastproc.config.quarantine import QuarantineConfig
 from fastproc.config.s3 import S3Config

@@ -10,8 +10,8 @@ import msgspec
 from rich.console import Console
 
 from fastproc.backends.events_webhook import outbox_of, poster_of
-from fastproc.backends.webhook_outbox import Outbox
-from fastproc.backends.webhook_report import Report, report
+from fastproc.backends.webhook.outbox import Outbox
+from fastproc.backends.webhook.report import Report, report
 from fastproc.bullmq.opening import open_pipe
 from fastproc.commands import running
 from fastproc.config.settings import Config

@@ -15,9 +15,9 @@ from typing import Any, get_args
 import pytest
 import redis
 
-from fastproc.backends import webhook_report
 from fastproc.backends.factories import event_sink
-from fastproc.backends.webhook_scripts import SCRIPTS
+from fastproc.backends.webhook import report
+from fastproc.backends.webhook.scripts import SCRIPTS
 from fastproc.bullmq import scripts
 from fastproc.bullmq.address import connector
 from fastproc.bullmq.pipe import Pipe
@@ -65,7 +65,7 @@ def test_each_right_is_used_by_the_scripts_or_by_us() -> None:
 
 
 def test_webhooks_need_no_further_right() -> None:
-    sources = "\n".join((*SCRIPTS.values(), inspect.getsource(webhook_report)))
+    sources = "\n".join((*SCRIPTS.values(), inspect.getsource(report)))
     called = set(re.findall(r"""(?:redis\.call\(|\.raw\("\w+", )["'](\w+)""", sources))
     assert len(called) > 10
     assert {name.lower() for name in called} <= {right.removeprefix("+") for right in rights()}

@@ -20,9 +20,9 @@ import pytest
 import trustme
 from standardwebhooks import Webhook as Verifier
 
-from fastproc.backends.webhook_gate import Gate
-from fastproc.backends.webhook_http import Answer, Poster
-from fastproc.backends.webhook_signing import headers
+from fastproc.backends.webhook.gate import Gate
+from fastproc.backends.webhook.http import Answer, Poster
+from fastproc.backends.webhook.signing import headers
 from fastproc.config.webhook import key
 from tests import receiver
 from tests.receiver import OLD_SECRET, SECRET, Receiver, receiving

@@ -13,9 +13,9 @@ import pytest_asyncio
 import redis
 from msgspec import structs
 
-from fastproc.backends import webhook_endpoint
 from fastproc.backends.events_webhook import WebhookSink, create, outbox_of
-from fastproc.backends.webhook_outbox import About, Outbox, Tries, Webhook, now_ms
+from fastproc.backends.webhook import endpoint
+from fastproc.backends.webhook.outbox import About, Outbox, Tries, Webhook, now_ms
 from fastproc.bullmq.address import connector
 from fastproc.bullmq.pipe import Pipe
 from fastproc.config.redis import RedisConfig
@@ -62,7 +62,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "LONGEST_PAUSE_S", 0.4)
     monkeypatch.setattr(rules, "FIRST_REST_S", 0.02)
     monkeypatch.setattr(rules, "LONGEST_REST_S", 0.3)
-    monkeypatch.setattr(webhook_endpoint, "LOOK_S", 0.1)
+    monkeypatch.setattr(endpoint, "LOOK_S", 0.1)
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ async def test_each_of_several_receivers_gets_every_event_and_a_dead_one_takes_n
                 await sink.publish(event(number, "completed"))
             await until(lambda: len(hook.ids()) == 50, "all came")
             assert dead.got == []
-            assert 1 <= dead.most_underway <= webhook_endpoint.MOST_UNDERWAY
+            assert 1 <= dead.most_underway <= endpoint.MOST_UNDERWAY
 
 
 async def test_the_same_event_of_two_queues_has_two_ids(pipe, hook, unique) -> None:
@@ -206,6 +206,7 @@ async def test_what_failed_is_tried_until_it_passes(pipe, unique, hook, fault: s
         await until(lambda: hook.got, "it came")
         await until(lambda: "delivered" in tally.outcomes, "it was counted")
         await until(lambda: list(tally.waiting.values()) == [0], "nothing waits")
+        assert await outbox(pipe, config).raw("age", "ZCARD") == 0
     assert tally.outcomes.count("failed") >= 2
     assert len({head["webhook-id"] for head in hook.heads}) == 1
     assert hook.refused == 0

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fastproc.backends.events_webhook import check, outbox_of
-from fastproc.backends.webhook_outbox import About, Tries, Webhook, now_ms
+from fastproc.backends.webhook.outbox import About, Tries, Webhook, now_ms
 from fastproc.bullmq.opening import open_pipe
 from fastproc.commands.webhooks import command
 from fastproc.config.settings import Config, load

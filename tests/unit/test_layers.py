@@ -99,11 +99,11 @@ ONLY_IN: dict[str, set[str]] = {
     "aiohttp": {
         "backends/objects_s3.py",
         "backends/s3_http.py",
-        "backends/webhook_gate.py",
-        "backends/webhook_http.py",
+        "backends/webhook/gate.py",
+        "backends/webhook/http.py",
         "supervisor/http.py",
     },
-    "yarl": {"backends/s3_http.py", "backends/webhook_http.py"},
+    "yarl": {"backends/s3_http.py", "backends/webhook/http.py"},
     "awscrt": {"backends/s3_answers.py"},
     # The demo and the trial read the rows back, as the API would.
     "sqlite3": {"backends/metadata_sqlite.py", "demo/results.py", "embedded/trial/"},

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from fastproc.backends.webhook_outbox import About, Outbox, Tries, now_ms, tries_of
+from fastproc.backends.webhook.outbox import About, Outbox, Tries, now_ms, tries_of
 
 #: Webhooks that are looked at for failures, the last to be due first: those that failed wait the longest.
 LOOKED_AT = 200

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from fastproc.backends.events_redis import Call
-from fastproc.backends.webhook_scripts import PARTS, SCRIPTS, SHA
+from fastproc.backends.webhook.scripts import PARTS, SCRIPTS, SHA
 from fastproc.core.errors import QueueRefused
 
 #: An unused outbox is kept for so long beyond the time for which its webhooks are tried.

@@ -19,9 +19,9 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from fastproc.backends.webhook_http import BODY_S, Answer
-from fastproc.backends.webhook_log import Seldom, log
-from fastproc.backends.webhook_outbox import Outbox, Tries, Webhook, now_ms
+from fastproc.backends.webhook.http import BODY_S, Answer
+from fastproc.backends.webhook.log import Seldom, log
+from fastproc.backends.webhook.outbox import Outbox, Tries, Webhook, now_ms
 from fastproc.core import webhook as rules
 from fastproc.core.errors import QueueUnavailable
 from fastproc.core.webhook import Rest

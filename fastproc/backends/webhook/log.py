@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-log = logging.getLogger("fastproc.backends.webhooks")
+log = logging.getLogger("fastproc.backends.webhook")
 
 LOG_EVERY_S = 10.0
 

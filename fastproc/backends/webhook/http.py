@@ -1,6 +1,6 @@
 """Posts webhooks to receivers that nobody here vouches for: not into our own network, and bounded in every way.
 
-Rule 1: sockets come from the gate (`webhook_gate`), which judges their addresses. TLS is verified against the name.
+Rule 1: sockets come from the gate (`gate`), which judges their addresses. TLS is verified against the name.
 Rule 2: no redirect is followed, no proxy of the environment used, no cookie kept, nothing unpacked.
 Rule 3: a request ends within its time-out and 2 * BODY_S, whatever the receiver does. Of its answer the status counts;
         of the body a little is read, for the log. A connection whose answer is longer is closed.
@@ -21,8 +21,8 @@ import yarl
 from msgspec import Struct
 
 from fastproc import __version__
-from fastproc.backends import webhook_signing
-from fastproc.backends.webhook_gate import Gate, Resolver
+from fastproc.backends.webhook import signing
+from fastproc.backends.webhook.gate import Gate, Resolver
 
 #: Bytes of an answer's body that are read: a sentence for the log.
 BODY_BYTES = 2048
@@ -69,7 +69,7 @@ class Poster:
     async def _request(
         self, url: str, id: str, body: bytes, deadline: asyncio.Timeout
     ) -> tuple[int, str, float]:
-        headers = webhook_signing.headers(self._keys, id, int(time.time()), body)
+        headers = signing.headers(self._keys, id, int(time.time()), body)
         headers |= {
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
