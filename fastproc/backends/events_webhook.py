@@ -82,7 +82,7 @@ async def check(rules: WebhookConfig) -> str:
             )
             continue
         allowed = [address for address in found if not gate.refusal(address)]
-        refused = [f"not {gate.refusal(address)}" for address in found if gate.refusal(address)]
+        refused = [why for address in found if (why := gate.refusal(address))]
         if not allowed:
             wrong.append(f"{shown(url)} (WEBHOOK_URL, WEBHOOK_ALLOW_PRIVATE): {'; '.join(refused)}")
         plain = ["without TLS: whoever is on the way reads along"] if parts.scheme == "http" else []
