@@ -315,6 +315,18 @@ async def test_a_lease_that_ran_out_is_taken_again(pipe, config) -> None:
     assert len((await box.take(10, 0.2)).taken) == 1
 
 
+async def test_nothing_is_sent_under_a_lease_that_does_not_cover_the_request(
+    pipe, config, hook, monkeypatch
+) -> None:
+    """Another service may have it by then."""
+    monkeypatch.setattr(endpoint, "LEASE_REQUESTS", 0.9)
+    async with sending(pipe, config) as sink:
+        await sink.publish(event(1, "completed"))
+        await asyncio.sleep(0.3)
+    assert hook.heads == []
+    assert await outbox(pipe, config).raw("age", "ZCARD") == 1
+
+
 async def test_an_event_that_is_said_again_is_kept_once(pipe, config) -> None:
     box = outbox(pipe, config)
     for body in (b"first", b"later", b"later"):
