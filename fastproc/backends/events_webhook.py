@@ -2,7 +2,7 @@
 
 Rule 1: `publish` returns when Redis keeps the event for each receiver, as it does for Pub/Sub: no receiver is asked. It
         is tried until Redis answers, and its id is stable, so that it is kept once. A posted event is tried once.
-Rule 2: what Redis refuses is counted and logged, at most once in a while, and fails nothing.
+Rule 2: what Redis refuses for good, or JSON cannot say, is counted and logged, seldom, and fails nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from fastproc.backends.events_redis import FIRST_PAUSE_S, LONGEST_PAUSE_S, Call
+from fastproc.backends.redis_sink import FIRST_PAUSE_S, LONGEST_PAUSE_S, STANDS, Call
 from fastproc.backends.webhook.endpoint import Endpoint, Tally
 from fastproc.backends.webhook.gate import Gate
 from fastproc.backends.webhook.http import Poster
@@ -134,8 +134,14 @@ class WebhookSink:
     def _keepings(self, event: Event, *, once: bool) -> list[Coroutine[Any, Any, None]]:
         if event.type.rpartition(".")[2] not in self._events:
             return []
+        try:
+            body = msgspec.json.encode(event)
+        except (ValueError, OverflowError) as error:
+            # A number or a text that JSON does not have, in what a job or a stage said.
+            self._drop(error)
+            return []
         about = About(event.id, event.type, str(event.data.get("photoId", "")))
-        webhook = Webhook(webhook_id(self._base, event.id), about, msgspec.json.encode(event))
+        webhook = Webhook(webhook_id(self._base, event.id), about, body)
         return [self._keep(endpoint, webhook, once=once) for endpoint in self._endpoints]
 
     async def _keep(self, endpoint: Endpoint, webhook: Webhook, *, once: bool) -> None:
@@ -145,7 +151,8 @@ class WebhookSink:
                 await endpoint.accept(webhook)
                 return
             except QueueUnavailable as error:
-                if once or isinstance(error, QueueRefused):
+                refused = isinstance(error, QueueRefused) and not str(error).startswith(STANDS)
+                if once or refused:
                     self._drop(error)
                     return
                 failures += 1

@@ -27,6 +27,7 @@ from fastproc.config.s3 import S3Config
 from fastproc.config.settings import load
 from fastproc.core.model import Event
 from fastproc.embedded.valkey import Valkey
+from fastproc.supervisor.metrics import Metrics
 from fastproc.terminal.exits import Exit
 from tests import pictures
 from tests.integration.service import Place, Start, eventually, frozen
@@ -124,7 +125,7 @@ async def test_events_that_go_further_need_their_rights_and_no_more(
             url = f"redis://{unique}:PASSWORD@{valkey.host}:{valkey.port}/0"
             pipe = Pipe(connector(RedisConfig(url=url), "any-key"))
             await pipe.open()
-            sink = event_sink(pipe.call, sinks)
+            sink = event_sink(pipe.call, sinks, Metrics())
             await sink.publish(told)
             assert sink.dropped == (0 if without is None else 1)
             await pipe.close()

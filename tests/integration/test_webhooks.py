@@ -255,9 +255,10 @@ async def test_a_receiver_that_was_away_gets_all_that_gathered_meanwhile(pipe, h
 
 async def test_retry_after_is_honoured(pipe, config, hook) -> None:
     hook.behave = receiver.status(429, Retry_After="1")
-    async with sending(pipe, config) as sink:
+    tally = Counted()
+    async with sending(pipe, config, tally) as sink:
         await sink.publish(event(1, "completed"))
-        await until(lambda: hook.heads, "it was tried")
+        await until(lambda: tally.outcomes, "it was tried")
         hook.behave = receiver.take
         await sink.publish(event(2, "completed"))
         await until(lambda: len(hook.got) == 2, "both came")
@@ -401,13 +402,38 @@ async def test_the_scripts_are_loaded_again_when_redis_forgot_them(pipe, config,
 
 
 async def test_what_redis_refuses_is_counted_and_holds_nobody(config, hook) -> None:
-    def refuse(*command: Any) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        future.set_exception(QueueRefused("OOM command not allowed"))
-        return future
-
-    sink = create(refuse, config, Counted())
+    sink = create(refusing("NOPERM no permissions to run the 'evalsha' command"), config, Counted())
     await asyncio.wait_for(sink.publish(event(1, "completed")), 1)
     sink.post(event(2, "completed"))
     await sink.close()
     assert sink.dropped == 2
+
+
+async def test_an_event_waits_while_redis_takes_nothing_of_anybody(config, hook) -> None:
+    sink = create(refusing("OOM command not allowed"), config, Counted())
+    publishing = asyncio.create_task(sink.publish(event(1, "completed")))
+    await asyncio.sleep(0.3)
+    assert not publishing.done()
+    publishing.cancel()
+    await asyncio.wait((publishing,))
+    await sink.close()
+    assert sink.dropped == 0
+
+
+async def test_an_event_that_json_cannot_say_is_counted_and_fails_nobody(pipe, config, hook) -> None:
+    wrong = structs.replace(event(1, "completed"), data={"photoId": "p", "text": "\ud800"})
+    async with sending(pipe, config) as sink:
+        sink.post(wrong)
+        await sink.publish(wrong)
+        assert sink.dropped == 2
+
+
+def refusing(why: str) -> Any:
+    """A connection whose every command is refused."""
+
+    def call(*command: Any) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future.set_exception(QueueRefused(why))
+        return future
+
+    return call

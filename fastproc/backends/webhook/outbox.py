@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from fastproc.backends.events_redis import Call
+from fastproc.backends.redis_sink import Call
 from fastproc.backends.webhook.scripts import PARTS, SCRIPTS, SHA
 from fastproc.core.errors import QueueRefused
 
