@@ -26,6 +26,7 @@ from fastproc.config.settings import load
 from fastproc.core import naming
 from fastproc.core.model import Event, Json
 from fastproc.embedded.valkey import Valkey
+from fastproc.supervisor.metrics import Metrics
 
 WAYS = {
     "Pub/Sub alone": {},
@@ -68,7 +69,7 @@ async def measure(server: Valkey, settings: dict[str, str], jobs: int) -> dict[s
     """Send the events of so many jobs; return microseconds of CPU per job, and bytes of the stream per entry."""
     pipe = Pipe(connector(RedisConfig(host=server.host, port=server.port), "any-key"))
     await pipe.open()
-    sink = event_sink(pipe.call, load(settings, 1))
+    sink = event_sink(pipe.call, load(settings, 1), Metrics())
     valkey = psutil.Process(server.pid)
     await sink.publish(event(0, naming.STARTED))
     before, ours = sum(valkey.cpu_times()[:2]), time.process_time()

@@ -143,7 +143,7 @@ class App:
         queue = await self._enter(stack, "the queue", open_queue(config, pipe, service_name()))
         objects = await self._enter(stack, "S3", checked_objects(config))
         metadata = await self._enter(stack, "the database", checked_metadata(config))
-        events = factories.event_sink(pipe.call, config)
+        events = factories.event_sink(pipe.call, config, self.metrics)
         stack.push_async_callback(self._closing.close, "the events", events.close)
         quarantine = Quarantine(factories.vault(config.quarantine, objects))
         await quarantine.prepare()

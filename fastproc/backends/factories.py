@@ -12,6 +12,7 @@ from typing import Any
 
 from fastproc.backends.fan_out import FanOut
 from fastproc.backends.redis_sink import Call
+from fastproc.backends.webhook.endpoint import Tally
 from fastproc.config.database import DatabaseConfig
 from fastproc.config.quarantine import QuarantineConfig
 from fastproc.config.reports import ReportsConfig
@@ -42,14 +43,16 @@ def metadata_store(config: DatabaseConfig) -> MetadataStore:
     return store
 
 
-def event_sink(call: Call, config: Config) -> EventSink:
-    """Return the sink of all events; `call` sends a Redis command."""
+def event_sink(call: Call, config: Config, tally: Tally) -> EventSink:
+    """Return the sink of all events; `call` sends a Redis command, `tally` counts webhooks."""
     events = config.events
     sinks: list[EventSink] = [_backend("events", "redis").create(call)]
     if events.socketio != "off":
         sinks.append(_backend("events", "socketio").create(call, events))
     if events.stream:
         sinks.append(_backend("events", "stream").create(call, events))
+    if config.webhook.urls:
+        sinks.append(_backend("events", "webhook").create(call, config, tally))
     return FanOut(sinks)
 
 

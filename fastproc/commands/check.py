@@ -11,6 +11,7 @@ import click
 from msgspec import structs
 from rich.console import Console
 
+from fastproc.backends import events_webhook
 from fastproc.bullmq.opening import checked_server, open_pipe
 from fastproc.bullmq.scripts import installed_version
 from fastproc.commands import running
@@ -46,6 +47,8 @@ async def check(config: Config) -> bool:
         await _try(console, "database", lambda: _check_rows(config)),
         await _try(console, "worker", lambda: _check_worker(config, greetings)),
     ]
+    if config.webhook.urls:
+        results.append(await _try(console, "webhooks", lambda: events_webhook.check(config.webhook)))
     for ready in greetings:
         _show_decoders(console, ready.versions)
     return all(results)

@@ -22,6 +22,7 @@ COMMANDS = {
     "enqueue": "Add a job for each object key.",
     "status": "Show the queue: jobs by state, workers, newest failures.",
     "errors": "Show failures by code: how many, the newest, what to do.",
+    "webhooks": "Show what waits for the receivers of webhooks, what fails and why.",
     "quarantine": "Show or replay the photos that killed their worker.",
     "demo": "Show everything at work: embedded servers, real jobs, results.",
 }

@@ -32,6 +32,7 @@ from fastproc.config.redis import RedisConfig
 from fastproc.config.reports import ReportsConfig
 from fastproc.config.s3 import S3Config
 from fastproc.config.uploads import UploadConfig
+from fastproc.config.webhook import WebhookConfig
 from fastproc.core.errors import ConfigError
 
 
@@ -48,6 +49,7 @@ class Config(Struct, frozen=True, kw_only=True):
     pipeline: PipelineConfig = PipelineConfig()
     quarantine: QuarantineConfig = QuarantineConfig()
     events: EventsConfig = EventsConfig()
+    webhook: WebhookConfig = WebhookConfig()
     http: HttpConfig = HttpConfig()
     log: LogConfig = LogConfig()
     reports: ReportsConfig = ReportsConfig()
@@ -140,6 +142,7 @@ def _conflicts(config: Config) -> list[str]:
     pipeline, pool, s3 = config.pipeline, config.pool, config.s3
     found = [*pipeline.conflicts(), *pool.conflicts(), *config.database.conflicts()]
     found += [*s3.conflicts(config.uploads.buckets), *config.uploads.conflicts(pipeline.options())]
+    found += config.webhook.conflicts()
     if pool.max_inflight_bytes < pipeline.max_source_bytes:
         found.append(
             f"MAX_INFLIGHT_BYTES: {pool.max_inflight_bytes} is less than MAX_SOURCE_BYTES"

@@ -178,6 +178,7 @@ def text_of(value: Any) -> str:
 _LOGIN = re.compile(r"(?<=://)([^/?#:@]*):.*@", re.DOTALL)
 #: A parameter of a URL's query: clients of Redis and PostgreSQL accept passwords there as well.
 _IN_QUERY = re.compile(r"(?<=[?&])([^=&#]+)=([^&#]*)")
+_SECRET_WORDS = ("password", "secret", "token", "signature", "api_key", "apikey")
 
 
 def masked(text: str, *, secret: bool) -> str:
@@ -188,5 +189,6 @@ def masked(text: str, *, secret: bool) -> str:
 
 
 def _mask(found: re.Match[str]) -> str:
-    # `password`, `sslpassword`; a name may be quoted as well.
-    return f"{found[1]}=********" if "password" in unquote(found[1]).lower() else found[0]
+    # `password`, `sslpassword`, a receiver's `access_token`; a name may be quoted as well.
+    name = unquote(found[1]).lower()
+    return f"{found[1]}=********" if any(word in name for word in _SECRET_WORDS) else found[0]

@@ -40,6 +40,14 @@ class Metrics:
         self._stalled = self._counter(
             "stalled_jobs", "Jobs of dead workers put back by this service's sweeps"
         )
+        self._webhooks = self._counter(
+            "webhook_deliveries", "Attempts to deliver webhooks: delivered, failed", "outcome"
+        )
+        self._webhook = self._histogram("webhook_seconds", "From sending a webhook to its answer")
+        self._webhooks_lost = self._counter("webhooks_lost", "Webhooks that were given up")
+        self._waiting = Gauge(
+            "fastproc_webhooks_waiting", "Webhooks in Redis", ("endpoint",), registry=self.registry
+        )
 
     def taken(self) -> None:
         """A job was taken."""
@@ -78,6 +86,19 @@ class Metrics:
     def stalled(self, count: int) -> None:
         """A sweep put jobs back."""
         self._stalled.inc(count)
+
+    def webhook(self, outcome: str, seconds: float) -> None:
+        """An attempt to deliver a webhook ended: `delivered`, `failed`."""
+        self._webhooks.labels(outcome).inc()
+        self._webhook.observe(seconds)
+
+    def webhooks_lost(self, count: int) -> None:
+        """Webhooks were given up."""
+        self._webhooks_lost.inc(count)
+
+    def webhooks_waiting(self, endpoint: str, count: int) -> None:
+        """So many webhooks are in Redis for a receiver, whichever service put them there."""
+        self._waiting.labels(endpoint).set(count)
 
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Add a series that is read when it is asked for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -15,6 +16,8 @@ import pytest
 import redis
 
 from fastproc.backends.factories import event_sink
+from fastproc.backends.webhook import report
+from fastproc.backends.webhook.scripts import SCRIPTS
 from fastproc.bullmq import scripts
 from fastproc.bullmq.address import connector
 from fastproc.bullmq.pipe import Pipe
@@ -24,6 +27,7 @@ from fastproc.config.s3 import S3Config
 from fastproc.config.settings import load
 from fastproc.core.model import Event
 from fastproc.embedded.valkey import Valkey
+from fastproc.supervisor.metrics import Metrics
 from fastproc.terminal.exits import Exit
 from tests import pictures
 from tests.integration.service import Place, Start, eventually, frozen
@@ -59,6 +63,13 @@ def test_each_right_is_used_by_the_scripts_or_by_us() -> None:
     }
     given = {right.removeprefix("+") for right in rights() if right.startswith("+")}
     assert given == called | OWN
+
+
+def test_webhooks_need_no_further_right() -> None:
+    sources = "\n".join((*SCRIPTS.values(), inspect.getsource(report)))
+    called = set(re.findall(r"""(?:redis\.call\(|\.raw\("\w+", )["'](\w+)""", sources))
+    assert len(called) > 10
+    assert {name.lower() for name in called} <= {right.removeprefix("+") for right in rights()}
 
 
 @pytest.fixture
@@ -114,7 +125,7 @@ async def test_events_that_go_further_need_their_rights_and_no_more(
             url = f"redis://{unique}:PASSWORD@{valkey.host}:{valkey.port}/0"
             pipe = Pipe(connector(RedisConfig(url=url), "any-key"))
             await pipe.open()
-            sink = event_sink(pipe.call, sinks)
+            sink = event_sink(pipe.call, sinks, Metrics())
             await sink.publish(told)
             assert sink.dropped == (0 if without is None else 1)
             await pipe.close()

@@ -25,6 +25,7 @@ from fastproc.core.errors import Unreachable
 from fastproc.core.model import Event, Job
 from fastproc.embedded.child import HOST, Child, ServerFailed, free_ports, packaged_binary
 from fastproc.embedded.valkey import Valkey
+from fastproc.supervisor.metrics import Metrics
 
 
 @contextmanager
@@ -249,7 +250,7 @@ async def _events_in(config: Config, node: Redis, other: Redis) -> tuple[int, in
     everywhere.subscribe(told.type)
     everywhere.get_message(timeout=5.0)
     async with open_pipe(config) as pipe:
-        sink = event_sink(pipe.call, config)
+        sink = event_sink(pipe.call, config, Metrics())
         await sink.publish(told)
         assert (sink.dropped, pipe.outage.why, pipe.reconnects) == (0, "", 0)
     heard = [shard.parse_response(block=False, timeout=5), everywhere.get_message(timeout=5.0)]

@@ -19,6 +19,7 @@ from fastproc.config.redis import RedisConfig
 from fastproc.config.s3 import S3Config
 from fastproc.config.settings import load
 from fastproc.embedded.valkey import Valkey
+from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.ports import EventSink
 from tests.conformance import peer as peers
 from tests.conformance.peer import Peer
@@ -119,7 +120,9 @@ async def sink(valkey: Valkey, unique: str) -> AsyncIterator[Callable[..., Event
     """Makes the sink of all events by further variables; Socket.IO's key is the test's own."""
     pipe = Pipe(connector(RedisConfig(host=valkey.host, port=valkey.port), "any-key"))
     await pipe.open()
-    yield lambda **env: factories.event_sink(pipe.call, load({"EVENTS_SOCKETIO_KEY": unique, **env}, 1))
+    yield lambda **env: factories.event_sink(
+        pipe.call, load({"EVENTS_SOCKETIO_KEY": unique, **env}, 1), Metrics()
+    )
     await pipe.close()
 
 

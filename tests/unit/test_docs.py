@@ -37,13 +37,13 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 SPAN = re.compile(r"`([^`\n]+)`")
 #: Names in capitals that are somebody else's.
 FOREIGN = {
+    "SSL_CERT_FILE",
     "SQLITE_BUSY",
     "SQLITE_FULL",
     "SQLITE_READONLY",
     "SOCK_SEQPACKET",
     "M_TRIM_THRESHOLD",
     "M_MMAP_THRESHOLD",
-    "SSL_CERT_FILE",
 }
 
 

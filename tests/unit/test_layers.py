@@ -96,8 +96,14 @@ ONLY_IN: dict[str, set[str]] = {
     # The demo makes the bucket and fetches results as an application would.
     "boto3": {"embedded/seaweedfs.py"},
     "botocore": {"backends/s3_signing.py", "backends/s3_chain.py", "embedded/seaweedfs.py"},
-    "aiohttp": {"backends/objects_s3.py", "backends/s3_http.py", "supervisor/http.py"},
-    "yarl": {"backends/s3_http.py"},
+    "aiohttp": {
+        "backends/objects_s3.py",
+        "backends/s3_http.py",
+        "backends/webhook/gate.py",
+        "backends/webhook/http.py",
+        "supervisor/http.py",
+    },
+    "yarl": {"backends/s3_http.py", "backends/webhook/http.py"},
     "awscrt": {"backends/s3_answers.py"},
     # The demo and the trial read the rows back, as the API would.
     "sqlite3": {"backends/metadata_sqlite.py", "demo/results.py", "embedded/trial/"},
@@ -125,6 +131,7 @@ PURE = {
     "collections",
     "enum",
     "hashlib",
+    "ipaddress",
     "math",
     "msgspec",
     "re",

@@ -14,7 +14,18 @@ from fastproc import __version__
 from fastproc.commands import cli
 from fastproc.terminal.exits import Exit
 
-COMMANDS = ["check", "demo", "enqueue", "errors", "init-db", "process", "quarantine", "run", "status"]
+COMMANDS = [
+    "check",
+    "demo",
+    "enqueue",
+    "errors",
+    "init-db",
+    "process",
+    "quarantine",
+    "run",
+    "status",
+    "webhooks",
+]
 FOLDER = Path(cli.__file__).parent
 
 

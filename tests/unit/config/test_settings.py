@@ -118,6 +118,13 @@ VARIABLES = {
     "EVENTS_STREAM": (None, "photos:events", "photos:events", "events.stream"),
     "EVENTS_STREAM_MAX": (10_000, "500", 500, "events.stream_max"),
     "EVENTS_STREAM_PROGRESS": (True, "0", False, "events.stream_progress"),
+    "WEBHOOK_URL": ((), "https://example.com/x", ("https://example.com/x",), "webhook.urls"),
+    "WEBHOOK_SECRET": ((), f"whsec_{'A' * 32}", (f"whsec_{'A' * 32}",), "webhook.secrets"),
+    "WEBHOOK_EVENTS": (("completed", "failed"), "Failed", ("failed",), "webhook.events"),
+    "WEBHOOK_TIMEOUT_S": (15.0, "2.5", 2.5, "webhook.timeout_s"),
+    "WEBHOOK_RETRY_S": (86_400.0, "60", 60.0, "webhook.retry_s"),
+    "WEBHOOK_BACKLOG_BYTES": (64 << 20, "5000000", 5_000_000, "webhook.backlog_bytes"),
+    "WEBHOOK_ALLOW_PRIVATE": (False, "true", True, "webhook.allow_private"),
     "HTTP_HOST": ("0.0.0.0", "::1", "::1", "http.host"),
     "HTTP_PORT": (8080, "0", 0, "http.port"),
     "HEALTH_STALE_S": (300.0, "60", 60.0, "http.stale_s"),
@@ -137,6 +144,7 @@ NEEDS: dict[str, dict[str, str]] = {
     "S3_ADDRESSING_STYLE": {"MINIO_ENDPOINT": "minio"},
     "UPLOAD_SSE_KMS_KEY_ID": {"UPLOAD_SSE": "aws:kms"},
     "UPLOAD_SSE_BUCKET_KEY": {"UPLOAD_SSE": "aws:kms"},
+    "WEBHOOK_URL": {"WEBHOOK_SECRET": f"whsec_{'B' * 32}"},
 }
 
 

@@ -1,0 +1,1 @@
+"""Carries events to receivers by signed HTTP requests, at least once: outbox, deliveries, requests, addresses."""
