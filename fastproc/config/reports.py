@@ -26,7 +26,7 @@ class ReportsConfig(Struct, frozen=True, kw_only=True):
         str | None,
         var(
             "SENTRY_DSN",
-            "Sentry project for exceptions that nobody expected (needs the extra `sentry`); empty = none",
+            "Sentry project for exceptions that nobody expected (extra `sentry`, which the image has); empty = none",
             extra={"parse": dsn, "secret": True},
         ),
     ] = None
