@@ -22,7 +22,7 @@ class Remedy(Struct, frozen=True):
 #: code -> what it means, in the order of docs/contract.md.
 REMEDIES: Final[dict[str, Remedy]] = {
     "INVALID_JOB": Remedy(
-        "the job's data or options are not as described above",
+        "the job's data or options are not as described above, or make no key by `UPLOAD_KEY_TEMPLATE`",
         "fix the producer",
         "the message; who adds such jobs",
         "nothing here: the producer is wrong",
