@@ -24,7 +24,7 @@ from fastproc.embedded.seaweedfs import SeaweedFS
 from fastproc.embedded.valkey import Valkey
 from tests.files import pytest_configure, pytest_report_header, pytest_sessionfinish  # noqa: F401
 from tests.leaks import Held
-from tests.names import pytest_collection_modifyitems, pytest_make_parametrize_id  # noqa: F401
+from tests.names import pytest_make_parametrize_id, pytest_runtest_setup  # noqa: F401
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401  # pytest finds them here
 from tests.spread import pytest_xdist_make_scheduler  # noqa: F401
 

@@ -3,7 +3,8 @@
 Rule 1: a test with a long text or file as a parameter gets the parameter's own name and a number. Before 9.2 pytest
         made the whole value a part of the name: 64 MB of zeros are 256 MB there, and again in each process of a
         parallel run, each report, and the list of names in its cache, which every later run reads.
-Rule 2: no name is longer than `LONGEST`, wherever it comes from (`ids=`); a run with such a test does not begin.
+Rule 2: no name is longer than `LONGEST`, wherever it comes from (`ids=`): such a test fails before it runs. (Refused as
+        a whole, a parallel run ends with nothing said: its processes collect, and their words are lost.)
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if long else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    long = [f"{item.nodeid[:LONGEST]}..." for item in items if len(item.name) > LONGEST]
-    if long:
-        raise pytest.UsageError(f"names of over {LONGEST} characters; give each a short id:", *long)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if len(item.name) > LONGEST:
+        pytest.fail(f"the name of this test has over {LONGEST} characters: give it a short id", pytrace=False)

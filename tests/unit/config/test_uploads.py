@@ -88,7 +88,7 @@ def test_attributes_become_headers_and_encryption_alone_goes_with_everything() -
             "UPLOAD_KEY_TEMPLATE: it lacks {stage}, which the renditions of stage 'square' need",
         ),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:100],
 )
 def test_what_cannot_work_is_refused_with_its_variable(env: dict[str, str], problem: str) -> None:
     found = problems(**env)
