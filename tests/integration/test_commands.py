@@ -9,33 +9,23 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
 from fastproc.bullmq.producer import STATES
 from fastproc.bullmq.scheduler import ERROR_FIELD
-from fastproc.config.s3 import S3Config
 from fastproc.config.settings import Config, table
 from fastproc.embedded.child import free_ports
 from fastproc.embedded.postgresql import PostgreSQL
-from fastproc.embedded.valkey import Valkey
 from fastproc.terminal.exits import Exit
 from tests import pictures, raws
 from tests.integration.service import PATIENCE_S, Place, Service, eventually, frozen
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def place(valkey: Valkey, s3: S3Config, s3_client: Any, sqlite_path: str, unique: str) -> Iterator[Place]:
-    made = Place(valkey, s3, s3_client, sqlite_path, unique)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -22,9 +22,7 @@ from typing import Any
 import psutil
 import pytest
 
-from fastproc.config.s3 import S3Config
 from fastproc.embedded.child import free_ports
-from fastproc.embedded.valkey import Valkey
 from fastproc.terminal.exits import Exit
 from tests import engine
 from tests.integration.service import PATIENCE_S, Place, eventually
@@ -105,13 +103,6 @@ class Yard:
         """Run a command to its end; return exit code and output."""
         container = self.start(*arguments, **settings)
         return container.wait(), container.said
-
-
-@pytest.fixture
-def place(valkey: Valkey, s3: S3Config, s3_client: Any, sqlite_path: str, unique: str) -> Iterator[Place]:
-    place = Place(valkey, s3, s3_client, sqlite_path, unique)
-    yield place
-    place.close()
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 import pytest
-import pytest_asyncio
 import redis
 
 from fastproc.backends import events_socketio, events_stream
@@ -25,21 +24,6 @@ from tests.integration.suite_events import EventSinkSuite, event
 
 #: The suite's events have no client, but a photo.
 ROOMS = ("{photoId}",)
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory, valkey: Valkey) -> Iterator[Valkey]:
-    """A Valkey that tests may break; `valkey` decides whether there is one at all."""
-    with Valkey(tmp_path_factory.mktemp("own")) as server:
-        yield server
-
-
-@pytest_asyncio.fixture
-async def pipe(own: Valkey) -> AsyncIterator[Pipe]:
-    opened = Pipe(connector(RedisConfig(host=own.host, port=own.port), "any-key"))
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

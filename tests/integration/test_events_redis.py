@@ -39,21 +39,6 @@ class Subscriber:
         assert await self._channel.get_message(ignore_subscribe_messages=True, timeout=0.1) is None
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory, valkey: Valkey) -> Iterator[Valkey]:
-    """A Valkey that tests may break; `valkey` decides whether there is one at all."""
-    with Valkey(tmp_path_factory.mktemp("own")) as server:
-        yield server
-
-
-@pytest_asyncio.fixture
-async def pipe(own: Valkey) -> AsyncIterator[Pipe]:
-    opened = Pipe(connector(RedisConfig(host=own.host, port=own.port), "any-key"))
-    await opened.open()
-    yield opened
-    await opened.close()
-
-
 @pytest.fixture
 def sink(pipe: Pipe) -> RedisEventSink:
     return RedisEventSink(pipe.call)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from fastproc.backends.quarantine_s3 import S3Vault
 from fastproc.config.s3 import S3Config
 from fastproc.core.errors import ConfigError, ObjectNotFound, StorageUnavailable
 from fastproc.core.evidence import Death, Evidence
-from fastproc.embedded.valkey import Valkey
 from fastproc.terminal.exits import Exit
 from tests import pictures
 from tests.integration.service import PATIENCE_S, Place, Service, eventually, frozen
@@ -168,13 +167,6 @@ async def test_a_story_without_its_photo_is_never_written(s3: S3Config) -> None:
 
 
 # --- the service and the commands
-
-
-@pytest.fixture
-def place(valkey: Valkey, s3: S3Config, s3_client: Any, sqlite_path: str, unique: str) -> Iterator[Place]:
-    made = Place(valkey, s3, s3_client, sqlite_path, unique)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -26,6 +25,7 @@ from fastproc.core.model import Event, Job
 from fastproc.embedded.child import HOST, Child, ServerFailed, free_ports, packaged_binary
 from fastproc.embedded.valkey import Valkey
 from fastproc.supervisor.metrics import Metrics
+from tests import tls
 
 
 @contextmanager
@@ -151,46 +151,9 @@ async def test_tls_is_used_and_a_stranger_is_refused(tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     with server(tmp_path) as plain:
-        async with tls_front(authority, plain) as port:
+        async with tls.front(tls.context(authority, HOST), plain) as port:
             await a_job_goes_through(settings(f"rediss://{HOST}:{port}/0?ssl_ca_certs={tmp_path}/ca.pem"))
             assert "certificate" in await refusal(settings(f"rediss://{HOST}:{port}/0"))
-
-
-@asynccontextmanager
-async def tls_front(authority: trustme.CA, behind: int) -> AsyncIterator[int]:
-    """A TLS listener in front of a plain server: the packaged server has none of its own."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert(HOST).configure_cert(context)
-    pumps: set[asyncio.Task[None]] = set()
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while part := await reader.read(65536):
-                writer.write(part)
-                await writer.drain()
-        except OSError:
-            return
-        finally:
-            writer.close()
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async def both() -> None:
-            far_reader, far_writer = await asyncio.open_connection(HOST, behind)
-            await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
-
-        task = asyncio.ensure_future(both())
-        pumps.add(task)
-        task.add_done_callback(pumps.discard)
-
-    listener = await asyncio.start_server(accept, HOST, 0, ssl=context)
-    try:
-        yield listener.sockets[0].getsockname()[1]
-    finally:
-        listener.close()
-        for task in list(pumps):
-            task.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
-        await asyncio.sleep(0.05)  # TLS transports close a moment after their writers.
 
 
 #: redis-py 7.4's own cluster client still passes arguments that redis-py has deprecated.

@@ -19,7 +19,6 @@ from fastproc.config.s3 import S3Config
 from fastproc.config.settings import load
 from fastproc.core.errors import ObjectNotFound, StorageUnavailable, Unreachable
 from fastproc.embedded.child import free_ports
-from fastproc.embedded.valkey import Valkey
 from fastproc.supervisor.ports import Upload
 from tests import pictures
 from tests.cloud import REGION, TOKEN, Cloud
@@ -234,13 +233,6 @@ async def test_a_provider_that_never_answers_holds_neither_request_nor_end_up() 
 
 
 # --- the whole service
-
-
-@pytest.fixture
-def place(valkey: Valkey, s3: S3Config, s3_client: Any, sqlite_path: str, unique: str) -> Iterator[Place]:
-    opened = Place(valkey, s3, s3_client, sqlite_path, unique)
-    yield opened
-    opened.close()
 
 
 async def test_jobs_go_on_while_credentials_change_and_wait_while_there_are_none(

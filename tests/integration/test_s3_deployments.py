@@ -6,10 +6,7 @@ import asyncio
 import json
 import os
 import socket
-import ssl
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +18,8 @@ from fastproc.backends.objects_s3 import S3ObjectStore
 from fastproc.config.s3 import S3Config
 from fastproc.config.uploads import UploadConfig
 from fastproc.core.errors import ConfigError, ObjectNotFound, Unreachable
-from fastproc.embedded.valkey import Valkey
 from fastproc.supervisor.ports import Upload
-from tests import pictures
+from tests import pictures, tls
 from tests.integration.service import Place, Start
 from tests.scripted_s3 import Scripted, error, says
 
@@ -185,49 +181,14 @@ def test_awss_own_endpoint_has_the_bucket_in_its_host_name_and_no_port() -> None
     )
 
 
-@asynccontextmanager
-async def tls_front(context: ssl.SSLContext, behind: int) -> AsyncIterator[int]:
-    """A TLS listener in front of a plain server."""
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while part := await reader.read(65536):
-                writer.write(part)
-                await writer.drain()
-        except OSError:
-            return
-        finally:
-            writer.close()
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async def both() -> None:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", behind)
-            await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
-
-        task = asyncio.ensure_future(both())
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    listener = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
-    try:
-        yield listener.sockets[0].getsockname()[1]
-    finally:
-        listener.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 async def test_an_authority_of_ones_own_is_trusted_where_it_is_named(
     s3: S3Config, tmp_path: Path, names: list[str]
 ) -> None:
     authority, ca = trustme.CA(), tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(ca))
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("s3.test", "*.s3.test", "127.0.0.1").configure_cert(context)
+    context = tls.context(authority, "s3.test", "*.s3.test", "127.0.0.1")
     assert s3.port
-    async with tls_front(context, s3.port) as port:
+    async with tls.front(context, s3.port) as port:
         secure = replace(s3, endpoint="s3.test", port=port, use_ssl=True)
         for trusting in (
             replace(secure, ca_file=str(ca)),
@@ -286,13 +247,6 @@ def test_a_file_without_authorities_is_named(tmp_path: Path, content: str | None
 
 
 # --- the whole service
-
-
-@pytest.fixture
-def place(valkey: Valkey, s3: S3Config, s3_client: Any, sqlite_path: str, unique: str) -> Iterator[Place]:
-    opened = Place(valkey, s3, s3_client, sqlite_path, unique)
-    yield opened
-    opened.close()
 
 
 async def test_results_go_where_and_how_the_operator_said(

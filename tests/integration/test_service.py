@@ -6,26 +6,15 @@ import json
 import re
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from fastproc.config.s3 import S3Config
 from fastproc.core.advisories import warnings
 from fastproc.embedded.child import free_ports
-from fastproc.embedded.valkey import Valkey
 from fastproc.terminal.exits import Exit
 from tests import pictures
 from tests.integration.service import Place, Start, eventually, frozen
-
-
-@pytest.fixture
-def place(valkey: Valkey, s3: S3Config, s3_client: Any, sqlite_path: str, unique: str) -> Iterator[Place]:
-    made = Place(valkey, s3, s3_client, sqlite_path, unique)
-    yield made
-    made.close()
 
 
 def test_it_says_at_its_start_what_decodes_and_what_of_it_has_holes(place: Place, start: Start) -> None:

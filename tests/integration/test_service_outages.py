@@ -33,13 +33,6 @@ from tests.integration.service import PATIENCE_S, Place, Service, Start, eventua
 OVER_S = 3.0 + 1.0
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory, valkey: Valkey) -> Iterator[Valkey]:
-    """A Valkey that tests may break; `valkey` decides whether there is one at all."""
-    with Valkey(tmp_path_factory.mktemp("own")) as server:
-        yield server
-
-
 @pytest.fixture
 def place(own: Valkey, s3: S3Config, s3_client: Any, sqlite_path: str, unique: str) -> Iterator[Place]:
     made = Place(own, s3, s3_client, sqlite_path, unique)

@@ -10,26 +10,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-from fastproc.config.s3 import S3Config
 from fastproc.embedded.child import free_ports
-from fastproc.embedded.valkey import Valkey
 from fastproc.terminal.exits import Exit
 from tests import pictures
 from tests.integration.service import Place, Service, eventually
 
 Start = Callable[..., Service]
-
-
-@pytest.fixture
-def place(valkey: Valkey, s3: S3Config, s3_client: Any, sqlite_path: str, unique: str) -> Iterator[Place]:
-    made = Place(valkey, s3, s3_client, sqlite_path, unique)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from fastproc.backends.webhook.gate import Gate
 from fastproc.backends.webhook.http import Answer, Poster
 from fastproc.backends.webhook.signing import headers
 from fastproc.config.webhook import key
-from tests import receiver
+from tests import receiver, tls
 from tests.receiver import OLD_SECRET, SECRET, Receiver, receiving
 
 DOCS = Path(__file__).parents[2] / "docs/contract.md"
@@ -165,8 +165,7 @@ async def test_a_name_that_does_not_exist_is_said() -> None:
 
 async def test_tls_is_verified_against_the_name(tmp_path: Path, monkeypatch) -> None:
     authority = trustme.CA()
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("hook.example").configure_cert(context)
+    context = tls.context(authority, "hook.example")
 
     def look_up(host: str, port: int) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from fastproc.config.webhook import endpoint_id
 from fastproc.embedded.child import free_ports
 from fastproc.embedded.valkey import Valkey
 from fastproc.terminal.exits import Exit
-from tests import pictures, receiver
+from tests import pictures, receiver, tls
 from tests.integration.service import Place, Start, eventually
 from tests.receiver import SECRET, Receiver, receiving
 
@@ -49,8 +48,8 @@ async def test_what_comes_by_webhook_is_what_comes_by_pub_sub(
     place: Place, start: Start, tmp_path: Path
 ) -> None:
     """Over TLS, by an authority that the system is told of."""
-    authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority = trustme.CA()
+    context = tls.context(authority, "127.0.0.1")
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     port = free_ports(1)[0]
     place.listen()
@@ -107,5 +106,8 @@ async def test_a_receiver_that_hangs_holds_no_job_and_a_kill_loses_no_webhook(
     hook.behave = receiver.hang
     place.until("completed", await place.add({"photoId": "last", "s3Key": "one.jpg"}))
     assert second.terminate() == Exit.OK
-    assert "1 wait in Redis for the next service" in second.said
-    assert "did not close in time" not in second.said
+    assert place.redis.zcard(kept) == 1
+    # All parts together have a second to close: on a busy machine it may be over before the line is written.
+    assert any(
+        line in second.said for line in ("1 wait in Redis for the next service", "did not close in time")
+    )
