@@ -17,12 +17,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from fastproc.backends.redis_sink import FIRST_PAUSE_S, LONGEST_PAUSE_S, STANDS, Call
-from fastproc.backends.webhook.endpoint import Endpoint, Tally
+from fastproc.backends.webhook.endpoint import Endpoint
 from fastproc.backends.webhook.gate import Gate
 from fastproc.backends.webhook.http import Poster
 from fastproc.backends.webhook.log import Seldom
 from fastproc.backends.webhook.outbox import About, Outbox, Webhook
 from fastproc.backends.webhook.signing import webhook_id
+from fastproc.backends.webhook.tally import Tally
 from fastproc.config.settings import Config
 from fastproc.config.webhook import WebhookConfig, endpoint_id, key, shown
 from fastproc.core.errors import QueueRefused, QueueUnavailable, Unreachable

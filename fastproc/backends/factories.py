@@ -12,7 +12,7 @@ from typing import Any
 
 from fastproc.backends.fan_out import FanOut
 from fastproc.backends.redis_sink import Call
-from fastproc.backends.webhook.endpoint import Tally
+from fastproc.backends.webhook.tally import Tally
 from fastproc.config.database import DatabaseConfig
 from fastproc.config.quarantine import QuarantineConfig
 from fastproc.config.reports import ReportsConfig

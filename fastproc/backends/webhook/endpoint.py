@@ -15,13 +15,14 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Final
 
 from msgspec import Struct
 
 from fastproc.backends.webhook.http import BODY_S, Answer
 from fastproc.backends.webhook.log import Seldom, log
 from fastproc.backends.webhook.outbox import Outbox, Tries, Webhook, now_ms
+from fastproc.backends.webhook.tally import Tally
 from fastproc.core import webhook as rules
 from fastproc.core.errors import QueueUnavailable
 from fastproc.core.webhook import Rest
@@ -41,19 +42,6 @@ LONG_OUTAGE_S: Final = 30.0
 
 #: Sends a body under an id; never raises.
 Post = Callable[[str, bytes], Awaitable[Answer]]
-
-
-class Tally(Protocol):
-    """What is counted of webhooks."""
-
-    def webhook(self, outcome: str, seconds: float) -> None:
-        """One attempt ended: `delivered` or `failed`."""
-
-    def webhooks_lost(self, count: int) -> None:
-        """Webhooks were given up: too old, or over the bound, or not taken by Redis."""
-
-    def webhooks_waiting(self, endpoint: str, count: int) -> None:
-        """So many are in a receiver's outbox."""
 
 
 class _Held(Struct):
