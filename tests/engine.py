@@ -25,7 +25,6 @@ ROOT = Path(__file__).parents[1]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fastproc-tests"
 #: The release of Debian whose name stands in the Dockerfile's base.
 RELEASE = "trixie"
-MIRROR = "http://deb.debian.org/debian"
 #: What python:3.13-slim has beside the smallest Debian.
 PACKAGES = "python3,python3-venv,ca-certificates,netbase,tzdata"
 BASE = f"localhost/fastproc-base:{RELEASE}"
@@ -127,10 +126,20 @@ def _digest() -> str:
     return found.hexdigest()[:16]
 
 
+def _mirror() -> str:
+    """Return the mirror that this machine's own packages come from; it has all releases. Raises NoEngine."""
+    asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
+    found = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+    mirrors = [uri for uri in found if "security" not in uri]
+    if not mirrors:
+        raise NoEngine("apt knows no mirror of Debian")
+    return mirrors[0]
+
+
 def _make_base() -> None:
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         root = Path(folder) / "root"
-        _said(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", RELEASE, str(root), MIRROR])
+        _said(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", RELEASE, str(root), _mirror()])
         (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
         for waste in ("var/cache/apt/archives", "var/lib/apt/lists"):
             shutil.rmtree(root / waste)
