@@ -53,7 +53,7 @@ def one_is_stopped_with_its_worker(place: Place) -> list[str]:
         with stopped_outside_a_commit(place, late):
             place.start(**SHORT)
             place.until_ended(added, ENDED_S)
-            heard = len(place.listener.events)
+            heard = _heard(place, added)
     time.sleep(1.0)
     return _says_nothing_new(place, heard) + _goes_on(place, late, added)
 
@@ -76,7 +76,7 @@ def one_is_stopped_while_it_uploads(place: Place) -> list[str]:
     began = time.monotonic()
     place.start(**SHORT)
     place.until_ended(added, ENDED_S)
-    heard = len(place.listener.events)
+    heard = _heard(place, added)
     time.sleep(max(0.0, began + LATE_S - time.monotonic()))
     late.signal(signal.SIGCONT)
     time.sleep(1.5)
@@ -113,6 +113,19 @@ def stopped_outside_a_commit(place: Place, service: Service) -> Iterator[None]:
             yield
             return
     raise AssertionError("the service writes without end")
+
+
+def _heard(place: Place, added: list[invariants.Added]) -> int:
+    """How many events there are when those of jobs that have ended have all come: a busy machine hears them later."""
+
+    def told() -> bool:
+        whole = {
+            each["data"]["jobId"] for each in place.listener.events if each["data"].get("progress") == 100
+        }
+        return whole >= {each.id for each in added}
+
+    eventually(told, lambda: place.listener.events[-5:])
+    return len(place.listener.events)
 
 
 def _says_nothing_new(place: Place, heard: int) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from fastproc.bullmq import scripts
-from tests.conformance.conftest import Both, Side
+from tests.conformance.conftest import PATIENCE_S, Both, Side
 
 
 async def test_the_worker_is_listed_once_by_its_name_for_its_queue_alone(both: Both) -> None:
@@ -18,7 +19,9 @@ async def test_the_worker_is_listed_once_by_its_name_for_its_queue_alone(both: B
             others = await side.peer("queue", v=side.major, queue=f"{side.queue}-2", method="getWorkers")
             assert count == 1
             assert others == []
-        assert await side.call("getWorkersCount") == 0
+        async with asyncio.timeout(PATIENCE_S):
+            while await side.call("getWorkersCount"):
+                continue  # Redis notices a closed connection when it comes round to it.
         assert [worker["name"] for worker in workers] == [side.queue]
         return [worker["rawname"].rpartition(":")[2] for worker in workers]
 
