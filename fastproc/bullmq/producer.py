@@ -11,7 +11,7 @@ from typing import Any
 
 import bullmq
 from msgspec import Struct
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from fastproc.bullmq import failures as failure_hash
 from fastproc.bullmq.address import plain_client
@@ -26,6 +26,9 @@ from fastproc.core.failures import Failure, table
 STATES = ("wait", "prioritized", "delayed", "paused", "active", "completed", "failed")
 
 JOB_NAME = "process-photo"
+
+#: How often a job is added whose script the server has forgotten; each time the client loads it again by itself.
+SCRIPT_TRIES = 3
 
 #: Schedulers that are looked at for errors: those whose next run is the earliest, among them all that stand still.
 MAX_SCHEDULERS = 1000
@@ -66,8 +69,15 @@ class Producer:
         self._queue, self._redis, self._keys = queue, redis, keys
 
     async def add(self, data: Mapping[str, Any], options: Mapping[str, Any]) -> str:
-        """Add a job; return its id. `options` are BullMQ's."""
-        job = await self._queue.add(JOB_NAME, dict(data), dict(options))
+        """Add a job; return its id. `options` are BullMQ's. Raises RedisError."""
+        for tries_left in reversed(range(SCRIPT_TRIES)):
+            try:
+                job = await self._queue.add(JOB_NAME, dict(data), dict(options))
+                break
+            except NoScriptError:
+                # Forgotten between its loading and its call (SCRIPT FLUSH): nothing ran, so nothing is added twice.
+                if not tries_left:
+                    raise
         return text(job.id) if isinstance(job.id, bytes) else str(job.id)
 
     async def status(self, failures: int = 5) -> Status:
