@@ -105,5 +105,7 @@ async def test_a_service_is_stale_only_while_jobs_wait_that_nothing_holds(
         place.redis.hdel(place.key("meta"), "paused")
     place.until("completed", *ids)
     seen = eventually(lambda: (each := health(service, port))["jobsWaiting"] == 0 and each, "none waits")
-    assert (seen["status"], seen["metrics"]["jobsProcessed"]) == ("healthy", 3)
+    assert seen["status"] == "healthy"
+    # A job counts when its service is done with it, which is a moment after the queue has it as completed.
+    eventually(lambda: health(service, port)["metrics"]["jobsProcessed"] == 3, "all three are counted")
     assert service.terminate() == Exit.OK
