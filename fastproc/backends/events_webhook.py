@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from fastproc.backends.redis_sink import FIRST_PAUSE_S, LONGEST_PAUSE_S, STANDS, Call
+from fastproc.backends.redis_sink import FIRST_PAUSE_S, LONGEST_PAUSE_S, Call, is_final
 from fastproc.backends.webhook.endpoint import Endpoint
 from fastproc.backends.webhook.gate import Gate
 from fastproc.backends.webhook.http import Poster
@@ -26,7 +26,7 @@ from fastproc.backends.webhook.signing import webhook_id
 from fastproc.backends.webhook.tally import Tally
 from fastproc.config.settings import Config
 from fastproc.config.webhook import WebhookConfig, endpoint_id, key, shown
-from fastproc.core.errors import QueueRefused, QueueUnavailable, Unreachable
+from fastproc.core.errors import QueueUnavailable, Unreachable
 from fastproc.core.model import Event
 from fastproc.core.pause import pause_s
 from fastproc.supervisor.ports import EventSink
@@ -152,8 +152,7 @@ class WebhookSink:
                 await endpoint.accept(webhook)
                 return
             except QueueUnavailable as error:
-                refused = isinstance(error, QueueRefused) and not str(error).startswith(STANDS)
-                if once or refused:
+                if once or is_final(error):
                     self._drop(error)
                     return
                 failures += 1

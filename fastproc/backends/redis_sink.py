@@ -41,6 +41,11 @@ class Call(Protocol):
     def __call__(self, *command: str | bytes | int) -> asyncio.Future[Any]: ...
 
 
+def is_final(error: QueueUnavailable) -> bool:
+    """Whether Redis would answer the same command with this error again."""
+    return isinstance(error, QueueRefused) and not str(error).startswith(STANDS)
+
+
 class RedisSink:
     """Satisfies the port EventSink. `dropped` counts the events that were given up."""
 
@@ -68,7 +73,7 @@ class RedisSink:
                 await self._call(*command)
                 return
             except QueueUnavailable as error:
-                if isinstance(error, QueueRefused) and not str(error).startswith(STANDS):
+                if is_final(error):
                     self._drop(error)
                     return
             failures += 1

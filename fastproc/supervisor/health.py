@@ -23,7 +23,7 @@ from fastproc.supervisor.readiness import Readiness
 
 log = logging.getLogger(__name__)
 
-#: How often the queue is asked what waits (one batch of six small commands), and the longest wait for the answer.
+#: How often the queue is asked what waits (one batch of seven small commands), and the longest wait for the answer.
 LOOK_S: Final = 10.0
 ANSWER_S: Final = 2.0
 #: So many looks at least make a service stale.

@@ -7,7 +7,7 @@
 //
 // Argument: the browser's program. `newPage` is a window of its own, with cookies of its own.
 
-const readline = require('readline');
+const { answer } = require('./lines.js');
 const { chromium } = require('playwright-core');
 
 // As root there is no sandbox, and nothing of the browser's own may be looked up in the network.
@@ -36,16 +36,4 @@ const operations = {
 };
 
 const browser = chromium.launch({ executablePath: process.argv[2], args });
-readline.createInterface({ input: process.stdin }).on('line', async (line) => {
-  const { id, op, ...command } = JSON.parse(line);
-  let answer;
-  try {
-    answer = { id, ok: (await operations[op](command)) ?? null };
-  } catch (error) {
-    answer = { id, error: String(error.message ?? error) };
-  }
-  process.stdout.write(`${JSON.stringify(answer)}\n`);
-}).on('close', async () => {
-  await (await browser).close();
-  process.exit();
-});
+answer(operations, async () => (await browser).close());

@@ -13,7 +13,7 @@
 // Argument: the port of the Redis server.
 
 const http = require('http');
-const readline = require('readline');
+const { answer } = require('./lines.js');
 const { Server } = require('socket.io');
 const { io: connect } = require('socket.io-client');
 const { createAdapter, createShardedAdapter } = require('@socket.io/redis-adapter');
@@ -103,13 +103,4 @@ const operations = {
   },
 };
 
-readline.createInterface({ input: process.stdin }).on('line', async (line) => {
-  const { id, op, ...command } = JSON.parse(line);
-  let answer;
-  try {
-    answer = { id, ok: (await operations[op](command)) ?? null };
-  } catch (error) {
-    answer = { id, error: String(error.message ?? error) };
-  }
-  process.stdout.write(`${JSON.stringify(answer)}\n`);
-}).on('close', () => process.exit());
+answer(operations);
