@@ -11,7 +11,7 @@ from fastproc.worker.vips.repeated import Repeated, computed
 #: How many times too large a picture may be for the box filter that comes before Lanczos3: it is cheap but not exact.
 #: libvips' own value is 2. tuning.md "resampling".
 BOX_GAP: Final = 3.0
-#: Pictures of at most so many bytes are scaled by pipelines that are kept, and so many pipelines are kept: those of five
+#: Pictures of at most so many bytes are scaled by pipelines that are kept, and so many of them are: those of five
 #: shapes of photos, 2 MB (tuning.md, "kept pipelines").
 KEPT_BYTES: Final = 256 << 10
 KEPT: Final = 16
