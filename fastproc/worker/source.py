@@ -27,7 +27,7 @@ from fastproc.worker.description import Description
 from fastproc.worker.vips import colours, opening
 from fastproc.worker.vips.library import Image
 from fastproc.worker.vips.opening import Traits
-from fastproc.worker.vips.resampling import in_memory, resized, stored_window, upright
+from fastproc.worker.vips.resampling import in_memory, resized, scaled_copy, stored_window, upright
 from fastproc.worker.vips.strips import Picture, Slices
 
 #: Least side of the base, where thumbnails are smaller or none are wanted: enough for statistics.
@@ -178,7 +178,7 @@ class Source:
 
     def fitted(self, width: int, height: int) -> Image:
         """Return the picture in memory at a size of the plan, made from the next larger one that was made before."""
-        fitted = in_memory(resized(self._nearest(width, height), width, height))
+        fitted = scaled_copy(self._nearest(width, height), width, height)
         self._sizes_made[width, height] = fitted
         return fitted
 
@@ -222,7 +222,7 @@ class Source:
 
     def stretched(self, width: int, height: int) -> Image:
         """Return the picture in memory at a small size of any shape: the aspect ratio is not kept."""
-        return in_memory(resized(self._nearest(width, height), width, height))
+        return scaled_copy(self._nearest(width, height), width, height)
 
     def sha256(self) -> str:
         """Return the digest of the original file, in hexadecimal digits."""

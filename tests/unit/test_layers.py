@@ -35,7 +35,8 @@ MAY: dict[str, set[str]] = {
     "worker.exif": {"worker.dates", "worker.texts"},
     "worker.xmp": {"worker.dates", "worker.texts"},
     "worker.containers": {"core"},
-    "worker.digest": set(),
+    # Its sums are libvips' work.
+    "worker.digest": {"worker.vips"},
     "worker.libheif": set(),
     "worker.gain_map": {
         "core",

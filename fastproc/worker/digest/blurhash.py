@@ -6,9 +6,11 @@ Source: https://github.com/woltapp/blurhash, Algorithm.md and C/encode.c.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Final
 
 from fastproc.worker.digest import dct
+from fastproc.worker.vips.projection import Projection, table
 
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#$%*+,-.:;=?@[]^_{|}~"
 _LINEAR: Final = tuple(
@@ -20,14 +22,17 @@ _LINEAR: Final = tuple(
 def encode(width: int, height: int, pixels: bytes, across: int, down: int) -> str:
     """Return the hash of `pixels` (R G B R G B ..., sRGB) with `across` x `down` components, 1 to 9 each.
 
-    Cost: 0.5 ms for 32 x 24 pixels and 4 x 3 components.
+    Cost: 0.08 ms for 32 x 24 pixels and 4 x 3 components.
     """
-    waves = dct.waves(across, width, 0.0), dct.waves(down, height, 0.0)
-    channels = []
-    for channel in range(3):
-        linear = [_LINEAR[value] for value in pixels[channel::3]]
-        sums = [value for row in dct.project(linear, width, *waves) for value in row]
-        channels.append([value * (2 if n else 1) / (width * height) for n, value in enumerate(sums)])
+    channels = [
+        [value * (2 if n else 1) / (width * height) for n, value in enumerate(sums)]
+        for sums in _projection(width, height, across, down).sums(dct.planar(pixels))
+    ]
+    return written(channels, across, down)
+
+
+def written(channels: list[list[float]], across: int, down: int) -> str:
+    """Return the hash of the components of red, green and blue, the mean first."""
     mean, *details = zip(*channels, strict=True)
     largest = max((abs(value) for detail in details for value in detail), default=0.0)
     step = max(0, min(82, math.floor(largest * 166 - 0.5)))
@@ -38,6 +43,12 @@ def encode(width: int, height: int, pixels: bytes, across: int, down: int) -> st
         + _base83(_joined([_signal(value) for value in mean], 256), 4)
         + "".join(_base83(_joined([_detail(value / scale) for value in detail], 19), 2) for detail in details)
     )
+
+
+@lru_cache(maxsize=16)
+def _projection(width: int, height: int, across: int, down: int) -> Projection:
+    waves = dct.waves(across, width, 0.0), dct.waves(down, height, 0.0)
+    return Projection(3, *waves, [(x, y) for y in range(down) for x in range(across)], table(_LINEAR))
 
 
 def _signal(linear: float) -> int:

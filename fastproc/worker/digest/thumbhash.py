@@ -6,11 +6,13 @@ that code hashes its rounding error, this one hashes zero.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from functools import lru_cache
 from math import floor
 from typing import Final, NamedTuple
 
 from fastproc.worker.digest import dct
+from fastproc.worker.vips.projection import Projection
 
 #: Decimals that are not rounding errors.
 _DECIMALS: Final = 9
@@ -27,18 +29,20 @@ class _Channel(NamedTuple):
 def encode(width: int, height: int, pixels: bytes, alpha: bytes | None = None) -> bytes:
     """Return the hash of `pixels` (R G B R G B ..., sRGB) and their `alpha`, if there is any.
 
-    Cost: 1 ms for 32 x 24 pixels.
+    Cost: 0.1 ms for 32 x 24 pixels, with alpha 0.5.
     """
     if alpha is not None and min(alpha) == 255:
         alpha = None
-    red, green, blue = _on_their_mean(pixels, alpha)
     limit, longer = (5 if alpha else 7), max(width, height)
     across, down = max(1, _round(limit * width / longer)), max(1, _round(limit * height / longer))
+    waves = max(3, across), max(3, down)
+    red, green, blue = _sums(width, height, waves, pixels, alpha)
     light = [(r + g + b) / 3 for r, g, b in zip(red, green, blue, strict=True)]
-    yellow = [(r + g) / 2 - b for r, g, b in zip(red, green, blue, strict=True)]
-    redness = [r - g for r, g in zip(red, green, strict=True)]
-    l = _channel(light, width, height, max(3, across), max(3, down))  # noqa: E741  the format's own letter
-    p, q = (_channel(values, width, height, 3, 3) for values in (yellow, redness))
+    # Every pair of three waves is among those of the light.
+    few = [place for place, pair in enumerate(_pairs(*waves)) if pair in _pairs(3, 3)]
+    yellow = [(red[n] + green[n]) / 2 - blue[n] for n in few]
+    redness = [red[n] - green[n] for n in few]
+    l, p, q = _channel(light), _channel(yellow), _channel(redness)  # noqa: E741  the format's own letter
     landscape = width > height
     head = (
         _round(63 * l.mean)
@@ -53,16 +57,40 @@ def encode(width: int, height: int, pixels: bytes, alpha: bytes | None = None) -
     ).to_bytes(5, "little")
     if alpha is None:
         return head + _nibbles([*l.details, *p.details, *q.details])
-    a = _channel([value / 255 for value in alpha], width, height, 5, 5)
+    (transparency,) = _projection(width, height, (5, 5), 1, "uchar").sums(alpha)
+    a = _channel([value / (255 * width * height) for value in transparency])
     head += bytes([_round(15 * a.mean) | _round(15 * a.scale) << 4])
     return head + _nibbles([*l.details, *p.details, *q.details, *a.details])
 
 
-def _on_their_mean(pixels: bytes, alpha: bytes | None) -> list[list[float]]:
+@lru_cache(maxsize=16)
+def _projection(width: int, height: int, waves: tuple[int, int], planes: int, format: str) -> Projection:
+    across, down = dct.waves(waves[0], width), dct.waves(waves[1], height)
+    return Projection(planes, across, down, _pairs(*waves), format=format)
+
+
+@lru_cache(maxsize=64)
+def _pairs(across: int, down: int) -> tuple[tuple[int, int], ...]:
+    """Return which products of waves are kept: those below the diagonal."""
+    return tuple((x, y) for y in range(down) for x in range(across) if x * down < across * (down - y))
+
+
+def _sums(
+    width: int, height: int, waves: tuple[int, int], pixels: bytes, alpha: bytes | None
+) -> list[list[float]]:
+    """Return the means of red, green and blue (0..1) times each pair of waves."""
+    size = width * height
+    if alpha is None:
+        found = _projection(width, height, waves, 3, "uchar").sums(dct.planar(pixels))
+        return [[value / (255 * size) for value in sums] for sums in found]
+    laid = array("d", [value for plane in _on_their_mean(pixels, alpha) for value in plane])
+    found = _projection(width, height, waves, 3, "double").sums(memoryview(laid).cast("B"))
+    return [[value / size for value in sums] for sums in found]
+
+
+def _on_their_mean(pixels: bytes, alpha: bytes) -> list[list[float]]:
     """Return red, green and blue as 0..1, transparent pixels blended with the mean colour of the opaque ones."""
     channels = [[value / 255 for value in pixels[channel::3]] for channel in range(3)]
-    if alpha is None:
-        return channels
     opaque = [value / 255 for value in alpha]
     total = sum(opaque) or 1.0
     laid = []
@@ -72,17 +100,11 @@ def _on_their_mean(pixels: bytes, alpha: bytes | None) -> list[list[float]]:
     return laid
 
 
-def _channel(values: Sequence[float], width: int, height: int, across: int, down: int) -> _Channel:
-    table = dct.project(values, width, dct.waves(across, width), dct.waves(down, height))
-    kept = [
-        round(table[y][x] / (width * height), _DECIMALS)
-        for y in range(down)
-        for x in range(across)
-        if x * down < across * (down - y)
-    ]
-    scale = max(map(abs, kept[1:]))
-    details = [0.5 + 0.5 / scale * value for value in kept[1:]] if scale else kept[1:]
-    return _Channel(kept[0], details, scale)
+def _channel(sums: list[float]) -> _Channel:
+    mean, *kept = (round(value, _DECIMALS) for value in sums)
+    scale = max(map(abs, kept))
+    details = [0.5 + 0.5 / scale * value for value in kept] if scale else kept
+    return _Channel(mean, details, scale)
 
 
 def _round(value: float) -> int:

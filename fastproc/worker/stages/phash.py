@@ -6,12 +6,14 @@ quality, about 32 for two unrelated photos.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from statistics import median
 from typing import Final
 
 from fastproc.worker.digest import dct
 from fastproc.worker.stage import StageResult, Work
 from fastproc.worker.vips import colours
+from fastproc.worker.vips.projection import Projection, weighted
 
 NAME: Final = "phash"
 
@@ -19,6 +21,8 @@ NAME: Final = "phash"
 #: transform are compared with their median, row by row, highest bit first.
 SIDE_PX: Final = 32
 WAVES: Final = 8
+#: Grey of red, green and blue as Pillow has it, of 2**16.
+_GREY: Final = (19595, 38470, 7471)
 #: Decimals that count: a flat picture's frequencies are all zero but for rounding errors.
 _DECIMALS: Final = 3
 
@@ -34,11 +38,15 @@ def hash_of(pixels: bytes) -> str:
 
     Source: Pillow's convert("L") in integers, then imagehash.phash.
     """
-    channels = zip(pixels[0::3], pixels[1::3], pixels[2::3], strict=True)
-    grey = [(19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16 for red, green, blue in channels]
-    lowest = dct.waves(WAVES, SIDE_PX)
-    table = dct.project(grey, SIDE_PX, lowest, lowest)
-    values = [round(value, _DECIMALS) for row in table for value in row]
+    (sums,) = _projection().sums(dct.planar(pixels))
+    values = [round(value, _DECIMALS) for value in sums]
     middle = median(values)
     bits = "".join("1" if value > middle else "0" for value in values)
     return f"{int(bits, 2):016x}"
+
+
+@lru_cache(maxsize=1)
+def _projection() -> Projection:
+    lowest = dct.waves(WAVES, SIDE_PX)
+    pairs = [(x, y) for y in range(WAVES) for x in range(WAVES)]
+    return Projection(3, lowest, lowest, pairs, weighted(_GREY, 16))

@@ -9,6 +9,7 @@ from fastproc.worker.colour import profile
 from fastproc.worker.colour.conversion import Conversion
 from fastproc.worker.vips import hdr
 from fastproc.worker.vips.library import Image, pyvips, warned
+from fastproc.worker.vips.repeated import computed
 
 #: Interpretations of one band, with alpha or without.
 _GREY: Final = ("b-w", "grey16")
@@ -95,17 +96,25 @@ def srgb_profile() -> bytes:
 
 
 def rgb_bytes(image: Image) -> bytes:
-    """Return the pixels of an sRGB or grey picture in memory, on white, R G B R G B ... row by row."""
+    """Return the pixels of a small sRGB or grey picture, on white, R G B R G B ... row by row."""
     image = opaque(image)
-    return bytes((image if image.bands == 3 else image.colourspace("srgb")).write_to_memory())
+    pixels = bytes(computed(image, (image.width, image.height)))
+    if image.bands == 3:
+        return pixels
+    equal = bytearray(3 * len(pixels))
+    equal[0::3] = equal[1::3] = equal[2::3] = pixels
+    return bytes(equal)
 
 
 def alpha_bytes(image: Image) -> bytes | None:
-    """Return the alpha of a picture in memory, row by row; None if it has none."""
-    return bytes(image.extract_band(image.bands - 1).write_to_memory()) if image.hasalpha() else None
+    """Return the alpha of a small picture, row by row; None if it has none."""
+    if not image.hasalpha():
+        return None
+    return bytes(computed(image.extract_band(image.bands - 1), (image.width, image.height)))
 
 
 def sampled(image: Image, pixels: int) -> bytes:
     """Return about `pixels` pixels of a picture in memory, on a grid, in the form of `rgb_bytes`."""
-    step = max(1, math.isqrt(image.width * image.height // pixels))
-    return rgb_bytes(image.subsample(min(step, image.width), min(step, image.height)))
+    width, height = image.width, image.height
+    step = max(1, math.isqrt(width * height // pixels))
+    return rgb_bytes(image.subsample(min(step, width), min(step, height)) if step > 1 else image)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
-from fastproc.worker.vips.library import Image, decoding
+from fastproc.worker.vips.library import Image, decoding, pyvips
+from fastproc.worker.vips.repeated import Repeated, computed
 
 #: How many times too large a picture may be for the box filter that comes before Lanczos3: it is cheap but not exact.
 #: libvips' own value is 2. tuning.md "resampling".
 BOX_GAP: Final = 3.0
+#: Pictures of at most so many bytes are scaled by pipelines that are kept, and so many of them are: those of five
+#: shapes of photos, 2 MB (tuning.md, "kept pipelines").
+KEPT_BYTES: Final = 256 << 10
+KEPT: Final = 16
 
 
 def in_memory(image: Image) -> Image:
@@ -28,6 +34,26 @@ def resized(image: Image, width: int, height: int, exact: tuple[float, float] | 
     if not image.hasalpha() or (image.width, image.height) == (width, height):
         return _scaled(image, width, height, exact)
     return _scaled(image.premultiply(), width, height, exact).unpremultiply().rint().cast(image.format)
+
+
+def scaled_copy(image: Image, width: int, height: int) -> Image:
+    """Return a picture of 8 bits that is in memory at another size, in memory: `resized`, but quick for small ones."""
+    sides, bands = (image.width, image.height), image.bands
+    if sides == (width, height):
+        return image
+    if sides[0] * sides[1] * bands > KEPT_BYTES:
+        return in_memory(resized(image, width, height))
+    pipeline = _kept((*sides, bands), image.interpretation, width, height)
+    made = pyvips.Image.new_from_memory(pipeline.run(computed(image, sides)), width, height, bands, "uchar")
+    # What JPEGs say of the density is that of the photo.
+    return made.copy(interpretation=image.interpretation, xres=image.xres, yres=image.yres)
+
+
+@lru_cache(maxsize=KEPT)
+def _kept(shape: tuple[int, int, int], interpretation: str, width: int, height: int) -> Repeated:
+    return Repeated(
+        shape, lambda picture: resized(picture.copy(interpretation=interpretation), width, height)
+    )
 
 
 def _scaled(image: Image, width: int, height: int, exact: tuple[float, float] | None) -> Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from array import array
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 
 from fastproc.worker.digest import blurhash, dct, thumbhash
+from fastproc.worker.vips.projection import Projection
 from tests import pictures
 from tests.unit.worker.conftest import Run
 
@@ -101,10 +103,12 @@ def test_a_flat_picture_has_no_detail_but_its_colour() -> None:
 def test_waves_are_those_of_the_cosine_transform() -> None:
     """A wave projected on itself gives half the samples, on any other wave zero."""
     waves = dct.waves(5, 16)
+    rows = Projection(1, waves, [(1.0,)], [(n, 0) for n in range(5)], format="double")
     for n, wave in enumerate(waves):
-        found = dct.project(wave, 16, waves, [(1.0,)])[0]
+        (found,) = rows.sums(memoryview(array("d", wave)).cast("B"))
         assert found == pytest.approx([(16 if n == 0 else 8) if m == n else 0 for m in range(5)], abs=1e-9)
-    assert dct.project([1, 2, 3, 4, 5, 6], 3, [(1, 0, 0), (0, 0, 1)], [(1, 1)]) == [[5, 9]]
+    corners = Projection(2, [(1, 0, 0), (0, 0, 1)], [(1, 1)], [(0, 0), (1, 0)])
+    assert corners.sums(bytes([1, 2, 3, 4, 5, 6, 0, 0, 0, 7, 0, 9])) == [[5, 9], [7, 9]]
 
 
 def test_a_photo_gets_both_hashes_of_its_upright_self(run: Callable[..., Run]) -> None:
