@@ -22,7 +22,7 @@ class Server:
         self._answers = list(answers)
         self.got: list[tuple[str | bytes | int, ...]] = []
 
-    def __call__(self, *command: str | bytes | int) -> asyncio.Future[Any]:
+    def __call__(self, *command: str | bytes | int, lazy: bool = False) -> asyncio.Future[Any]:
         self.got.append(command)
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
