@@ -2,10 +2,11 @@
 
 A job does what one of the service does: it is taken, marks its progress eight times, sends ten events, writes a log row
 for each of six stages, and is finished with a return value of 2 kB, kept as the service keeps it. Instead of the work
-between (rows, transfers, stages) it pauses nine times, for `--pause-ms` in the mean, 0 for none. The same jobs go through
-fastproc's queue code, the official Python worker and the official Node worker, one after the other in one run on one
-Valkey, `--rounds` times; the round with the least CPU of the process counts. `thread_us_per_job` is the CPU of the
-thread that runs the event loop. Node's BullMQ comes from tests/conformance/node_modules (scripts/test installs it).
+between (rows, transfers, stages) it pauses nine times, for `--pause-ms` in the mean, 0 for none. The same jobs go
+through fastproc's queue code, the official Python worker and the official Node worker, one after the other in one run
+on one Valkey, `--rounds` times; the round with the least CPU of the process counts. `thread_us_per_job` is the CPU of
+the thread that runs the event loop, pauses included. Node's BullMQ comes from tests/conformance/node_modules
+(scripts/test installs it).
 
     python bench/queue.py [--jobs 2000] [--slots 8] [--pause-ms 3] [--rounds 3] [--systems fastproc,node,python]
 """
