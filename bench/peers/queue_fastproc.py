@@ -37,6 +37,7 @@ class Line:
     ) -> None:
         self._queue, self._locks, self._stages, self._pause_s = queue, locks, stages, pause_s
         self._tell = Announcer(queue, events, stages, locks.is_ours)
+        self._marked = {stage for stage in stages if naming.is_news(stages, stage)}
 
     async def run(self, job: Job) -> None:
         """Bring the job to where it is finished."""
@@ -47,7 +48,7 @@ class Line:
         await self._pause()  # The photo is fetched.
         tell.progress(job, naming.FETCHED_PERCENT)
         for stage in self._stages:
-            if naming.is_news(self._stages, stage):
+            if stage in self._marked:
                 await self._pause()
             tell.stage(job, stage)
         await self._pause()  # The stages without a mark.

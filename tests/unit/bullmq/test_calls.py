@@ -9,7 +9,8 @@ import pytest
 
 from fastproc.bullmq import scripts
 from fastproc.bullmq.calls import ScriptCalls
-from fastproc.bullmq.marks import MAX_MARKS
+from fastproc.bullmq.client import greeting
+from fastproc.bullmq.marks import MAX_MARKS, SCRIPT
 from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.protocol import Keys
 from tests.unit.bullmq.fake_redis import Command, FakeRedis
@@ -120,3 +121,10 @@ async def test_marks_of_several_jobs_travel_in_one_call(calls: ScriptCalls, serv
         b"6", b"bull:q:events", b"bull:q:meta", b"bull:q:7", b"bull:q:7:logs", b"bull:q:8", b"bull:q:8:logs",
         b"3", b"10", b"5", b"10", b"3", b"25", b"6", b"a row", b"", b"3", b"35",
     ]  # fmt: skip
+
+
+def test_what_is_loaded_is_what_is_called() -> None:
+    commands = scripts.load()
+    loaded = [each[2] for each in greeting(commands)]
+    called = [script.source for name, script in commands.items() if name not in ("updateProgress", "addLog")]
+    assert loaded == [*called, SCRIPT]
