@@ -14,6 +14,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -36,9 +37,12 @@ Command = Sequence[str | bytes | int]
 
 
 class Call(Protocol):
-    """Sends one Redis command soon, in order; the future brings its reply, QueueUnavailable or QueueRefused."""
+    """Sends one Redis command soon, in order; the future brings its reply, QueueUnavailable or QueueRefused.
 
-    def __call__(self, *command: str | bytes | int) -> asyncio.Future[Any]: ...
+    A `lazy` one may wait some milliseconds for others to travel with.
+    """
+
+    def __call__(self, *command: str | bytes | int, lazy: bool = False) -> asyncio.Future[Any]: ...
 
 
 def is_final(error: QueueUnavailable) -> bool:
@@ -47,24 +51,32 @@ def is_final(error: QueueUnavailable) -> bool:
 
 
 class RedisSink:
-    """Satisfies the port EventSink. `dropped` counts the events that were given up."""
+    """Satisfies the port EventSink."""
 
     def __init__(self, call: Call, name: str, command: Callable[[Event], Command | None]) -> None:
         """`name` is what the log calls the sink; `command` says what is sent of an event, None for nothing."""
         self._call, self._name, self._command = call, name, command
-        self._underway: set[asyncio.Future[Any]] = set()
+        #: Posted events, in their order. Whoever comes next looks which have ended: a callback for each would cost
+        #: more than sending it.
+        self._underway: deque[asyncio.Future[Any]] = deque()
         self._said_at = -LOG_EVERY_S
-        self.dropped = 0
+        self._dropped = 0
+
+    @property
+    def dropped(self) -> int:
+        """Events that were given up."""
+        self._settle()
+        return self._dropped
 
     def post(self, event: Event) -> None:
-        """Send the event; nobody waits for it."""
+        """Send the event within some milliseconds; nobody waits for it."""
+        self._settle()
         if command := self._encoded(event):
-            sent = self._call(*command)
-            self._underway.add(sent)
-            sent.add_done_callback(self._posted)
+            self._underway.append(self._call(*command, lazy=True))
 
     async def publish(self, event: Event) -> None:
         """Send the event, again and again while Redis does not answer; return when it was taken or refused."""
+        self._settle()
         if not (command := self._encoded(event)):
             return
         failures = 0
@@ -81,9 +93,9 @@ class RedisSink:
 
     async def close(self) -> None:
         """Wait for what is under way."""
-        # Not gather: since Python 3.12 it does not wait for the callbacks of futures that are done.
         while self._underway:
-            await asyncio.wait(self._underway)
+            await asyncio.wait(tuple(self._underway))
+            self._settle()
 
     def _encoded(self, event: Event) -> Command | None:
         try:
@@ -93,13 +105,15 @@ class RedisSink:
             self._drop(error)
             return None
 
-    def _posted(self, sent: asyncio.Future[Any]) -> None:
-        self._underway.discard(sent)
-        if not sent.cancelled() and (error := sent.exception()):
-            self._drop(error)
+    def _settle(self) -> None:
+        """Count the posted events that have ended in vain."""
+        while self._underway and self._underway[0].done():
+            sent = self._underway.popleft()
+            if not sent.cancelled() and (error := sent.exception()):
+                self._drop(error)
 
     def _drop(self, error: BaseException) -> None:
-        self.dropped += 1
+        self._dropped += 1
         if time.monotonic() - self._said_at >= LOG_EVERY_S:
             self._said_at = time.monotonic()
-            log.warning("%s: events not published (%d so far): %s", self._name, self.dropped, error)
+            log.warning("%s: events not published (%d so far): %s", self._name, self._dropped, error)

@@ -1,9 +1,10 @@
-"""Calls BullMQ's scripts by their hash, over the pipe, and loads those that the server has forgotten.
+"""Calls scripts by their hash, over the pipe, and loads those that the server has forgotten.
 
 Rule 1: scripts are loaded when a connection is made. NOSCRIPT means that nothing ran (SCRIPT FLUSH): the script is
         loaded and the call is sent again, once.
-Rule 2: what nobody waits for is sent again too, in its order, so that a job's progress does not go back: while the
-        script is loaded, later calls of it are held.
+Rule 2: marks, which nobody waits for, gather until the next call or for LINGER_S, and are written before what is called
+        later. They are sent again too, in their order, so that a job's progress does not go back: while their script is
+        loaded, later ones are held.
 Rule 3: a call that is refused before anything was done reports an outage: the server takes no writes, or none of ours.
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastproc.bullmq.connection import ReplyError
+from fastproc.bullmq.marks import SCRIPT, Marks
 from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.protocol import Arg, Keys
 from fastproc.bullmq.scripts import Script
@@ -22,21 +24,28 @@ from fastproc.bullmq.scripts import Script
 log = logging.getLogger(__name__)
 
 
-class _Loading:
-    """A script that is loaded again: the calls that have failed for want of it, and those held meanwhile."""
-
-    def __init__(self) -> None:
-        self.failed: list[Sequence[Arg]] = []
-        self.held: list[Sequence[Arg]] = []
-
-
 class ScriptCalls:
     """The scripts of one queue."""
 
     def __init__(self, pipe: Pipe, keys: Keys, scripts: Mapping[str, Script]) -> None:
         self._pipe, self._keys, self._scripts = pipe, keys, scripts
-        self._names = {script.sha1: name for name, script in scripts.items()}
-        self._loading: dict[str, _Loading] = {}
+        #: Marks that may be added to, and those that are held while their script is loaded, with the calls to repeat.
+        self._marks: Marks | None = None
+        self._loading = False
+        self._again: list[Sequence[Arg]] = []
+        self._held: list[Marks] = []
+
+    @property
+    def marks(self) -> Marks:
+        """Where progress and log rows go: they are written before anything that is called later."""
+        marks = self._marks
+        if marks is None or not marks.is_open:
+            marks = self._marks = Marks(self._keys)
+            if self._loading:
+                self._held.append(marks)
+            else:
+                self._send(marks)
+        return marks
 
     async def run(
         self, name: str, args: Sequence[Arg], job_id: str = "", target: str = "", *, wake: bool = False
@@ -46,26 +55,22 @@ class ScriptCalls:
         Raises: QueueUnavailable, QueueRefused.
         """
         command = self._command(name, args, job_id, target)
+        self._marks = None
         try:
             try:
                 return await self._call(command, wake)
             except ReplyError as error:
                 if not _unknown_script(error):
                     raise
-            await self._load(name)
+            await self._load(self._scripts[name].source)
             return await self._call(command, wake)
         except ReplyError as error:
             if not error.in_part:
                 self._pipe.outage.failed("commands", str(error))
             raise
 
-    def send(self, name: str, args: Sequence[Arg], job_id: str) -> None:
-        """Call a script, before anything that is called later. Nobody waits for the reply."""
-        command = self._command(name, args, job_id)
-        if name in self._loading:
-            self._loading[name].held.append(command)
-        else:
-            self._pipe.call(*command).add_done_callback(self._answered)
+    def _send(self, marks: Marks) -> None:
+        self._pipe.call_late(marks.command).add_done_callback(self._answered)
 
     def _answered(self, call: asyncio.Future[Any]) -> None:
         if call.cancelled() or (error := call.exception()) is None:
@@ -73,17 +78,20 @@ class ScriptCalls:
         if not isinstance(error, ReplyError) or not _unknown_script(error):
             _log_failure(call)
             return
-        name = self._names[str(error.command[1])]
-        if name not in self._loading:
-            self._loading[name] = _Loading()
-            self._load(name).add_done_callback(lambda _: self._loaded(name))
-        self._loading[name].failed.append(error.command)
+        if not self._loading:
+            self._loading = True
+            self._load(SCRIPT).add_done_callback(self._loaded)
+        self._again.append(error.command)
 
-    def _loaded(self, name: str) -> None:
+    def _loaded(self, _: asyncio.Future[Any]) -> None:
         # Every call that was sent before the script was loaded has been answered by now.
-        loading = self._loading.pop(name)
-        for command in (*loading.failed, *loading.held):
+        self._loading = False
+        again, self._again = self._again, []
+        held, self._held = self._held, []
+        for command in again:
             self._pipe.call(*command).add_done_callback(_log_failure)
+        for marks in held:
+            self._send(marks)
 
     def _call(self, command: Sequence[Arg], wake: bool) -> asyncio.Future[Any]:
         called = self._pipe.call(*command)
@@ -91,8 +99,8 @@ class ScriptCalls:
             self._pipe.call("ZADD", self._keys("marker"), 0, "0").add_done_callback(_log_failure)
         return called
 
-    def _load(self, name: str) -> asyncio.Future[Any]:
-        return self._pipe.call("SCRIPT", "LOAD", self._scripts[name].source)
+    def _load(self, source: str) -> asyncio.Future[Any]:
+        return self._pipe.call("SCRIPT", "LOAD", source)
 
     def _command(self, name: str, args: Sequence[Arg], job_id: str, target: str = "") -> list[Arg]:
         script = self._scripts[name]

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastproc.bullmq import protocol
+from fastproc.bullmq import marks, protocol
 from fastproc.bullmq.backlog import RESTING, read_backlog
 from fastproc.bullmq.calls import ScriptCalls
 from fastproc.bullmq.outage import Outage
@@ -129,12 +129,12 @@ class Client:
         return [protocol.text(job_id) for job_id in await self._calls.run("moveStalledJobsToWait", args)]
 
     def update_progress(self, job_id: str, progress: str) -> None:
-        """Send the job's progress, JSON text, before anything that is called later. Not worth a reply."""
-        self._calls.send("updateProgress", [job_id, progress], job_id)
+        """Set the job's progress, JSON text, soon, and before anything that is called later. Not worth a reply."""
+        self._calls.marks.progress(job_id, progress)
 
     def add_log(self, job_id: str, row: str, keep: int | None) -> None:
-        """Send a row for the job's log, before anything that is called later. Not worth a reply."""
-        self._calls.send("addLog", [job_id, protocol.clean(row), "" if keep is None else keep], job_id)
+        """Append a row to the job's log, likewise."""
+        self._calls.marks.add_log(job_id, row, keep)
 
     async def update_job_scheduler(self, job_id: str, iteration: Iteration) -> None:
         """Produce a scheduler's next job; nothing happens when that was done before, or the scheduler is gone."""
@@ -215,8 +215,9 @@ def now_ms() -> int:
 
 
 def greeting(scripts: Mapping[str, Script]) -> list[list[Arg]]:
-    """The commands that load the scripts, for every new connection."""
-    return [["SCRIPT", "LOAD", script.source] for script in scripts.values()]
+    """The commands that load the scripts, for every new connection: BullMQ's that are called, and ours."""
+    called = [script.source for name, script in scripts.items() if name not in marks.MIRRORED]
+    return [["SCRIPT", "LOAD", source] for source in (*called, marks.SCRIPT)]
 
 
 def _accepted(reply: Any, job_id: str, script: str) -> Any:

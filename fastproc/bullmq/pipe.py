@@ -23,6 +23,7 @@ from typing import Any
 from fastproc.bullmq.address import REPLY_TIMEOUT_S, Connect
 from fastproc.bullmq.connection import CONNECTION_ERRORS, Connection, ReplyError
 from fastproc.bullmq.outage import Outage
+from fastproc.bullmq.outgoing import Call, Make, Outgoing, end
 from fastproc.bullmq.protocol import Arg
 from fastproc.core.errors import QueueRefused, QueueUnavailable
 from fastproc.core.pause import pause_s
@@ -30,12 +31,8 @@ from fastproc.core.pause import pause_s
 log = logging.getLogger(__name__)
 
 BACKOFF_S, BACKOFF_MAX_S = 0.05, 2.0
-#: Commands of one batch at most, so that a long queue does not make one giant write.
-MAX_BATCH = 256
 #: A server that stays the wrong one is asked again and again meanwhile; a new connection costs ten scripts.
 LEAVE_EVERY_S = 2.0
-
-_Call = tuple[Sequence[Arg], asyncio.Future[Any]]
 
 
 class Pipe:
@@ -49,10 +46,14 @@ class Pipe:
         """`greeting` is sent first on every new connection; its replies must not be errors."""
         self._connect = connect
         self._greeting = greeting
-        self._waiting: deque[_Call] = deque()
-        self._wanted = asyncio.Event()
+        self._outgoing = Outgoing()
         self._task: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = None
+        #: When the batch under way was sent, and the timer that looks after it.
+        self._sent_at: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._late = False
         self._failures = 0
         self._left_at = -LEAVE_EVERY_S
         self.outage = Outage()
@@ -71,19 +72,17 @@ class Pipe:
             raise QueueUnavailable(_words(error)) from error
         self._task = asyncio.create_task(self._run(), name="redis-pipe")
 
-    def call(self, *command: Arg) -> asyncio.Future[Any]:
-        """Send a command soon; the future brings its reply.
+    def call(self, *command: Arg, lazy: bool = False) -> asyncio.Future[Any]:
+        """Send a command soon; the future brings its reply. A `lazy` one may wait for others (`outgoing`).
 
         Raises (from the future): QueueRefused (a ReplyError, or the pipe is closed), or QueueUnavailable when the
         reply never came.
         """
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        if self._task is None or self._task.done():
-            _end(future, QueueRefused("the connection is closed"))
-        else:
-            self._waiting.append((command, future))
-            self._wanted.set()
-        return future
+        return self._add(command, lazy=lazy)
+
+    def call_late(self, make: Make) -> asyncio.Future[Any]:
+        """Send the command that `make` returns when its turn has come, lazily; the future is as that of `call`."""
+        return self._add(make, lazy=True)
 
     async def close(self) -> None:
         """Drop the connection; what waits ends in QueueUnavailable. Idempotent."""
@@ -91,16 +90,22 @@ class Pipe:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self._leave()
-        while self._waiting:
-            _end(self._waiting.popleft()[1], QueueRefused("the connection is closed"))
+        if self._timer is not None:
+            self._timer.cancel()
+        self._outgoing.close(QueueRefused("the connection is closed"))
+
+    def _add(self, command: Sequence[Arg] | Make, *, lazy: bool) -> asyncio.Future[Any]:
+        if self._task is None or self._task.done():
+            return self._outgoing.refused(QueueRefused("the connection is closed"))
+        return self._outgoing.add(command, lazy=lazy)
 
     async def _run(self) -> None:
         while True:
-            await self._wanted.wait()
-            batch: deque[_Call] = deque()
+            await self._outgoing.due()
+            batch: deque[Call] = deque()
             try:
                 connection = self._connection or await self._reconnected()
-                self._fill(batch)
+                self._outgoing.fill(batch)
                 if batch:
                     await self._exchange(connection, batch)
             except asyncio.CancelledError:
@@ -110,18 +115,13 @@ class Pipe:
                 _fail(batch, f"no reply: {_words(error)}")
                 await self._lose(error)
 
-    def _fill(self, batch: deque[_Call]) -> None:
-        while self._waiting and len(batch) < MAX_BATCH:
-            call = self._waiting.popleft()
-            if not call[1].done():
-                batch.append(call)
-        if not self._waiting:
-            self._wanted.clear()
-
-    async def _exchange(self, connection: Connection, batch: deque[_Call]) -> None:
+    async def _exchange(self, connection: Connection, batch: deque[Call]) -> None:
         """Send the batch and hand out the replies; what is left in the batch got none. Raises what breaks."""
         wrong_server = ""
-        async with asyncio.timeout(REPLY_TIMEOUT_S):
+        self._sent_at = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_later(REPLY_TIMEOUT_S, self._look)
+        try:
             await connection.send(command for command, _ in batch)
             while batch:
                 try:
@@ -131,7 +131,14 @@ class Pipe:
                     error.command = batch[0][0]
                     reply = error
                     wrong_server = str(error) if error.wrong_server else wrong_server
-                _end(batch.popleft()[1], reply)
+                end(batch.popleft()[1], reply)
+        except asyncio.CancelledError:
+            late, self._late = self._late, False
+            if late and self._task is not None and self._task.uncancel() == 0:
+                raise TimeoutError from None
+            raise
+        finally:
+            self._sent_at = None
         if not wrong_server:
             self._failures = 0
             self.outage.passed("connection")
@@ -141,6 +148,18 @@ class Pipe:
                 "connection", f"this server is not the primary that has our keys: {wrong_server}"
             )
             await self._leave()
+
+    def _look(self) -> None:
+        """End a batch that waits for too long. One timer for all: one for each would be a quarter of a batch's cost."""
+        self._timer = None
+        if self._sent_at is None or self._task is None:
+            return
+        left_s = self._sent_at + REPLY_TIMEOUT_S - self._loop.time()
+        if left_s > 0:
+            self._timer = self._loop.call_later(left_s, self._look)
+        else:
+            self._late = True
+            self._task.cancel()
 
     async def _reconnected(self) -> Connection:
         # The first attempt is made at once. Jitter, so that a fleet does not come back in step.
@@ -185,17 +204,6 @@ def _words(error: Exception) -> str:
     return str(error) or ("timed out" if isinstance(error, TimeoutError) else type(error).__name__)
 
 
-def _fail(batch: deque[_Call], why: str) -> None:
+def _fail(batch: deque[Call], why: str) -> None:
     while batch:
-        _end(batch.popleft()[1], QueueUnavailable(why))
-
-
-def _end(future: asyncio.Future[Any], outcome: Any) -> None:
-    if future.done():
-        return
-    if isinstance(outcome, Exception):
-        future.set_exception(outcome)
-        # A caller that has gone must not make the loop complain about an exception never retrieved.
-        future.exception()
-    else:
-        future.set_result(outcome)
+        end(batch.popleft()[1], QueueUnavailable(why))

@@ -1,7 +1,7 @@
 """BullMQ's wire, pure: key names, the order of keys and arguments of each script, replies, error codes.
 
 Rule 1: the keys and the arguments of a script are made here, and sent by `client`. The scripts whose few arguments are
-        all plain (moveJobFromActiveToWait, moveStalledJobsToWait, updateProgress, addLog) get them from there.
+        all plain (moveJobFromActiveToWait, moveStalledJobsToWait) get them from there.
 Rule 2: the number of a script's keys comes from its file name, and picks the layout: 12 keys of moveToDelayed are
         the v5 scripts', 11 the v6 ones'.
 Rule 3: times are integer ms of the caller's wall clock. Blobs are MessagePack, never with bytes, which Redis'
@@ -70,7 +70,7 @@ _LAYOUTS: Final[dict[tuple[str, int], tuple[str, ...]]] = {
     ("addLog", 2): ("{job}", "{job}:logs"),
 }  # fmt: skip
 
-SCRIPTS: Final = tuple(sorted({name for name, _ in _LAYOUTS}))  # those that this consumer calls
+SCRIPTS: Final = tuple(sorted({name for name, _ in _LAYOUTS}))  # those that this consumer calls or mirrors
 
 
 class Keys:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from fastproc.core import naming, record
 from fastproc.core.model import Completed, Ended, Event, Job, Json, Retry
@@ -22,8 +24,11 @@ class Announcer:
     def __init__(
         self, queue: Queue, events: EventSink, stages: tuple[str, ...], is_ours: Callable[[Job], bool]
     ) -> None:
-        self._queue, self._events, self._stages = queue, events, stages
-        self._is_ours = is_ours
+        self._queue, self._events, self._is_ours = queue, events, is_ours
+        #: The marks of the stages that have one.
+        self._percents = {
+            stage: naming.stage_percent(stages, stage) for stage in stages if naming.is_news(stages, stage)
+        }
 
     def started(self, job: Job) -> None:
         """The attempt has begun."""
@@ -40,8 +45,8 @@ class Announcer:
 
     def stage(self, job: Job, stage: str) -> None:
         """A stage of the pipeline is done, which is progress where the contract has a mark for it."""
-        if naming.is_news(self._stages, stage):
-            self.progress(job, naming.stage_percent(self._stages, stage))
+        if (percent := self._percents.get(stage)) is not None:
+            self.progress(job, percent)
 
     async def completed(self, job: Job, data: dict[str, Json]) -> None:
         """The row is committed; returns when the sink has taken the event, or it was given up."""
@@ -69,7 +74,14 @@ def log_end(job: Job, end: Completed | Ended, seconds: float) -> None:
 
 def utc() -> str:
     """Return the time now, ISO 8601 with milliseconds and `Z`."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, ms = divmod(time.time_ns() // 1_000_000, 1000)
+    return f"{_second(seconds)}.{ms:03d}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    # There are many events in one second.
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _event(job: Job, type_: str, data: dict[str, Json], mark: int | None = None) -> Event:

@@ -14,6 +14,7 @@ from contextlib import closing
 
 import pytest
 
+from fastproc.bullmq.marks import SHA1
 from fastproc.bullmq.scripts import load as scripts
 from fastproc.embedded.trial import invariants
 from fastproc.embedded.trial.faults import Cut, Fault, Hang, Lose
@@ -201,7 +202,7 @@ def _zombie(pid: int) -> bool:
         return stat.read().rpartition(")")[2].split()[0] in "ZX"
 
 
-PROGRESS, EVENT = SHA["updateProgress"], b"PUBLISH photo.processing."
+PROGRESS, EVENT = SHA1.encode(), b"PUBLISH photo.processing."
 
 CHAINS: dict[str, dict[str, Point]] = {
     "while a job is taken": {

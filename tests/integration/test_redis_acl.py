@@ -18,7 +18,7 @@ import redis
 from fastproc.backends.factories import event_sink
 from fastproc.backends.webhook import report
 from fastproc.backends.webhook.scripts import SCRIPTS
-from fastproc.bullmq import scripts
+from fastproc.bullmq import marks, scripts
 from fastproc.bullmq.address import connector
 from fastproc.bullmq.pipe import Pipe
 from fastproc.config.events import Socketio
@@ -63,6 +63,12 @@ def test_each_right_is_used_by_the_scripts_or_by_us() -> None:
     }
     given = {right.removeprefix("+") for right in rights() if right.startswith("+")}
     assert given == called | OWN
+
+
+def test_our_own_script_of_marks_needs_no_further_right() -> None:
+    called = set(re.findall(r"""(?:redis\.call|try)\('(\w+)'""", marks.SCRIPT))
+    assert len(called) == 6
+    assert {name.lower() for name in called} <= {right.removeprefix("+") for right in rights()}
 
 
 def test_webhooks_need_no_further_right() -> None:

@@ -70,6 +70,8 @@ async def a_job_goes_through(config: Config) -> ServerCheck:
             ours.progress(job, 50)
             assert await ours.extend_locks([job]) == []
             await ours.complete(job, '{"success":true}', fetch_next=False)
+            key = f"{config.queue.prefix}:{config.queue.name}:{job.id}"
+            assert await pipe.call("HGET", key, "progress") == b"50"
     async with producer(config.redis, config.queue) as queue:
         counts = (await queue.status()).counts
     assert (counts["completed"], counts["active"]) == (1, 0)

@@ -21,9 +21,11 @@ class Server:
     def __init__(self, *answers: Exception | int) -> None:
         self._answers = list(answers)
         self.got: list[tuple[str | bytes | int, ...]] = []
+        self.lazy: list[bool] = []
 
-    def __call__(self, *command: str | bytes | int) -> asyncio.Future[Any]:
+    def __call__(self, *command: str | bytes | int, lazy: bool = False) -> asyncio.Future[Any]:
         self.got.append(command)
+        self.lazy.append(lazy)
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if isinstance(answer, Exception):
@@ -92,6 +94,14 @@ async def test_a_posted_event_is_sent_once_whatever_the_answer() -> None:
     sink.post(EVENT)
     await sink.close()
     assert (len(server.got), sink.dropped) == (1, 1)
+
+
+async def test_a_posted_event_may_wait_for_others_and_a_published_one_does_not() -> None:
+    server = Server(1)
+    sink = RedisSink(server, "it", named)
+    sink.post(EVENT)
+    await sink.publish(EVENT)
+    assert server.lazy == [True, False]
 
 
 async def test_an_event_that_a_sink_has_no_use_for_is_not_sent_and_not_dropped() -> None:
