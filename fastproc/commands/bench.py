@@ -91,10 +91,9 @@ def command(is_running: bool, plots: Path | None, as_json: bool, **given: Any) -
         lambda words: print_line(told, words), lambda what, total: counted_progress(what, total, told)
     )
     words = shlex.join(["fastproc", *sys.argv[1:]])
-    try:
-        report = running.run(lambda: _test(config if is_running else None, order, words, tell, plots))
-    except Refused as error:
-        raise click.UsageError(str(error)) from None
+    report = running.run(lambda: _test(config if is_running else None, order, words, tell, plots))
+    if isinstance(report, Refused):
+        raise click.UsageError(str(report))
     if as_json:
         print(msgspec.json.encode(report).decode())
     else:
@@ -103,12 +102,18 @@ def command(is_running: bool, plots: Path | None, as_json: bool, **given: Any) -
     sys.exit(Exit.OK if ended_well else Exit.PHOTOS_FAILED)
 
 
-async def _test(config: Config | None, order: Order, words: str, tell: Tell, plots: Path | None) -> Report:
+async def _test(
+    config: Config | None, order: Order, words: str, tell: Tell, plots: Path | None
+) -> Report | Refused:
+    """Run the test, of the deployment that `config` names, and draw its plots."""
     if plots:
         _writable(plots)
-    report = await (
-        run.on_running(config, order, words, tell) if config else run.on_embedded(order, words, tell)
-    )
+    try:
+        report = await (
+            run.on_running(config, order, words, tell) if config else run.on_embedded(order, words, tell)
+        )
+    except Refused as refused:
+        return refused
     if plots:
         for path in charts.write(report, plots):
             tell.line(f"plot: {path}")

@@ -24,26 +24,27 @@ CLOCKS = "a service's clock is behind this machine's: times are wrong by the dif
 
 async def on_embedded(order: Order, command: str, tell: Tell) -> Report:
     """Start servers and services, measure, end them. Raises Unreachable, ConfigError."""
-    with tempfile.TemporaryDirectory(prefix="fastproc-bench-") as home:
-        files = _files(order, Path(home) / "photos", tell)
-        tell.line("starting Valkey and SeaweedFS")
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix="fastproc-bench-") as home:
+            files = _files(order, Path(home) / "photos", tell)
+            tell.line("starting Valkey and SeaweedFS")
             with embedded_servers.servers(Path(home), order) as ground:
                 keys = embedded_servers.upload(ground, files)
                 runs = await embedded_servers.run(ground, keys, order, tell)
                 return await _report(order, "embedded", ground.config, files, command, runs)
-        except asyncio.CancelledError:
-            tell.line("interrupted: servers and services are ended, nothing is left")
-            raise
+    except asyncio.CancelledError:
+        tell.line("interrupted: servers and services have ended, nothing is left")
+        raise
 
 
 async def on_running(config: Config, order: Order, command: str, tell: Tell) -> Report:
     """Measure the deployment that `config` names, and clean up. Raises Refused, Unreachable, TaskError, ConfigError."""
     with tempfile.TemporaryDirectory(prefix="fastproc-bench-") as home:
-        files = _files(order, Path(home) / "photos", tell)
         async with producer(config.redis, config.queue) as queue:
             deployment = RunningDeployment(config, queue, order, tell)
-            await deployment.announce(files)
+            await deployment.check()
+            files = _files(order, Path(home) / "photos", tell)
+            deployment.announce(files)
             try:
                 await deployment.upload(files)
                 runs = await deployment.run()
@@ -51,8 +52,18 @@ async def on_running(config: Config, order: Order, command: str, tell: Tell) -> 
                 tell.line("interrupted: cleaning up; Ctrl-C again leaves everything where it is")
                 raise
             finally:
-                await deployment.clean()
+                await _cleaned(deployment, tell)
         return await _report(order, "running", config, files, command, runs)
+
+
+async def _cleaned(deployment: RunningDeployment, tell: Tell) -> None:
+    try:
+        await deployment.clean()
+    except BaseException:  # A server that is away, or a second Ctrl-C.
+        tell.line(
+            f"not everything was removed: jobs and objects with {deployment.name} in their names are left"
+        )
+        raise
 
 
 def _files(order: Order, folder: Path, tell: Tell) -> list[Path]:

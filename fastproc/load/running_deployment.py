@@ -55,18 +55,21 @@ class RunningDeployment:
         self._sources: list[str] = []
         self._generators: list[Generator] = []
 
-    async def announce(self, files: Sequence[Path]) -> None:
-        """Say what will be done. Raises Refused, RedisError."""
+    async def check(self) -> None:
+        """Raises Refused, RedisError."""
         status = await self._queue.status(0)
         if why := refusal(status, yes=self._order.yes):
             raise Refused(why)
+        self._tell.line(f"workers that BullMQ lists: {len(status.workers)}")
+
+    def announce(self, files: Sequence[Path]) -> None:
+        """Say what will be done."""
         queue, bucket = self._config.queue, self._config.s3.bucket
         size = sum(file.stat().st_size for file in files)
         jobs = sum(len(times(step.load, random.Random(self._order.seed))) for step in self._order.steps)
         self._tell.line(
             f"queue {queue.prefix}:{queue.name} at {self._config.redis.where}: {jobs} jobs {self.name}-*"
         )
-        self._tell.line(f"workers that BullMQ lists: {len(status.workers)}")
         self._tell.line(
             f"bucket {bucket}: {len(files)} photos, {size / 1e6:.1f} MB, under photos/{self.name}/"
         )
