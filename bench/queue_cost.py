@@ -19,6 +19,7 @@ import sys
 import tempfile
 import uuid
 
+import needs
 import psutil
 
 from fastproc.bullmq.producer import producer
@@ -71,6 +72,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
+    needs.node(NODE_MODULES, "bullmq5")
     with (
         tempfile.TemporaryDirectory(prefix="fastproc-bench-") as folder,
         Valkey(pathlib.Path(folder)) as server,

@@ -65,6 +65,9 @@ async def measure(pipe: Pipe, queue: BullQueue, jobs: int, slots: int) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        print("usage: queue_fastproc.py PORT QUEUE JOBS SLOTS (bench/queue.py runs it)", file=sys.stderr)
+        sys.exit(2)
     port, name, jobs, slots = sys.argv[1:5]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(work(int(port), name, int(jobs), int(slots)))

@@ -1,4 +1,8 @@
 // The same work with the official Node worker: node queue_node.js PORT QUEUE JOBS SLOTS, with bullmq on NODE_PATH.
+if (process.argv.length !== 6 || !process.env.NODE_PATH) {
+  console.error('usage: queue_node.js PORT QUEUE JOBS SLOTS (bench/queue.py runs it)');
+  process.exit(2);
+}
 const { createRequire } = require('node:module');
 const path = require('node:path');
 const modules = createRequire(path.join(process.env.NODE_PATH, 'x.js'));

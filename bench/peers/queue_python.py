@@ -42,5 +42,8 @@ async def work(port: int, name: str, jobs: int, slots: int) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        print("usage: queue_python.py PORT QUEUE JOBS SLOTS (bench/queue.py runs it)", file=sys.stderr)
+        sys.exit(2)
     port, name, jobs, slots = sys.argv[1:5]
     asyncio.run(work(int(port), name, int(jobs), int(slots)))

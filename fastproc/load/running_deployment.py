@@ -40,7 +40,7 @@ def refusal(status: Status, *, yes: bool) -> str:
         return "the queue is paused: no job would be done"
     waiting = sum(status.counts[state] for state in ("wait", "prioritized", "paused"))
     if waiting and not yes:
-        return f"{waiting} jobs of others wait in this queue: they and the test would delay each other (--yes: begin)"
+        return f"jobs of others wait in this queue ({waiting}): they and the test would delay each other (--yes: begin)"
     if not status.workers and not yes:
         return "no worker serves this queue (--yes: begin all the same)"
     return ""
