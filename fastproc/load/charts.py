@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastproc.load.arrivals import Burst, Load
+from fastproc.load.arrivals import Burst, Load, Open
 from fastproc.load.plot import Chart, Line, save
-from fastproc.load.report import Report
+from fastproc.load.report import Report, Run
 from fastproc.load.table import HEADS
 
 
@@ -21,7 +21,7 @@ def charts(report: Report) -> dict[str, Chart]:
         of_one = measured[0][1] / measured[0][0]
         throughput.append(Line("in proportion", [(at, at * of_one) for at, _ in measured], True))
     if report.varied == "rate":
-        throughput.append(Line("offered", [(at, at) for at, _ in measured], True))
+        throughput.append(Line("offered", [(run.value, _offered(run)) for run in runs], True))
     latency = [
         Line(name, [(run.value, getattr(run.figures.latency_ms, name)) for run in runs])
         for name in ("p50", "p95", "p99")
@@ -46,6 +46,11 @@ def write(report: Report, folder: Path) -> list[Path]:
         save(chart, folder / name)
         made.append(folder / name)
     return made
+
+
+def _offered(run: Run) -> float:
+    """Jobs a second that arrived, which by chance are some more or fewer than were asked for."""
+    return run.figures.jobs / run.load.seconds if isinstance(run.load, Open) else run.value
 
 
 def _load_of_one(load: Load) -> str:

@@ -77,12 +77,18 @@ def spread(values: Sequence[float]) -> Spread | None:
     return Spread(p50, p95, p99, round(math.fsum(ordered) / len(ordered), 1), ordered[-1])
 
 
-def figures(courses: Sequence[Course], *, is_open: bool) -> Figures:
-    """Return the figures of one run. `is_open`: latency counts from the time at which a job was due."""
+def figures(courses: Sequence[Course], window: tuple[float, float] | None = None) -> Figures:
+    """Return the figures of one run. `window`: from when to when an open load had its arrivals, None for a burst.
+
+    A burst's time is from the first job added to the last end, an open load's from the window's begin to its end, or to
+    the last job's if that is later: so chance, which makes the first user late, does not make the service faster.
+    """
+    is_open = window is not None
     ended = [course for course in courses if course.ended_ms]
     done = [course for course in courses if course.completed]
-    began = min((course.due_ms if is_open else course.added_ms for course in courses), default=0.0)
-    seconds = (max((course.ended_ms for course in ended), default=began) - began) / 1000
+    began, until = window or (min((course.added_ms for course in courses), default=0.0), 0.0)
+    last = max((course.ended_ms for course in ended), default=began)
+    seconds = (max(last, until) - began) / 1000
     codes = Counter(code(course.reason) for course in ended if course.reason)
     return Figures(
         jobs=len(courses),

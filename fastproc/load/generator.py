@@ -48,6 +48,8 @@ class Generator:
     ) -> None:
         """`on_end` is told how many jobs have just ended."""
         self.sent: list[Sent] = []
+        #: When the run began, in ms of the wall clock.
+        self.began_ms = 0.0
         self._queue, self._outcomes = queue, queue.outcomes
         self._keys, self._prefix, self._on_end = keys, prefix, on_end
         self._left: set[str] = set()
@@ -59,14 +61,14 @@ class Generator:
         `outstanding`: so many are not ended yet at most, 0 for no limit. Raises RedisError.
         """
         await self._outcomes.start()
-        began, began_ms = time.monotonic(), time.time() * 1000
+        began, self.began_ms = time.monotonic(), time.time() * 1000
         self._ended_at = began
         look_s = _LOOK_S if outstanding else _IDLE_LOOK_S
         while len(self.sent) < len(due) or self._left:
             elapsed, added = time.monotonic() - began, len(self.sent)
             count = due_now(due, added, added - len(self._left), elapsed, outstanding)
             if count:
-                await self._add([began_ms + 1000 * at for at in due[added : added + min(count, _BULK)]])
+                await self._add([self.began_ms + 1000 * at for at in due[added : added + min(count, _BULK)]])
                 if count > _BULK:
                     continue
             await self._hear()

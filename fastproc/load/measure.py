@@ -24,7 +24,9 @@ async def measure(generator: Generator, load: Load, due: list[float], read_cpu: 
     await generator.run(due, load.outstanding if isinstance(load, Burst) else 0)
     own_s = time.process_time() - own_s
     after = await read_cpu() if read_cpu else None
-    found = figures(await generator.courses(), is_open=not isinstance(load, Burst))
+    began = generator.began_ms
+    window = None if isinstance(load, Burst) else (began, began + 1000 * load.seconds)
+    found = figures(await generator.courses(), window)
     ended = max(1, found.completed + found.failed)
     return Run(
         load=load,

@@ -15,7 +15,7 @@ def run(value: float, work_ms: float = 100.0, **more: Any) -> Run:
         for n in range(1, 21)
     ]
     about: dict[str, Any] = {"hosts": 1, "workers": 1, "concurrency": int(value)}
-    return Run(load=Burst(jobs=20), value=value, figures=figures(courses, is_open=False), **{**about, **more})
+    return Run(load=Burst(jobs=20), value=value, figures=figures(courses), **{**about, **more})
 
 
 def report(runs: list[Run], varied: Varied = "concurrency", target: Any = "embedded") -> Report:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from PIL import Image, ImageChops, ImageDraw
 
 from fastproc.load import charts, plot
+from fastproc.load.arrivals import Open
 from fastproc.load.axis import Axis, round_up
 from fastproc.load.plot import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, Line, colour, draw
 from tests.unit.load.reports import report, run
@@ -99,6 +101,11 @@ def test_a_report_gives_both_charts_as_png(tmp_path: Path) -> None:
     assert throughput.lines[1].dashed
     assert throughput.lines[1].points[-1][1] == 4 * throughput.lines[0].points[0][1]
     assert "4 of 8 cores, Some CPU, 16 GB" in throughput.notes[0]
+
+
+def test_what_was_offered_is_what_arrived_by_chance() -> None:
+    rated = msgspec.structs.replace(run(4), load=Open(rate=4, seconds=4))
+    assert charts.charts(report([rated], "rate"))["throughput.png"].lines[1].points == [(4, 5.0)]
 
 
 def test_runs_without_a_completed_job_are_not_drawn(tmp_path: Path) -> None:

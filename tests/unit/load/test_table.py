@@ -55,7 +55,7 @@ def test_what_was_not_measured_has_no_row() -> None:
 
 def test_a_failure_has_a_row_by_its_code_in_every_run() -> None:
     failed = Course(due_ms=0, added_ms=0, taken_ms=1, ended_ms=9, reason="FILE_CORRUPTED: x")
-    bad = msgspec.structs.replace(run(2), figures=figures([failed], is_open=False))
+    bad = msgspec.structs.replace(run(2), figures=figures([failed]))
     [row] = [line.split() for line in shown(report([run(1), bad])).splitlines() if "FILE_CORRUPTED" in line]
     assert row == ["FILE_CORRUPTED", "0", "1"]
     assert "-" in shown(report([run(1), bad]))
