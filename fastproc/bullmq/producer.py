@@ -99,9 +99,9 @@ class Producer:
         """Read the queue's state, with the newest `failures` failed jobs."""
         counts = await self._queue.getJobCounts(*STATES)
         paused = bool(await self._redis.hexists(self._keys("meta"), "paused"))
-        newest = [
-            text(job_id) for job_id in await self._redis.zrevrange(self._keys("failed"), 0, failures - 1)
-        ]
+        # In Redis' words `0 -1` would be all of them.
+        ids = await self._redis.zrevrange(self._keys("failed"), 0, failures - 1) if failures else []
+        newest = [text(job_id) for job_id in ids]
         failed = [
             FailedJob(job_id, text(await self._redis.hget(self._keys(job_id), "failedReason") or b""))
             for job_id in newest

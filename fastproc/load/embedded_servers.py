@@ -104,7 +104,7 @@ async def _one(
         async with memory_watched(processes):
             found = await measure(Generator(queue, keys, prefix, on_end), step.load, due, cpu)
     workers = len((await queue.status(0)).workers)
-    return structs.replace(found, pss_bytes=processes.pss_bytes or None, workers=workers)
+    return structs.replace(found, pss_bytes=processes.pss_bytes, workers=workers)
 
 
 def _settings(ground: Stand, step: Step) -> dict[str, str]:

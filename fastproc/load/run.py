@@ -21,6 +21,9 @@ from fastproc.load.running_deployment import RunningDeployment
 #: What a clock that differs does to the figures.
 CLOCKS = "a service's clock is behind this machine's: times are wrong by the difference"
 
+#: Why an ordinary user sees no memory.
+HIDDEN = "no memory: the workers' jail shows it to root alone (or --set WORKER_SANDBOX=off)"
+
 
 async def on_embedded(order: Order, command: str, tell: Tell) -> Report:
     """Start servers and services, measure, end them. Raises Unreachable, ConfigError."""
@@ -85,6 +88,8 @@ async def _report(
     async with open_pipe(config) as pipe:
         server = await checked_server(pipe, config.redis.where)
     notes = [CLOCKS] if any(run.figures.clocks_differ for run in runs) else []
+    if target == "embedded" and any(run.pss_bytes is None for run in runs):
+        notes.append(HIDDEN)
     if target == "running" and not order.metrics:
         notes.append("no CPU time: --metrics URL of each service tells it")
     if target == "running":

@@ -41,7 +41,13 @@ class Processes:
 
     def __init__(self, pids: Sequence[int]) -> None:
         self._pids = pids
-        self.pss_bytes = 0
+        self._largest = 0
+        self._is_hidden = False
+
+    @property
+    def pss_bytes(self) -> int | None:
+        """The largest PSS seen; None where the kernel shows it to root alone, as of workers in their jail."""
+        return None if self._is_hidden else self._largest or None
 
     def cpu(self) -> Cpu:
         """What they have used until now."""
@@ -57,7 +63,7 @@ class Processes:
         return Cpu(supervisor_s, workers_s)
 
     async def watch_memory(self) -> None:
-        """Keep the largest PSS in `pss_bytes`, until cancelled."""
+        """Look again and again, until cancelled."""
         while True:
             self.look_at_memory()
             await asyncio.sleep(_LOOK_S)
@@ -68,12 +74,15 @@ class Processes:
         for process, _ in self._all():
             try:
                 rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+            except PermissionError:
+                self._is_hidden = True
+                return
             except OSError:
                 continue
             total += sum(
                 int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:")
             )
-        self.pss_bytes = max(self.pss_bytes, total)
+        self._largest = max(self._largest, total)
 
     def _all(self) -> Iterator[tuple[psutil.Process, bool]]:
         for pid in self._pids:

@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from fastproc.bullmq.producer import producer
+from fastproc.config.queue import QueueConfig
+from fastproc.config.redis import RedisConfig
 from fastproc.embedded.child import free_ports
 from fastproc.terminal.exits import Exit
 from tests import pictures
@@ -147,6 +150,14 @@ def test_what_is_kept_can_be_found(place: Place, start: Start, tmp_path: Path, p
     assert len(place.ids("failed")) == 1
     assert {key.split("/")[0] for key in objects(place)} == {"photos", "thumbnails"}
     assert len([key for key in objects(place) if key.startswith("photos/bench-")]) == 3
+
+
+async def test_the_failures_of_a_long_life_are_not_read_where_none_are_asked_for(place: Place) -> None:
+    place.redis.zadd(place.key("failed"), {"1": 1, "2": 2})
+    where = RedisConfig(host=place.valkey.host, port=place.valkey.port)
+    async with producer(where, QueueConfig(name=place.queue)) as queue:
+        assert [failure.id for failure in (await queue.status(1)).failures] == ["2"]
+        assert (await queue.status(0)).failures == ()
 
 
 async def test_a_queue_with_jobs_of_others_is_left_alone(place: Place, tmp_path: Path, photos: Path) -> None:

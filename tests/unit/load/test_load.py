@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -14,7 +16,7 @@ from fastproc.load import photos
 from fastproc.load.arrivals import Burst, Open
 from fastproc.load.order import run_name
 from fastproc.load.running_deployment import refusal
-from fastproc.load.usage import Cpu, series_sum
+from fastproc.load.usage import Cpu, Processes, series_sum
 from fastproc.terminal.exits import Exit
 
 
@@ -114,3 +116,20 @@ def test_options_that_do_not_go_together_are_refused_before_anything_starts(opti
     found = CliRunner().invoke(bench.command, options.split())
     assert found.exit_code == Exit.USAGE
     assert words in " ".join(found.output.split())
+
+
+def test_memory_is_left_out_where_one_process_hides_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    processes = Processes([os.getpid()])
+    processes.look_at_memory()
+    assert processes.pss_bytes is not None
+    assert processes.pss_bytes > 1 << 20
+    real = Path.read_text
+
+    def refused(self: Path, *given: Any) -> str:
+        if self.name == "smaps_rollup":
+            raise PermissionError(13, "ptrace")
+        return real(self, *given)
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    processes.look_at_memory()
+    assert processes.pss_bytes is None
