@@ -29,6 +29,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import needs
 import psutil
 import redis
 from PIL import Image
@@ -230,6 +231,8 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, nargs="+", default=[3, 16])
     parser.add_argument("--no-node", action="store_true")
     args = parser.parse_args()
+    if not args.no_node:
+        needs.node(HERE.parent / "tests/conformance/node_modules", "bullmq")
     jobs = mix(args.photos, args.killers)
     with tempfile.TemporaryDirectory(prefix="fastproc-bench-") as name:
         folder = Path(name)

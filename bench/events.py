@@ -15,6 +15,7 @@ import pathlib
 import tempfile
 import time
 
+import needs  # noqa: F401  # tells what is not installed
 import psutil
 import redis
 

@@ -28,6 +28,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import needs
 import psutil
 import redis
 from msgspec import Struct
@@ -301,6 +302,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="default: the number of cores")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     args = parser.parse_args()
+    if not (args.hostile / "expected.tsv").is_file():
+        needs.end(
+            f"it needs --hostile, a folder of files with their list: {args.hostile} has no expected.tsv"
+        )
+    if args.node:
+        needs.node(HERE.parent / "tests/conformance/node_modules", "bullmq")
     files = listed(args.hostile) + (odd(args.odd) if args.odd.is_dir() else [])
     random.Random(args.seed).shuffle(files)
     files = files[: args.sample or None]

@@ -27,6 +27,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import needs
 from soak_faults import painted
 
 from fastproc.embedded.trial import invariants
@@ -138,6 +139,8 @@ def main() -> None:
     parser.add_argument("--lock-s", type=float, default=5.0)
     parser.add_argument("--seed", type=int, help="of the faults; printed at the start")
     given = parser.parse_args()
+    needs.root("each host is a network namespace")
+    needs.program("ip", "iproute2")
     seed = random.randrange(1 << 32) if given.seed is None else given.seed
     print(f"seed {seed}: {given.jobs} jobs, {given.seconds:g} s, concurrency {given.concurrency}", flush=True)
     with contextlib.ExitStack() as stack:

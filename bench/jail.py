@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+import needs
 import pyvips
 
 from fastproc.core.model import Options
@@ -29,6 +30,8 @@ TIMEOUT_S = 120.0
 def photos(given: list[Path]) -> dict[str, bytes]:
     """Name -> bytes of the photos to process."""
     if given:
+        for path in given:
+            path.is_file() or needs.end(f"{path} is not a photo")
         return {path.name: path.read_bytes() for path in given}
     made = {}
     for name, width, height in (("12mp", 4000, 3000), ("0.3mp", 640, 480)):

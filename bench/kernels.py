@@ -32,6 +32,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import needs
 import numpy as np
 from PIL import Image, ImageOps
 from ssimulacra2 import compute_ssimulacra2
@@ -340,7 +341,8 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="leave the outputs of all systems in this folder")
     parser.add_argument("--no-quality", action="store_true", help="costs only")
     args = parser.parse_args()
-    photos = sorted(path for path in args.folder.iterdir() if path.is_file())
+    photos = needs.photos(args.folder)
+    needs.node(NODE_MODULES, "sharp")
     with tempfile.TemporaryDirectory(prefix="fastproc-kernels-") as scratch:
         place = args.keep or Path(scratch)
         folders = {name: place / name.replace(" ", "-") for name in ("fastproc", "mozjpeg", *PEERS)}

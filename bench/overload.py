@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import needs
 import psutil
 import redis
 from throughput import service
@@ -108,9 +109,13 @@ def main() -> None:
     parser.add_argument("--limits", type=int, nargs="+", default=[512, 1024, 2048], metavar="MB")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
+    photos = needs.photos(args.folder)
+    needs.root("it limits the service's memory by a cgroup")
+    if not os.access(ROOT / "memory" if (ROOT / "memory").is_dir() else ROOT, os.W_OK):
+        needs.end(f"it needs a cgroup hierarchy that can be written: {ROOT} cannot")
     with tempfile.TemporaryDirectory(prefix="fastproc-bench-") as name, stand(Path(name), {}) as place:
         client, keys = place.seaweedfs.client(), []
-        for path in sorted(p for p in args.folder.iterdir() if p.is_file()):
+        for path in photos:
             keys.append(f"photos/{path.name}")
             client.put_object(Bucket=place.config.s3.bucket, Key=keys[-1], Body=path.read_bytes())
         client.close()

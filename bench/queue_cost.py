@@ -23,6 +23,7 @@ import sys
 import tempfile
 import uuid
 
+import needs
 import psutil
 
 from fastproc.bullmq.producer import producer
@@ -86,6 +87,8 @@ def main() -> None:
     parser.add_argument("--systems", default=",".join(SYSTEMS))
     args = parser.parse_args()
     systems = args.systems.split(",")
+    if "node" in systems:
+        needs.node(NODE_MODULES, "bullmq5")
     with (
         tempfile.TemporaryDirectory(prefix="fastproc-bench-") as folder,
         Valkey(pathlib.Path(folder)) as server,

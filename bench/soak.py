@@ -25,6 +25,7 @@ import subprocess
 import sys
 import time
 
+import needs
 from soak_faults import FAULTS, soak
 
 from fastproc.core.model import Limits, Options
@@ -91,11 +92,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="with --faults: of the faults' order; printed at the start")
     parser.add_argument("--only", nargs="+", choices=sorted(FAULTS), help="with --faults: no others")
     given = parser.parse_args()
+    if given.folder:
+        needs.photos(given.folder)
     if given.faults:
         sys.exit(not soak(given.folder, given.minutes, given.seed, given.only or sorted(FAULTS)))
     if given.folder is None:
         parser.error("a folder of photos is needed")
-    photos = [path.read_bytes() for path in sorted(given.folder.iterdir()) if path.is_file()]
+    photos = [path.read_bytes() for path in needs.photos(given.folder)]
     limits = Limits(max_source_bytes=max(map(len, photos)))
     worker = Worker(Settings(options=Options(limits=limits), sandbox=given.sandbox))
     fds, began, cpu_ms = worker.fds(), time.monotonic(), []

@@ -25,8 +25,9 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import needs
 import numpy as np
-from kernels import OUTPUT_BYTES, cpu_ms, mean, peer, ssimulacra2
+from kernels import NODE_MODULES, OUTPUT_BYTES, cpu_ms, mean, peer, ssimulacra2
 from PIL import Image, ImageDraw, ImageOps
 from sweep_plot import plot
 
@@ -287,6 +288,8 @@ def main() -> None:
     parser.add_argument("--sides", help="these longer sides only, separated by commas")
     parser.add_argument("--plot", type=Path, help="write the plot (SVG) to this file")
     args = parser.parse_args()
+    needs.photos(args.folder)
+    needs.node(NODE_MODULES, "sharp")
     sides = (
         [int(side) for side in args.sides.split(",")] if args.sides else dense() if args.dense else [*SIDES]
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from msgspec import Struct
+from fastproc.load.axis import Axis
 
 #: Of the largest thumbnail, against the reference in gamma space: [bytes, gamma, linear].
 THUMBNAIL, GAMMA = "thumb_lg", 1
@@ -13,24 +13,6 @@ COLOURS = {"fast": "#d62728", "balanced": "#1f77b4", "best": "#2ca02c", "sharp":
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 520, 340, 60, 40, 50
 
 Result = dict[str, Any]
-
-
-class Axis(Struct, frozen=True):
-    """Where values from `low` to `high` are drawn: from `first` to `last`."""
-
-    low: float
-    high: float
-    first: float
-    last: float
-
-    def __call__(self, value: float) -> float:
-        return self.first + (value - self.low) / (self.high - self.low) * (self.last - self.first)
-
-    def ticks(self) -> list[float]:
-        """Return the round numbers to label, some eight of them."""
-        wide = (self.high - self.low) / 8
-        step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if step >= wide)
-        return [step * at for at in range(int(-(-self.low // step)), int(self.high // step) + 1)]
 
 
 def plot(results: list[Result], systems: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
 """Times the decisions of `core`, one call each: the gate by format, the plan, a retry, the fleet's tick.
 
-Run by scripts/bench; never a gate. A whole photo's cost, beside other programs', is kernels.py's subject.
+Run by scripts/bench kernels; never a gate. A whole photo's cost, beside other programs', is kernels.py's subject.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Times what a photo costs between supervisor and worker: messages, shared memory, a round trip over the socket.
 
-Run by scripts/bench; never a gate. The 3 MB are those of tuning.md, "lanes".
+Run by scripts/bench kernels; never a gate. The 3 MB are those of tuning.md, "lanes".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Times what a worker does to one photo, step by step, from memory, in this process and on one thread's libvips.
 
-Run by scripts/bench; never a gate. Pictures are painted by tests/pictures.py and the demo: no grain of a real sensor,
-so compare one run with another, not with a camera's photos (kernels.py does that, and judges quality).
+Run by scripts/bench kernels; never a gate. Pictures are painted by tests/pictures.py and the demo: no grain of a real
+sensor, so compare one run with another, not with a camera's photos (kernels.py does that, and judges quality).
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import needs
 import psutil
 
 from fastproc.bullmq.producer import Producer, producer
@@ -127,6 +128,7 @@ def main() -> None:
     )
     parser.add_argument("--postgresql", action="store_true", help="rows in a PostgreSQL instead of a file")
     args = parser.parse_args()
+    photos = needs.photos(args.folder)
     port = free_ports(1)[0]
     settings = {"HTTP_PORT": str(port), "HTTP_HOST": "127.0.0.1", "LOG_LEVEL": "warn"}
     settings |= {"WORKER_CONCURRENCY": str(args.workers)} if args.workers else {}
@@ -137,7 +139,7 @@ def main() -> None:
         place = stack.enter_context(stand(Path(folder), settings))
         client = place.seaweedfs.client()
         keys = []
-        for path in sorted(p for p in args.folder.iterdir() if p.is_file()):
+        for path in photos:
             keys.append(f"photos/{path.name}")
             client.put_object(Bucket=place.config.s3.bucket, Key=keys[-1], Body=path.read_bytes())
         client.close()

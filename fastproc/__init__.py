@@ -3,6 +3,7 @@
 The map of the house. Imports go one way, downwards:
 
     commands               argv, and one file a command
+    load                   a load test: arrivals, load generator, figures, plots
     demo | embedded        the guided tour | real servers as child processes, for it, the tests and the benchmarks
     terminal               what a person sees: progress, tables, contact sheet, log lines, exit codes
     app                    composition root: what is built, in which order it starts and stops

@@ -1,4 +1,8 @@
 // Adds jobs with the official package: node add_jobs.js PORT QUEUE < one JSON object {data, opts} a line; prints their ids.
+if (process.argv.length !== 4 || !process.env.NODE_PATH) {
+  console.error('usage: add_jobs.js PORT QUEUE < JOBS (bench/hostile.py runs it)');
+  process.exit(2);
+}
 const { createRequire } = require('node:module');
 const path = require('node:path');
 const modules = createRequire(path.join(process.env.NODE_PATH, 'x.js'));

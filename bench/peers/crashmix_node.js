@@ -1,5 +1,9 @@
 // The official worker with a handler that aborts its process for some photos, as a decoder's bug would:
 // node crashmix_node.js PORT QUEUE CONCURRENCY, with bullmq on NODE_PATH. Started again by whoever started it.
+if (process.argv.length !== 5 || !process.env.NODE_PATH) {
+  console.error('usage: crashmix_node.js PORT QUEUE CONCURRENCY (bench/crashmix.py runs it)');
+  process.exit(2);
+}
 const { createRequire } = require('node:module');
 const path = require('node:path');
 const modules = createRequire(path.join(process.env.NODE_PATH, 'x.js'));

@@ -67,6 +67,9 @@ def measured(photo: bytes, outputs: Outputs) -> dict[str, float]:
 
 def main() -> None:
     """Do the job on the command line."""
+    if len(sys.argv) != 2:
+        print("usage: plain_pyvips.py JOB, as JSON (bench/kernels.py runs it)", file=sys.stderr)
+        sys.exit(2)
     job = json.loads(sys.argv[1])
     found = {}
     for path in map(Path, job["photos"]):

@@ -1,4 +1,8 @@
 // The same work with the official Node worker: node queue_node.js PORT QUEUE JOBS SLOTS PAUSE_MS, bullmq on NODE_PATH.
+if (process.argv.length !== 7 || !process.env.NODE_PATH) {
+  console.error('usage: queue_node.js PORT QUEUE JOBS SLOTS PAUSE_MS (bench/queue.py runs it)');
+  process.exit(2);
+}
 const { createRequire } = require('node:module');
 const path = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');

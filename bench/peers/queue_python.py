@@ -81,5 +81,10 @@ async def work(port: int, name: str, jobs: int, slots: int, pause_s: float) -> N
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 6:
+        print(
+            "usage: queue_python.py PORT QUEUE JOBS SLOTS PAUSE_MS (bench/queue.py runs it)", file=sys.stderr
+        )
+        sys.exit(2)
     port, name, jobs, slots, pause_ms = sys.argv[1:6]
     asyncio.run(work(int(port), name, int(jobs), int(slots), float(pause_ms) / 1000))

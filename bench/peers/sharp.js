@@ -4,6 +4,10 @@
 //
 // As that design says: a new sharp for every step, mozjpeg with all its switches, metadata of every thumbnail. Added is
 // autoOrient, without which portraits lie on their side; the photos of the mix are upright, so it costs nothing there.
+if (process.argv.length !== 3 || !process.env.NODE_PATH) {
+  console.error('usage: sharp.js JOB, as JSON (bench/kernels.py runs it)');
+  process.exit(2);
+}
 const { createRequire } = require('node:module');
 const fs = require('node:fs');
 const path = require('node:path');

@@ -5,7 +5,7 @@ Rule 1: the service itself never imports that package; it only reads its Lua com
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from fastproc.bullmq import failures as failure_hash
 from fastproc.bullmq.address import plain_client
+from fastproc.bullmq.outcomes import Outcomes
 from fastproc.bullmq.protocol import Keys, text
 from fastproc.bullmq.scheduler import ERROR_FIELD
 from fastproc.config.queue import QueueConfig
@@ -80,13 +81,27 @@ class Producer:
                     raise
         return text(job.id) if isinstance(job.id, bytes) else str(job.id)
 
+    async def add_all(self, jobs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
+        """Add jobs, data and options of each, in one transaction. Raises RedisError."""
+        rows = [{"name": JOB_NAME, "data": dict(data), "opts": dict(options)} for data, options in jobs]
+        await self._queue.addBulk(rows)
+
+    async def remove(self, job_id: str) -> bool:
+        """Remove a job; return whether it is gone: one that a worker holds stays. Raises RedisError."""
+        return bool(await self._queue.remove(job_id))
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """What becomes of this queue's jobs."""
+        return Outcomes(self._redis, self._keys)
+
     async def status(self, failures: int = 5) -> Status:
         """Read the queue's state, with the newest `failures` failed jobs."""
         counts = await self._queue.getJobCounts(*STATES)
         paused = bool(await self._redis.hexists(self._keys("meta"), "paused"))
-        newest = [
-            text(job_id) for job_id in await self._redis.zrevrange(self._keys("failed"), 0, failures - 1)
-        ]
+        # In Redis' words `0 -1` would be all of them.
+        ids = await self._redis.zrevrange(self._keys("failed"), 0, failures - 1) if failures else []
+        newest = [text(job_id) for job_id in ids]
         failed = [
             FailedJob(job_id, text(await self._redis.hget(self._keys(job_id), "failedReason") or b""))
             for job_id in newest

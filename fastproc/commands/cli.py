@@ -24,6 +24,7 @@ COMMANDS = {
     "errors": "Show failures by code: how many, the newest, what to do.",
     "webhooks": "Show what waits for the receivers of webhooks, what fails and why.",
     "quarantine": "Show or replay the photos that killed their worker.",
+    "bench": "Measure throughput and latency under load.",
     "demo": "Show everything at work: embedded servers, real jobs, results.",
 }
 

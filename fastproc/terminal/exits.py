@@ -9,7 +9,7 @@ class Exit(IntEnum):
     """The exit code of a command."""
 
     OK = 0
-    #: `process`, `demo`, `quarantine replay`: at least one photo did not end as it should.
+    #: `process`, `bench`, `demo`, `quarantine replay`: at least one photo did not end as it should.
     PHOTOS_FAILED = 1
     #: Wrong options or arguments (click's own code).
     USAGE = 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -92,3 +92,22 @@ class _Lines:
             f"{count}  ", (f"{'ok' if ok else 'FAILED':6}", GOOD if ok else BAD), f"  {clean(name)}"
         )
         self._console.print(line, soft_wrap=True)
+
+
+@contextmanager
+def counted_progress(what: str, total: int, console: Console) -> Iterator[Callable[[int], None]]:
+    """Show how many of `total` have ended, by one bar that vanishes; yield what is told of each so many more.
+
+    Drawn twice a second, so that it takes little from what is measured. Nothing is shown where there is no terminal.
+    """
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24, complete_style=GOOD, finished_style=GOOD),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}", style=QUIET),
+        TimeElapsedColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, refresh_per_second=2, disable=not console.is_interactive
+    ) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda count: progress.advance(task, count)

@@ -47,6 +47,10 @@ FOREIGN = {
 }
 
 
+#: Scripts that hand their arguments on to a command.
+RUNS = {"scripts/bench": "bench", "scripts/demo": "demo"}
+
+
 def text_of(document: str) -> str:
     return (ROOT / document).read_text()
 
@@ -103,6 +107,8 @@ def wrong_command(words: list[str]) -> str:
         if program.startswith("-") or "." not in program:
             return ""
     path = ROOT / program
+    if program in RUNS and rest[:1] != ["kernels"]:
+        return _wrong_subcommand([RUNS[program], *rest])
     if not path.is_file():
         return f"there is no {program}"
     if path.suffix != ".py" and not os.access(path, os.X_OK):
@@ -278,6 +284,9 @@ def test_every_subcommand_is_in_the_readme() -> None:
         ("python bench/throughput.py F --fast", "bench/throughput.py has no --fast"),
         ("python bench/queue.py --jobs 5", ""),
         ("fastproc status --json", ""),
+        ("scripts/bench --swep 1,2", "bench has no --swep"),
+        ("scripts/bench --sweep 1,2 --plots out", ""),
+        ("scripts/bench kernels --benchmark-compare", ""),
     ],
 )
 def test_a_wrong_command_is_found(line: str, why: str) -> None:

@@ -15,6 +15,7 @@ from fastproc.commands import cli
 from fastproc.terminal.exits import Exit
 
 COMMANDS = [
+    "bench",
     "check",
     "demo",
     "enqueue",

