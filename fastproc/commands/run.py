@@ -25,7 +25,6 @@ from fastproc.config import sharing
 from fastproc.config.settings import Config
 from fastproc.core.shares import Share
 from fastproc.ipc import link
-from fastproc.master.master import Master, Rules
 from fastproc.supervisor.master_link import obey
 from fastproc.terminal.exits import Exit
 
@@ -63,6 +62,9 @@ async def serve(config: Config, share: Share | None = None, fd: int | None = Non
 
 async def lead(config: Config) -> int:
     """Run the service with several supervisors until a signal stops it; return the exit code."""
+    # A service with one supervisor needs none of it.
+    from fastproc.master.master import Master, Rules
+
     shares = sharing.every_share(config)
     rules = Rules(
         supervisors=len(shares),
