@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 from collections.abc import Iterator
@@ -10,6 +11,11 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from fastproc import app, parts
+from fastproc.config.settings import load
+from fastproc.config.sharing import shared
+from fastproc.core import admission
+from fastproc.core.shares import MASTER_BYTES, Share
 from fastproc.embedded.child import free_ports
 from fastproc.terminal.exits import Exit
 from tests import pictures
@@ -81,6 +87,11 @@ async def test_both_take_jobs_and_one_that_is_killed_comes_back(
     assert {place.job(each)["atm"] for each in ids} == {"1"}
     assert metric(two, port, "fastproc_workers_alive") == 2
 
+    # What a terminal sends reaches the master alone, which passes it on once.
+    assert (
+        len({os.getpgid(each) for each in (two.process.pid, *(supervisor(two, i).pid for i in (1, 2)))}) == 3
+    )
+
     killed, [worker] = supervisor(two, 2), supervisor(two, 2).children()
     other = supervisor(two, 1).children()[0]
     with frozen(worker), frozen(other):
@@ -140,7 +151,7 @@ async def test_two_signals_give_the_jobs_of_all_back_and_the_exit_is_clean(
     assert two.said.count("stopped; 1 jobs went back to the queue, 0 could not") == 2
     assert set(place.ids("wait")) == set(ids)
     assert {place.job(each).get("atm", "0") for each in ids} == {"0"}
-    assert not any(each.is_running() for each in everybody)
+    eventually(lambda: not any(each.is_running() for each in everybody), "nobody is left")
 
 
 @pytest.mark.parametrize(
@@ -156,3 +167,17 @@ def test_what_is_wrong_is_said_once(start: Start, wrong: dict[str, str], code: E
     assert service.wait() == code
     assert service.said.count(said) == 1
     assert service.said.count("fastproc: exit") == 1
+
+
+async def test_a_supervisor_plans_with_its_part_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "memory_limit", lambda: 4 << 30)
+    monkeypatch.setattr(app, "memory_limit", lambda: 4 << 30)
+    config, share = load({"WORKER_CONCURRENCY": "2", "SUPERVISORS": "2"}, 2), Share(2, 2, again=True)
+    own = shared(config, share)
+    async with parts.started_pool(own, share=share) as pool:
+        budget = pool.memory._host.budget_of(1)
+    part = (4 << 30) - MASTER_BYTES >> 1
+    assert budget == admission.budget_bytes(part, 1, own.pool.memory_bytes, 1) < 2 << 30
+    rules = app.rules_of(own, share)
+    assert rules.max_inflight_bytes == min(part // 4, own.pool.max_inflight_bytes)
+    assert (rules.rate_max, rules.rate_full) == (5, False)
