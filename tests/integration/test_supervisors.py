@@ -120,6 +120,23 @@ async def test_both_take_jobs_and_one_that_is_killed_comes_back(
     assert two.terminate() == Exit.OK
 
 
+async def test_one_that_is_asked_to_end_comes_back_and_all_that_it_did_is_counted(
+    place: Place, two: Service, port: int
+) -> None:
+    ids = await added(place, JOBS)
+    place.until("completed", *ids)
+    ended = supervisor(two, 1)
+    ended.terminate()
+    eventually(lambda: two.said.count("has pid") == 3, "it is started again")
+    # It was never asked before it ended: what it did was the last that it told.
+    assert "supervisor=1: completed" in two.said
+    eventually(
+        lambda: metric(two, port, 'fastproc_jobs_total{outcome="completed"}') == JOBS, "all are counted"
+    )
+    eventually(lambda: ready(two, port) == 2, "both serve")
+    assert two.terminate() == Exit.OK
+
+
 async def test_when_the_master_is_killed_nobody_is_left_and_the_jobs_go_back(
     place: Place, two: Service
 ) -> None:
