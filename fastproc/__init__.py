@@ -8,6 +8,7 @@ The map of the house. Imports go one way, downwards:
     terminal               what a person sees: progress, tables, contact sheet, log lines, exit codes
     app                    composition root: what is built, in which order it starts and stops
     bullmq | backends      the queue, by BullMQ's own scripts | object store, metadata store, event sink, quarantine
+    master                 where there are several supervisors: starts them, and answers for all of them
     supervisor             one process, asyncio: all I/O; the straight line of one job; `workers` runs the processes
     worker                 a jailed process: libvips, no network, no credentials
     ipc | config           messages, shared memory, channel | every setting, checked

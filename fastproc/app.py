@@ -21,7 +21,9 @@ from fastproc.bullmq.queue import BullQueue
 from fastproc.config.host import memory_limit, service_name
 from fastproc.config.settings import Config
 from fastproc.core import admission
+from fastproc.core.shares import WHOLE, Share
 from fastproc.core.stuck import STEP_S
+from fastproc.ipc.link import Told
 from fastproc.ipc.messages import Ready
 from fastproc.parts import checked_metadata, checked_objects, started_pool
 from fastproc.supervisor import decoders, health
@@ -51,11 +53,13 @@ START_ENDS_S = 0.5
 class App:
     """`fastproc run`. Nothing is built before `serve`."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, share: Share = WHOLE) -> None:
+        """`config` is what this supervisor gets of the service's settings, `share` which part of the rest."""
+        self._config, self._share = config, share
         self._stop = StopRequest()
         self._readiness = Readiness()
         self._closing = Closing()
+        self.serving = asyncio.Event()
         self.metrics = Metrics()
         window_s = 2 * config.limiter.duration_ms / 1000 if config.limiter.max else 0.0
         rules = health.Rules(max(config.http.stale_s, window_s), config.log.health_s)
@@ -69,6 +73,15 @@ class App:
     def stop(self) -> None:
         """Take no more jobs, finish those in hand, then end; called again, end without waiting for them."""
         self._stop.ask()
+
+    def order_stop(self, *, hurry: bool) -> None:
+        """The same by the master, which says whether to wait for the jobs in hand."""
+        self._stop.order(hurry=hurry)
+
+    def told(self) -> Told:
+        """What /health, /ready and /metrics answer now."""
+        (failing, body), ready = self._health.answer(), self._readiness.now()
+        return Told(failing, dict(body), dict(ready.conditions), dict(ready.problems), self.metrics.text())
 
     async def serve(self) -> None:
         """Run until `stop`. Raises: ConfigError, Unreachable at the start; FleetHalted; the error of a broken part."""
@@ -86,11 +99,14 @@ class App:
                 return
             ports, pool = starting.result()
             watchdog = self._watchdog_of(pool)
-            service = Service(ports, rules_of(self._config), self.metrics, self._stop, kernel, watchdog)
+            service = Service(
+                ports, rules_of(self._config, self._share), self.metrics, self._stop, kernel, watchdog
+            )
             for name, away in service.neighbours.items():
                 self._readiness.watch(name, away)
-            _announce(self._config, pool)
+            _announce(self._config, pool, self._share)
             self._readiness.started = True
+            self.serving.set()
             try:
                 await service.run(pool.halted)
             finally:
@@ -138,16 +154,16 @@ class App:
         config = self._config
         pipe = await self._enter(stack, "Redis", open_pipe(config))
         server = await checked_server(pipe, config.redis.where)
-        for warning in server.warnings:
+        for warning in server.warnings if self._share.is_first else ():
             log.warning("Redis at %s: %s", config.redis.where, warning)
         queue = await self._enter(stack, "the queue", open_queue(config, pipe, service_name()))
-        objects = await self._enter(stack, "S3", checked_objects(config))
+        objects = await self._enter(stack, "S3", checked_objects(config, self._share))
         metadata = await self._enter(stack, "the database", checked_metadata(config))
         events = factories.event_sink(pipe.call, config, self.metrics)
         stack.push_async_callback(self._closing.close, "the events", events.close)
         quarantine = Quarantine(factories.vault(config.quarantine, objects))
         await quarantine.prepare()
-        pool = await self._enter(stack, "the workers", started_pool(config, kernel))
+        pool = await self._enter(stack, "the workers", started_pool(config, kernel, self._share))
         kernel.spawning = lambda: pool.refusal
         failures = Failures(shared_failures(config, pipe))
         stack.push_async_callback(self._closing.close, "failures by code", failures.write)
@@ -182,28 +198,32 @@ class App:
         )
 
 
-def rules_of(config: Config) -> Rules:
+def rules_of(config: Config, share: Share = WHOLE) -> Rules:
     """The service's own numbers out of the configuration."""
     return Rules(
         stages=config.pipeline.stages,
         max_in_hand=config.pool.max_in_hand,
-        max_inflight_bytes=admission.staged_bytes(memory_limit(), config.pool.max_inflight_bytes),
+        max_inflight_bytes=admission.staged_bytes(
+            share.memory(memory_limit()), config.pool.max_inflight_bytes
+        ),
         lock_s=config.queue.lock_duration_ms / 1000,
         sweep_s=config.queue.stalled_interval_ms / 1000,
         grace_s=config.pool.shutdown_grace_s,
         rate_max=config.limiter.max,
         rate_s=config.limiter.duration_ms / 1000,
+        rate_full=not share.again,
     )
 
 
-def _announce(config: Config, pool: Pool) -> None:
+def _announce(config: Config, pool: Pool, share: Share) -> None:
     limit = config.limiter
     greeting = pool.greeting or Ready(encoders={}, versions={})
-    for part in greeting.unprotected:
-        log.warning("the workers' jail lacks: %s (WORKER_SANDBOX=%s)", part, config.pool.sandbox)
-    log.info("decoders: %s", decoders.named(greeting.versions))
-    for hole in decoders.holes(greeting.versions, date.today()):
-        log.warning("decoders: %s", hole)
+    if share.is_first:
+        for part in greeting.unprotected:
+            log.warning("the workers' jail lacks: %s (WORKER_SANDBOX=%s)", part, config.pool.sandbox)
+        log.info("decoders: %s", decoders.named(greeting.versions))
+        for hole in decoders.holes(greeting.versions, date.today()):
+            log.warning("decoders: %s", hole)
     log.info(
         "fastproc %s serves %s:%s: %d workers, %d jobs in hand at most, rate limit %s, encoders %s, sandbox %s",
         __version__,

@@ -18,6 +18,7 @@ from fastproc.config.host import memory_limit, oom_kills
 from fastproc.config.settings import Config
 from fastproc.core import admission
 from fastproc.core.errors import ConfigError
+from fastproc.core.shares import WHOLE, Share
 from fastproc.ipc.messages import Ready, Settings
 from fastproc.supervisor.kernel import Kernel
 from fastproc.supervisor.ports import MetadataStore, ObjectStore
@@ -28,16 +29,20 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def checked_objects(config: Config) -> AsyncIterator[ObjectStore]:
-    """Open the object store, which has answered for every bucket when the block begins. Raises Unreachable."""
+async def checked_objects(config: Config, share: Share = WHOLE) -> AsyncIterator[ObjectStore]:
+    """Open the object store, which has answered for every bucket when the block begins. Raises Unreachable.
+
+    Of several supervisors with the same store the first tries for all what leaves an object or a line of the log.
+    """
     objects = factories.object_store(config.s3, config.uploads)
     try:
-        await objects.check(config.s3.buckets)
-        if config.s3.has_default_keys:
-            log.warning(
-                "S3: MINIO_ACCESS_KEY and MINIO_SECRET_KEY are not set: MinIO's well-known keys are used"
-            )
-        log.info("S3: %s", objects.about)
+        await objects.check(config.s3.buckets, trial=share.is_first)
+        if share.is_first:
+            if config.s3.has_default_keys:
+                log.warning(
+                    "S3: MINIO_ACCESS_KEY and MINIO_SECRET_KEY are not set: MinIO's well-known keys are used"
+                )
+            log.info("S3: %s", objects.about)
         yield objects
     finally:
         await objects.close()
@@ -55,10 +60,12 @@ async def checked_metadata(config: Config) -> AsyncIterator[MetadataStore]:
 
 
 @asynccontextmanager
-async def started_pool(config: Config, kernel: Kernel | None = None) -> AsyncIterator[Pool]:
+async def started_pool(
+    config: Config, kernel: Kernel | None = None, share: Share = WHOLE
+) -> AsyncIterator[Pool]:
     """Run the workers while the block runs; the first is ready when it begins. Raises FleetHalted, ConfigError."""
     require_stages(config.pipeline.stages)
-    workers, limit, kernel = config.pool.workers, memory_limit(), kernel or Kernel()
+    workers, limit, kernel = config.pool.workers, share.memory(memory_limit()), kernel or Kernel()
     settings = Settings(
         options=config.pipeline.options(),
         sandbox=config.pool.sandbox,

@@ -140,7 +140,7 @@ class S3ObjectStore:
         """The object's address for people and pages (not signed): PUBLIC_URL or the endpoint, bucket, key."""
         return self._signer.public_url(bucket, key)
 
-    async def check(self, buckets: Sequence[str]) -> None:
+    async def check(self, buckets: Sequence[str], *, trial: bool = True) -> None:
         """Raises Unreachable with a sentence that names the variable to look at."""
         try:
             await self._credentials.now(_FIRST_S)
@@ -153,7 +153,7 @@ class S3ObjectStore:
                 refused = await self._ask_for_missing(bucket)
             if problem := s3_checks.problem(self._config, bucket, refused):
                 raise Unreachable(problem)
-        if self._uploads.is_set:
+        if trial and self._uploads.is_set:
             for bucket in self._uploads.buckets or buckets:
                 await self._check_upload(bucket)
 

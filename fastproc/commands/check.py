@@ -15,6 +15,7 @@ from fastproc.backends import events_webhook
 from fastproc.bullmq.opening import checked_server, open_pipe
 from fastproc.bullmq.scripts import installed_version
 from fastproc.commands import running
+from fastproc.config import sharing
 from fastproc.config.host import memory_limit
 from fastproc.config.settings import Config, table
 from fastproc.core.errors import ConfigError, FleetHalted, TaskError, Unreachable
@@ -38,8 +39,7 @@ async def check(config: Config) -> bool:
     """Print the settings, then try each server and a worker; return whether all can be used."""
     console = Console()
     console.print(settings_table([(row.env, row.value, row.default, row.meaning) for row in table(config)]))
-    if shortage := config.pool.shortage(memory_limit()):
-        print_line(console, f"WARN memory: {shortage}")
+    _show_plan(console, config, memory_limit())
     greetings: list[Ready] = []
     results = [
         await _try(console, "Redis", lambda: _check_redis(config)),
@@ -52,6 +52,21 @@ async def check(config: Config) -> bool:
     for ready in greetings:
         _show_decoders(console, ready.versions)
     return all(results)
+
+
+def _show_plan(console: Console, config: Config, limit: int) -> None:
+    shares = sharing.every_share(config)
+    parts = [sharing.shared(config, share) for share in shares]
+    if len(shares) > 1:
+        words = f"{len(shares)}, with {', '.join(str(part.pool.workers) for part in parts)} workers"
+        if config.limiter.max:
+            rates = ", ".join(str(part.limiter.max) for part in parts)
+            words += f"; rate limit {rates} per {config.limiter.duration_ms} ms"
+        print_line(console, f"ok   supervisors: {words}")
+    short = (part.pool.shortage(share.memory(limit)) for part, share in zip(parts, shares, strict=True))
+    if shortage := next(filter(None, short), ""):
+        where = f"supervisor 1 of {len(shares)}: " if len(shares) > 1 else ""
+        print_line(console, f"WARN memory: {where}{shortage}")
 
 
 async def _try(console: Console, name: str, attempt: Callable[[], Coroutine[Any, Any, str]]) -> bool:

@@ -1,4 +1,9 @@
-"""`fastproc run`: runs the service until a signal stops it."""
+"""`fastproc run`: runs the service until a signal stops it.
+
+Where there are several supervisors, this process is their master, which starts each by
+`python -P -m fastproc.commands.run FD SHARE`: FD is its end of the link, SHARE which of how many it is, in JSON. Its
+settings are those of the master's environment. (-P: the current directory is no place to import from.)
+"""
 
 from __future__ import annotations
 
@@ -6,13 +11,24 @@ import asyncio
 import logging
 import os
 import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import click
+import msgspec
 
+from fastproc import __version__
 from fastproc.app import App
 from fastproc.commands import running
+from fastproc.config import sharing
 from fastproc.config.settings import Config
+from fastproc.core.shares import Share
+from fastproc.ipc import link
+from fastproc.supervisor.master_link import obey
 from fastproc.terminal.exits import Exit
+
+log = logging.getLogger(__name__)
 
 #: Signals that stop the service: a second one ends the wait for the jobs in hand. SIGHUP comes from a terminal that
 #: closes, SIGUSR1 from process managers of Node; the default of both is to kill, which would give no job back.
@@ -27,20 +43,79 @@ def command() -> None:
     to the queue at once. SIGHUP and SIGUSR1 do the same.
     """
     config = running.settings()
+    if sharing.supervisors(config) > 1:
+        sys.exit(running.run(lambda: lead(config)))
     running.run(lambda: serve(config))
 
 
-async def serve(config: Config) -> None:
-    """Run the service until a signal stops it. Raises what `App.serve` raises."""
-    service = App(config)
+async def serve(config: Config, share: Share | None = None, fd: int | None = None) -> None:
+    """Run the service until a signal stops it, or the master at the link `fd`. Raises what `App.serve` raises."""
+    service = App(config, share) if share else App(config)
+    _stop_by_signals(service.stop)
+    async with _led(service, fd):
+        await service.serve()
+    if service.gave_up:
+        # Python waits for every thread and task at its end, and one of them hangs.
+        logging.shutdown()
+        os._exit(Exit.OK)
+
+
+async def lead(config: Config) -> int:
+    """Run the service with several supervisors until a signal stops it; return the exit code."""
+    # A service with one supervisor needs none of it.
+    from fastproc.master.master import Master, Rules
+
+    shares = sharing.every_share(config)
+    rules = Rules(
+        supervisors=len(shares),
+        grace_s=config.pool.shutdown_grace_s,
+        host=config.http.host,
+        port=config.http.port,
+        log_s=config.log.health_s,
+    )
+    workers = ", ".join(str(sharing.shared(config, share).pool.workers) for share in shares)
+    log.info("fastproc %s: %d supervisors, with %s workers (SUPERVISORS)", __version__, len(shares), workers)
+    master = Master(rules, _supervisor)
+    _stop_by_signals(master.stop)
+    return await master.run()
+
+
+def main(argv: list[str]) -> None:
+    """Run one supervisor of several."""
+    share = msgspec.json.decode(argv[2], type=Share)
+    config = sharing.shared(running.settings(supervisor=share.number), share)
+    running.run(lambda: serve(config, share, int(argv[1])))
+
+
+def _supervisor(fd: int, share: Share) -> list[str]:
+    """The argv of a supervisor."""
+    return [sys.executable, "-P", "-m", "fastproc.commands.run", str(fd), msgspec.json.encode(share).decode()]
+
+
+def _stop_by_signals(stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in STOPPING:
         # `nohup` has SIGHUP ignored: its user wants the service to outlive the terminal.
         if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
             continue
-        loop.add_signal_handler(number, service.stop)
-    await service.serve()
-    if service.gave_up:
-        # Python waits for every thread and task at its end, and one of them hangs.
-        logging.shutdown()
-        os._exit(Exit.OK)
+        loop.add_signal_handler(number, stop)
+
+
+@asynccontextmanager
+async def _led(service: App, fd: int | None) -> AsyncIterator[None]:
+    """Obey the master during the block, and tell it at the end how the service did."""
+    if fd is None:
+        yield
+        return
+    end = await link.supervisor_end(fd)
+    obeying = asyncio.create_task(obey(end, service), name="master")
+    try:
+        yield
+    finally:
+        obeying.cancel()
+        end.send(service.told())
+        await end.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv)

@@ -27,13 +27,16 @@ log = logging.getLogger("fastproc")
 T = TypeVar("T")
 
 
-def settings(*, quiet: bool = False) -> Config:
-    """Read the settings and start logging; `quiet` logs errors only. Ends the process if a setting is wrong."""
+def settings(*, quiet: bool = False, supervisor: int = 0) -> Config:
+    """Read the settings and start logging; `quiet` logs errors only. Ends the process if a setting is wrong.
+
+    `supervisor`: which one of several this process is (0: there is one).
+    """
     try:
         config = load(os.environ, usable_cores())
     except ConfigError as error:
         _end(Exit.CONFIG, error)
-    configure("error" if quiet else config.log.level)
+    configure("error" if quiet else config.log.level, supervisor)
     return config
 
 

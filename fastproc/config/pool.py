@@ -9,6 +9,7 @@ from msgspec import Struct
 from fastproc.config.values import var
 from fastproc.core.admission import wanted_bytes
 from fastproc.core.model import Sandbox
+from fastproc.core.shares import WORKERS_PER_SUPERVISOR
 
 #: What a worker allocates besides the largest decode: 70 MB when it is ready, and buffers of resampling and encoding.
 WORKER_ROOM_BYTES = 256 << 20
@@ -27,6 +28,16 @@ class PoolConfig(Struct, frozen=True, kw_only=True):
             le=256,
         ),
     ] = 1
+    supervisors: Annotated[
+        int | None,
+        var(
+            "SUPERVISORS",
+            "supervisor processes that share the workers, the rate limit and the memory; 1: no master process",
+            extra={"shown": f"one for every {WORKERS_PER_SUPERVISOR} workers"},
+            ge=1,
+            le=64,
+        ),
+    ] = None
     prefetch: Annotated[
         int | None,
         var(

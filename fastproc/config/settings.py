@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Struct, structs
 
-from fastproc.config import values
+from fastproc.config import sharing, values
 from fastproc.config.database import DatabaseConfig
 from fastproc.config.events import EventsConfig
 from fastproc.config.files import Given, given
@@ -143,6 +143,7 @@ def _conflicts(config: Config) -> list[str]:
     found = [*pipeline.conflicts(), *pool.conflicts(), *config.database.conflicts()]
     found += [*s3.conflicts(config.uploads.buckets), *config.uploads.conflicts(pipeline.options())]
     found += config.webhook.conflicts()
+    found += sharing.conflicts(config)
     if pool.max_inflight_bytes < pipeline.max_source_bytes:
         found.append(
             f"MAX_INFLIGHT_BYTES: {pool.max_inflight_bytes} is less than MAX_SOURCE_BYTES"

@@ -9,6 +9,7 @@ Rule 3: the check fails only where a restart helps: stale with no job in hand. J
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec import Struct
@@ -111,15 +112,26 @@ def answer(figures: Figures, now: Now, stale_s: float, wall_ms: int) -> dict[str
 
 def line(figures: Figures, now: Now, stale_s: float) -> str:
     """Return the same for the log. What nobody knows, or has not been yet, is `-`."""
-    since_s = None if figures.last_at is None else now.at - figures.last_at
+    return line_of(answer(figures, now, stale_s, 0))
+
+
+def line_of(body: Mapping[str, Any]) -> str:
+    """Return the line of the log for a body of /health."""
+    figures, held = body["metrics"], body.get("held", "")
     parts = (
-        f"health status={status(figures, now, stale_s)}",
-        f"processed={figures.processed} failed={figures.failed} retried={figures.retried}",
-        f"success_percent={_shown(figures.success_percent, '.2f')}",
-        f"average_seconds={_shown(figures.average_s, '.3f')} last_job_seconds={_shown(since_s, '.0f')}",
-        f"waiting={_shown(now.waiting, 'd')} in_hand={now.in_hand} uptime_seconds={now.uptime_s:.0f}",
+        f"health status={body['status']}",
+        f"processed={figures['jobsProcessed']} failed={figures['jobsFailed']} retried={figures['attemptsRetried']}",
+        f"success_percent={_shown(figures['successRate'], '.2f')}",
+        f"average_seconds={_shown(_seconds(figures['averageProcessingTime']), '.3f')}",
+        f"last_job_seconds={_shown(_seconds(body['timeSinceLastJob']), '.0f')}",
+        f"waiting={_shown(body['jobsWaiting'], 'd')} in_hand={body['jobsInHand']}",
+        f"uptime_seconds={_seconds(body['uptime']):.0f}",
     )
-    return " ".join(parts) + (f" held={now.held!r}" if now.held else "")
+    return " ".join(parts) + (f" held={held!r}" if held else "")
+
+
+def _seconds(ms: int | None) -> float | None:
+    return None if ms is None else ms / 1000
 
 
 def _ms(seconds: float) -> int:

@@ -12,10 +12,10 @@ class TokenBucket:
 
     __slots__ = ("_at", "_tokens", "max", "per_s")
 
-    def __init__(self, max: int, duration_s: float, now: float) -> None:
+    def __init__(self, max: int, duration_s: float, now: float, *, full: bool = True) -> None:
         self.max = float(max)
         self.per_s = max / duration_s
-        self._tokens = self.max
+        self._tokens = self.max if full else 0.0
         self._at = now
 
     def take(self, now: float) -> float:

@@ -120,8 +120,8 @@ class ObjectStore(Protocol):
     def url(self, bucket: str, key: str) -> str:
         """The object's address for people and pages (not signed)."""
 
-    async def check(self, buckets: Sequence[str]) -> None:
-        """Raises Unreachable with a message that names the variable to look at."""
+    async def check(self, buckets: Sequence[str], *, trial: bool = True) -> None:
+        """Raises Unreachable with a message that names the variable to look at. `trial`: by a write, where need be."""
 
     async def probe(self, deep: bool) -> bool:
         """Ask the store whether it is there, by a small request; return whether an object was read, as `deep` tries.

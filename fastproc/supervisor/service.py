@@ -36,7 +36,10 @@ LAST_FETCH_S, RETURN_S, LOOPS_S = 0.3, 1.2, 0.2
 
 
 class Rules(Struct, frozen=True, kw_only=True):
-    """The service's numbers. `rate_max` jobs may start in `rate_s` seconds (0: no limit); the rest as in the README."""
+    """The service's numbers. `rate_max` jobs may start in `rate_s` seconds (0: no limit); the rest as in the README.
+
+    `rate_full`: at once, at the start.
+    """
 
     stages: tuple[str, ...]
     max_in_hand: int
@@ -46,6 +49,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     grace_s: float
     rate_max: int
     rate_s: float
+    rate_full: bool = True
 
 
 class Service:
@@ -70,7 +74,11 @@ class Service:
         self._guards = guards(ports.objects, ports.metadata)
         self._neighbours = Neighbours((*self._guards.all, kernel))
         line = self._line = JobLine(ports, self._guards, self._locks, budget, rules.stages, metrics)
-        limit = TokenBucket(rules.rate_max, rules.rate_s, time.monotonic()) if rules.rate_max else None
+        limit = (
+            TokenBucket(rules.rate_max, rules.rate_s, time.monotonic(), full=rules.rate_full)
+            if rules.rate_max
+            else None
+        )
         self._intake = Intake(
             ports.queue, watchdog.watched(line.run), rules.max_in_hand, limit, self._neighbours, metrics
         )

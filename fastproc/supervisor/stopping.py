@@ -30,6 +30,12 @@ class StopRequest:
             self.hurried.set()
         self.asked.set()
 
+    def order(self, *, hurry: bool) -> None:
+        """The same by somebody who says which of the two it is: repeated, it changes nothing."""
+        if hurry:
+            self.hurried.set()
+        self.asked.set()
+
 
 class Closing:
     """Closes parts, one after the other. `gave_up`: one of them, or a thread of its own, may still be at work."""

@@ -15,17 +15,19 @@ class OneLine(logging.Formatter):
 
     converter = staticmethod(time.gmtime)
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+    def __init__(self, supervisor: int = 0) -> None:
+        """`supervisor`: which one of several speaks; 0 where there is one, or for their master."""
+        who = f"%(name)s supervisor={supervisor}" if supervisor else "%(name)s"
+        super().__init__(f"%(asctime)s.%(msecs)03dZ %(levelname)s {who}: %(message)s", "%Y-%m-%dT%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
         return _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], super().format(record))
 
 
-def configure(level: str) -> None:
-    """Log at `level` (debug, info, warn, warning, error) from now on."""
+def configure(level: str, supervisor: int = 0) -> None:
+    """Log at `level` (debug, info, warn, warning, error) from now on; `supervisor` as for OneLine."""
     handler = logging.StreamHandler()
-    handler.setFormatter(OneLine())
+    handler.setFormatter(OneLine(supervisor))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel({"warn": "WARNING"}.get(level, level.upper()))

@@ -174,6 +174,18 @@ def test_a_row_that_was_confirmed_survives_sigkill(tmp_path: Path) -> None:
 # Trouble.
 
 
+async def test_several_supervisors_write_one_file_and_none_is_refused(sqlite_path) -> None:
+    stores = [SqliteMetadataStore(sqlite_path) for _ in range(3)]
+    try:
+        for at in ("2026-01-01T00:00:00.000Z", "2026-01-01T00:00:01.000Z"):
+            rows = [store.begin(f"{each}-{i}", at) for each, store in enumerate(stores) for i in range(50)]
+            await asyncio.gather(*rows)
+    finally:
+        await asyncio.gather(*(store.close() for store in stores))
+    with closing(sqlite3.connect(sqlite_path)) as database:
+        assert database.execute("select count(*) from photos").fetchone() == (150,)
+
+
 async def test_another_writer_is_waited_for_without_blocking_the_loop(store, sqlite_path) -> None:
     await store.begin("p", T1)
     turns = 0

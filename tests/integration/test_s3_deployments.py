@@ -122,6 +122,14 @@ async def test_a_bucket_that_takes_no_results_ends_the_start(scripted: Scripted,
     await store.close()
 
 
+async def test_a_further_supervisor_makes_no_trial_of_its_own(scripted: Scripted) -> None:
+    scripted.answer = error(404, "NoSuchKey")
+    store = S3ObjectStore(await scripted.start(), uploads=ATTRIBUTES)
+    await store.check(["photos"], trial=False)
+    await store.close()
+    assert [head.split()[0] for head in scripted.requests] == [b"GET"]
+
+
 async def test_what_the_server_ignores_is_said_at_the_start(
     scripted: Scripted, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -21,6 +21,7 @@ from fastproc.commands.cli import main
 from fastproc.config.settings import Config, table
 from fastproc.core.errors import BY_CODE
 from fastproc.core.remedies import REMEDIES
+from fastproc.master.answers import Answers
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.vitals import Vitals
 from fastproc.terminal.exits import Exit
@@ -204,7 +205,8 @@ def series() -> set[str]:
     """Every series that a service shows, as Prometheus names it, without those of the process itself."""
     metrics = Metrics()
     metrics.registry.register(Vitals(dict))
-    families = metrics.registry.collect()
+    master = Answers(1, dict, lambda number: False)
+    families = [*metrics.registry.collect(), *master.registry.collect()]
     own = {f"{family.name}_total" if family.type == "counter" else family.name for family in families}
     return {name for name in own if not name.startswith("fastproc_supervisor_")} | watched()
 

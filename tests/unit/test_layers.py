@@ -55,6 +55,8 @@ MAY: dict[str, set[str]] = {
     # The composition root, and the parts of it that commands use as well.
     "parts": {"core", "ipc", "config", "supervisor", "backends"},
     "app": {"core", "ipc", "config", "supervisor", "bullmq", "backends", "parts"},
+    # The process that leads several supervisors.
+    "master": {"core", "ipc", "supervisor"},
     # What a person sees, and servers to try things with. The service needs neither.
     "terminal": {"core"},
     "embedded": {"core", "config", "backends"},
@@ -74,6 +76,7 @@ MAY: dict[str, set[str]] = {
         "backends",
         "app",
         "parts",
+        "master",
         "terminal",
         "demo",
         "load",
@@ -110,7 +113,7 @@ ONLY_IN: dict[str, set[str]] = {
         "backends/s3_http.py",
         "backends/webhook/gate.py",
         "backends/webhook/http.py",
-        "supervisor/http.py",
+        "supervisor/listening.py",
     },
     "yarl": {"backends/s3_http.py", "backends/webhook/http.py"},
     "awscrt": {"backends/s3_answers.py"},
@@ -124,7 +127,12 @@ ONLY_IN: dict[str, set[str]] = {
         "backends/postgresql_schema.py",
         "embedded/",
     },
-    "prometheus_client": {"supervisor/metrics.py", "supervisor/vitals.py"},
+    "prometheus_client": {
+        "supervisor/metrics.py",
+        "supervisor/vitals.py",
+        "master/answers.py",
+        "master/metrics.py",
+    },
     "psutil": {"supervisor/vitals.py", "load/usage.py"},
     "uvloop": {"commands/running.py"},
     "sentry_sdk": {"backends/reports_sentry.py"},

@@ -74,6 +74,7 @@ VARIABLES = {
     "DATABASE_URL": (None, "sqlite:///./data/photos.db", "sqlite:///./data/photos.db", "database.url"),
     "SQLITE_PATH": ("./data/photos.db", "/x/y.db", "/x/y.db", "database.sqlite_path"),
     "WORKER_CONCURRENCY": (4, "2", 2, "pool.workers"),
+    "SUPERVISORS": (None, "2", 2, "pool.supervisors"),
     "PREFETCH": (None, "3", 3, "pool.prefetch"),
     "MAX_INFLIGHT_BYTES": (512 << 20, "100000000", 100_000_000, "pool.max_inflight_bytes"),
     "JOB_TIMEOUT_S": (120.0, "2.5", 2.5, "pool.job_timeout_s"),
@@ -239,6 +240,7 @@ WRONG = {
         "sqlite://",
         "sqlite://h/x",
     ],
+    "SUPERVISORS": ["0", "65", "x", "5"],
     "PREFETCH": ["-1", "17", "x"],
     "MAX_INFLIGHT_BYTES": ["1", "2000000"],
     "JOB_TIMEOUT_S": ["0", "-1", "3601", "soon"],
@@ -411,7 +413,7 @@ def test_the_table_shows_no_secret() -> None:
 
 def test_what_a_table_shows_can_be_loaded_again() -> None:
     shown = {row.env: row.value for row in table(load({}, 4))}
-    for name in ("ALLOWED_BUCKETS", "PUBLIC_URL", "PREFETCH"):
+    for name in ("ALLOWED_BUCKETS", "PUBLIC_URL", "PREFETCH", "SUPERVISORS"):
         del shown[name]  # shown in words
     for name in [each for each in shown if each.startswith(("AWS_", "MINIO_", "UPLOAD_"))]:
         del shown[name]  # given, they say more than their defaults: whose server, whose keys

@@ -166,7 +166,7 @@ class FakeObjects:
     def url(self, bucket: str, key: str) -> str:
         return f"http://s3/{bucket}/{key}"
 
-    async def check(self, buckets: Sequence[str]) -> None:
+    async def check(self, buckets: Sequence[str], *, trial: bool = True) -> None:
         return
 
     async def probe(self, deep: bool) -> bool:

@@ -84,3 +84,8 @@ def test_configuring_twice_logs_once(root: logging.Logger, monkeypatch: pytest.M
     logging.getLogger("fastproc.x").info("once")
     logging.getLogger("fastproc.x").debug("not at all")
     assert [line.partition("INFO ")[2] for line in stream.getvalue().splitlines()] == ["fastproc.x: once"]
+
+
+def test_a_line_names_the_supervisor_where_there_are_several() -> None:
+    assert " INFO fastproc.job supervisor=2: hello" in OneLine(2).format(record("hello"))
+    assert "supervisor" not in OneLine().format(record("hello"))

@@ -1,0 +1,52 @@
+"""A supervisor's side of the link to its master: says when it serves, tells how it does, and stops when it is told to.
+
+Rule 1: a master that is gone has nobody who would wait: the jobs in hand go back at once.
+Rule 2: the last thing that is sent is how it did at the end, so that no job is missing from the master's counters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from fastproc.ipc.link import Ask, Link, Serving, Stop, Told, ToSupervisor
+
+log = logging.getLogger(__name__)
+
+
+class Led(Protocol):
+    """What is linked to a master: a service that can be asked and stopped."""
+
+    @property
+    def serving(self) -> asyncio.Event:
+        """Set when jobs are taken."""
+
+    @property
+    def told(self) -> Callable[[], Told]:
+        """Says how it does."""
+
+    def order_stop(self, *, hurry: bool) -> None:
+        """Take no more jobs, and end; `hurry`: without those in hand."""
+
+
+async def obey(link: Link[ToSupervisor], service: Led) -> None:
+    """Answer the master until it is gone, or this is cancelled."""
+    announcing = asyncio.create_task(_announce(link, service), name="serving")
+    try:
+        while (message := await link.receive()) is not None:
+            match message:
+                case Ask():
+                    link.send(service.told())
+                case Stop(hurry=hurry):
+                    service.order_stop(hurry=hurry)
+        log.warning("the master process has ended; stopping at once")
+        service.order_stop(hurry=True)
+    finally:
+        announcing.cancel()
+
+
+async def _announce(link: Link[ToSupervisor], service: Led) -> None:
+    await service.serving.wait()
+    link.send(Serving())
