@@ -55,7 +55,7 @@ SEARCH_SHARE = 0.4
 #: What comes so near to the best rate is as good, and takes less memory.
 NEAR = 0.97
 TINY, TINY_SIZE = 8, (160, 120)
-OURS = "fastproc"
+OURS, FOUR = "fastproc", "fastproc-four"
 
 
 def painted(number: int) -> bytes:
@@ -222,7 +222,7 @@ class Bench:
 
 def check(bench: Bench, taking: list[System]) -> None:
     """Exit with what differs, where the systems' outputs are not equal."""
-    wrong, four = [], systems(usable_cores())["fastproc-four"]
+    wrong, four = [], systems(usable_cores())[FOUR]
     made = {four.name: {photos: bench.outcomes(four, photos) for photos in ("mix", "tiny")}}
     for system in taking:
         if system.name.startswith(OURS):
@@ -320,7 +320,7 @@ def compare(bench: Bench, taking: list[System], tries: list[int], args: argparse
             "",
             *table([run for run in runs if run.photos == photos], titles, OURS),
         ]
-    lines += ["", *(f"- {line}" for line in verdicts(runs, OURS))]
+    lines += ["", *(f"- {line}" for ours in (OURS, FOUR) for line in verdicts(runs, ours))]
     print("", *lines, sep="\n")
     if args.table:
         args.table.write_text("\n".join(lines) + "\n")

@@ -10,6 +10,7 @@ from msgspec import Struct
 WIDTH, LEFT, BAR, GAP, TOP = 860, 270, 22, 12, 44
 COLOURS = {"fastproc": "#1f77b4", "fastproc-four": "#1f77b4"}
 OTHER_COLOUR = "#8c8c8c"
+FIGURES = ("jobs_per_s", "cpu_ms_per_job", "pss_mb")
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -73,30 +74,22 @@ def ratios(runs: Iterable[Run], figure: str, ours: str, peer: str) -> Spread:
 def table(runs: list[Run], titles: dict[str, str], ours: str) -> list[str]:
     """Return the table of one folder in Markdown: a line for each system, with our ratios to it."""
     lines = [
-        "| system | at once | jobs/s | CPU ms a job | memory (PSS) MB | fastproc's jobs/s | its CPU | its memory |",
+        "| system | at once | jobs/s | CPU ms a job | PSS, MB | fastproc by it: jobs/s | CPU | PSS |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name in (name for name in titles if any(run.system == name for run in runs)):
         own = [run for run in runs if run.system == name]
-        figures = [
-            spread(getattr(run, each) for run in own) for each in ("jobs_per_s", "cpu_ms_per_job", "pss_mb")
-        ]
+        figures = [spread(getattr(run, figure) for run in own) for figure in FIGURES]
         cells = [titles[name], str(own[0].concurrency), *map(str, figures)]
-        if name == ours:
-            cells += ["", "", ""]
-        else:
-            cells += [
-                f"{ratios(runs, 'jobs_per_s', ours, name)} times",
-                f"1/{_inverse(ratios(runs, 'cpu_ms_per_job', ours, name))}",
-                f"{ratios(runs, 'pss_mb', ours, name)} times",
-            ]
+        for figure in FIGURES:
+            cells.append("" if name == ours else str(ratios(runs, figure, ours, name)))
         lines.append(f"| {' | '.join(cells)} |")
     servers = spread(run.servers_cpu_ms_per_job for run in runs)
     return [*lines, "", f"Redis and S3 took {servers} ms of CPU a job on the same cores."]
 
 
 def verdicts(runs: list[Run], ours: str) -> list[str]:
-    """Return each target with what was measured, for the peers that took part."""
+    """Return each target with what was measured, for those that took part."""
     lines = []
     for target in TARGETS:
         own = [run for run in runs if run.photos == target.photos]
@@ -107,7 +100,7 @@ def verdicts(runs: list[Run], ours: str) -> list[str]:
         met = found.median < target.wanted if memory else found.median >= target.wanted
         words = "below" if memory else "at least"
         lines.append(
-            f"{target.photos}, {target.figure} beside {target.peer}: {found}, {words} {target.wanted:g} wanted:"
+            f"{ours}, {target.photos}, {target.figure} beside {target.peer}: {found}, {words} {target.wanted:g} wanted:"
             f" {'met' if met else 'MISSED'}"
         )
     return lines
@@ -145,10 +138,6 @@ def _panel(runs: list[Run], titles: dict[str, str], photos: str, y: int) -> tupl
         )
         y += BAR + GAP
     return drawn, y + 10
-
-
-def _inverse(ratio: Spread) -> Spread:
-    return Spread(1 / ratio.median, 1 / ratio.most, 1 / ratio.least)
 
 
 def _number(value: float) -> str:
