@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -57,7 +58,8 @@ def install() -> str:
     """Install the Node packages where they are missing; return why that is not possible, or an empty text."""
     node = Path(sys.executable).parents[1] / "node"
     os.environ["PATH"] = f"{node}{os.pathsep}{os.environ['PATH']}"
-    if shutil.which("node") and (PEERS / "node_modules").is_dir():
+    wanted = json.loads((PEERS / "package.json").read_text())["dependencies"]
+    if shutil.which("node") and all((PEERS / "node_modules" / name).is_dir() for name in wanted):
         return ""
     done = subprocess.run(
         [str(ROOT / "scripts" / "node")],
@@ -68,8 +70,8 @@ def install() -> str:
     )
     if done.returncode == 0:
         return ""
-    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-    return f"the Node peers need Node 20 and their npm packages, and scripts/node could not get them: {last}"
+    first = (done.stderr.strip().splitlines() or ["no message"])[0]
+    return f"the Node peers need Node 20 and their npm packages, and scripts/node could not get them: {first}"
 
 
 class Meter:
