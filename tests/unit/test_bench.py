@@ -17,10 +17,11 @@ import pytest
 from fastproc.embedded.child import ServerFailed
 
 BENCH = Path(__file__).parents[2] / "bench"
-#: What is imported by the others, and what pytest-benchmark runs.
-PARTS = {"needs.py", "queue_cost.py", "soak_faults.py", "sweep_plot.py"}
+#: The others are imported, or run by pytest-benchmark. queue.py runs queue_cost.py.
 PROGRAMS = sorted(
-    path.name for path in BENCH.glob("*.py") if path.name not in PARTS and not path.name.startswith("test_")
+    path.name
+    for path in BENCH.glob("*.py")
+    if '__name__ == "__main__"' in path.read_text() and path.name != "queue_cost.py"
 )
 
 
