@@ -23,6 +23,7 @@ from fastproc import __version__
 from fastproc.backends.s3_links import Links
 from fastproc.backends.s3_signing import Signed
 from fastproc.backends.s3_times import Late, Timer
+from fastproc.backends.s3_times import Timeouts as Timeouts  # For who makes a store with times of its own.
 from fastproc.backends.s3_wire import heads
 from fastproc.backends.s3_wire.connections import Connection
 from fastproc.backends.s3_wire.transfers import Ask, Fill, Handshake, Room, Seen, Transfer, unseen
