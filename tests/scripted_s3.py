@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 
 from fastproc.config.s3 import S3Config
@@ -13,6 +14,9 @@ Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 class Scripted:
     """A server of one answer. `requests` holds the heads that came, `bodies` their bodies, as far as they came."""
 
+    #: Whether an answer waits for the request's body.
+    reads_bodies = True
+
     def __init__(self) -> None:
         self.requests: list[bytes] = []
         self.bodies: list[bytes] = []
@@ -20,9 +24,9 @@ class Scripted:
         self._server: asyncio.Server
         self._open: set[asyncio.Task[None]] = set()
 
-    async def start(self, host: str = "127.0.0.1") -> S3Config:
+    async def start(self, host: str = "127.0.0.1", secure: ssl.SSLContext | None = None) -> S3Config:
         """Raises OSError where there is no such address."""
-        self._server = await asyncio.start_server(self._serve, host, 0)
+        self._server = await asyncio.start_server(self._serve, host, 0, ssl=secure)
         return S3Config(endpoint=host, port=self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
@@ -39,7 +43,7 @@ class Scripted:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 self.requests.append(head)
                 for line in head.lower().split(b"\r\n"):
-                    if line.startswith(b"content-length:"):
+                    if self.reads_bodies and line.startswith(b"content-length:"):
                         self.bodies.append(await reader.readexactly(int(line[15:])))
                 await self.answer(head, writer)
                 await writer.drain()

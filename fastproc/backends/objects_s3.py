@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-
-import aiohttp
+from collections.abc import Mapping, Sequence
 
 from fastproc.backends import s3_answers as answers
 from fastproc.backends import s3_checks
 from fastproc.backends.s3_chain import Chain
 from fastproc.backends.s3_credentials import Given, Renewed, Source
-from fastproc.backends.s3_http import Requests, Timeouts, Timer, read_into
+from fastproc.backends.s3_http import Exchange, Request
+from fastproc.backends.s3_links import Links
 from fastproc.backends.s3_signing import Credentials, Signer, name
+from fastproc.backends.s3_times import Timeouts
+from fastproc.backends.s3_wire.transfers import unseen
 from fastproc.config.s3 import S3Config
 from fastproc.config.uploads import UploadConfig
 from fastproc.core.errors import SourceTooLarge, StorageUnavailable, Unreachable
@@ -64,7 +64,7 @@ class S3ObjectStore:
         self._credentials = credentials or _configured(config)
         self._last_read: tuple[str, str] | None = None
         self._checksums = True
-        self._requests = Requests(timeouts or Timeouts(), config.authorities)
+        self._links = Links(timeouts or Timeouts(), config.authorities)
 
     @property
     def about(self) -> str:
@@ -80,19 +80,18 @@ class S3ObjectStore:
         then photos wait.
         """
         named = name(bucket, key)
-        async with self._send("GET", bucket, key, self._asked()) as (response, timer):
+        async with await self._send("GET", bucket, key, self._asked()) as response:
             if response.status != 200:
                 raise answers.not_read(named, await self._refusal(response))
             announced = answers.announced_bytes(named, response.headers)
             if announced is not None and announced > len(target):
                 raise SourceTooLarge(f"{named} has {announced} bytes, the limit is {len(target)}")
-            timer.stop()
             await admit(len(target) if announced is None else announced)
-            size = await read_into(response, target, named, timer)
+            sums = answers.Sums(response.headers)
+            size = await response.read_into(target, sums.add)
             if announced is not None and size != announced:
                 raise StorageUnavailable(f"GET {named}: {size} of {announced} bytes came")
-            with target[:size] as content:
-                answers.compare(named, response.headers, content)
+            sums.compare(named)
             self._last_read = (bucket, key)
             # A header can hold bytes that are no text, which no message to a worker could carry.
             kind = response.headers.get("Content-Type", "")
@@ -126,7 +125,7 @@ class S3ObjectStore:
         headers |= self._attributes if upload.is_result else self._encryption
         if self._checksums:
             headers |= answers.checksum(upload.body)
-        async with self._send("PUT", bucket, upload.key, headers, upload.body) as (response, _):
+        async with await self._send("PUT", bucket, upload.key, headers, upload.body) as response:
             if response.status != 200:
                 raise StorageUnavailable(f"PUT {named}: {await self._refusal(response)}")
             # Every S3 server answers a stored object with its ETag; a proxy's page with status 200 has none.
@@ -165,7 +164,7 @@ class S3ObjectStore:
         except StorageUnavailable as error:
             raise Unreachable(s3_checks.not_written(self._uploads, bucket, error.message)) from None
         stored: Mapping[str, str] | None = None
-        async with self._send("GET", bucket, trial.key, {}) as (response, _):
+        async with await self._send("GET", bucket, trial.key, {}) as response:
             if response.status == 200:
                 stored = response.headers
         for ignored in s3_checks.ignored(self._attributes, answer, stored):
@@ -177,7 +176,7 @@ class S3ObjectStore:
         Return whether that could be read. Raises StorageUnavailable.
         """
         bucket = self._config.bucket
-        async with self._send("GET", bucket, _MISSING_KEY, self._asked()) as (response, _):
+        async with await self._send("GET", bucket, _MISSING_KEY, self._asked()) as response:
             refused = await self._refusal(response)
         if refused.code not in _ALIVE or refused.of_clock:
             raise StorageUnavailable(s3_checks.problem(self._config, bucket, refused) or str(refused))
@@ -189,13 +188,11 @@ class S3ObjectStore:
         Raises StorageUnavailable.
         """
         room = memoryview(bytearray(_PROBE_BYTES))
-        async with self._send("GET", bucket, key, {"Range": f"bytes=0-{_PROBE_BYTES - 1}"}) as (
-            response,
-            timer,
-        ):
+        ranged = {"Range": f"bytes=0-{_PROBE_BYTES - 1}"}
+        async with await self._send("GET", bucket, key, ranged) as response:
             if response.status in (200, 206):
                 # Whole: a proxy that cuts long bodies lets the first byte pass.
-                return await read_into(response, room, name(bucket, key), timer) > 0
+                return await response.read_into(room, unseen) > 0
             refused = await self._refusal(response)
         if response.status == 404 and refused.code == "NoSuchKey":
             self._last_read = None
@@ -204,40 +201,39 @@ class S3ObjectStore:
 
     async def _ask_for_missing(self, bucket: str) -> answers.Refusal:
         try:
-            async with self._send("GET", bucket, _MISSING_KEY, self._asked()) as (response, _):
+            async with await self._send("GET", bucket, _MISSING_KEY, self._asked()) as response:
                 return await self._refusal(response)
         except StorageUnavailable as error:
             raise Unreachable(s3_checks.no_answer(self._config, error.message)) from error
 
     async def close(self) -> None:
         """Close connections. Idempotent."""
-        await self._requests.close()
+        await self._links.close()
         self._credentials.close()
 
     def _asked(self) -> Mapping[str, str]:
         """The signed headers of a GET."""
         return answers.TELL_CHECKSUM if self._checksums else {}
 
-    async def _refusal(self, response: aiohttp.ClientResponse) -> answers.Refusal:
+    async def _refusal(self, response: Exchange) -> answers.Refusal:
         """The server's refusal. Where it is of checksums, none are sent from now on; of keys, others are looked for."""
-        refused = answers.refusal(response.status, await response.content.read(answers.ERROR_BYTES))
+        refused = answers.refusal(response.status, await response.read(answers.ERROR_BYTES))
         if refused.of_keys:
-            used = response.url.query.get("X-Amz-Credential", "")
-            self._credentials.refused(used.rsplit("/", 4)[0])
+            self._credentials.refused(response.signed_by)
         if self._checksums and refused.of_checksums:
             self._checksums = False
             log.warning("the S3 server knows no checksums, none are used from now on (%s)", refused)
         return refused
 
-    @asynccontextmanager
     async def _send(
         self, method: str, bucket: str, key: str, headers: Mapping[str, str], body: bytes | None = None
-    ) -> AsyncIterator[tuple[aiohttp.ClientResponse, Timer]]:
-        """Send one request with signed headers; what goes wrong until the block's end is StorageUnavailable."""
+    ) -> Exchange:
+        """One request, sent when it is entered; until the block's end what goes wrong is StorageUnavailable."""
         credentials = await self._credentials.now()
-        url = self._signer.signed(credentials, method, bucket, key, headers)
-        async with self._requests.send(method, url, name(bucket, key), headers, body) as (response, timer):
-            yield response, timer
+        to = self._signer.request(credentials, method, bucket, key, headers)
+        return Exchange(
+            self._links, Request(method, to, name(bucket, key), headers, body, credentials.access_key)
+        )
 
 
 def _configured(config: S3Config) -> Source:

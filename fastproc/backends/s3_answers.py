@@ -49,7 +49,7 @@ _OUT_OF_TIME = re.compile(r"request has expired|request is not (yet valid|valid 
 _UNKNOWN_HEADER = frozenset({"NotImplemented", "InvalidArgument"})
 
 #: Header -> its checksum's size in bytes and function. A store names the one that the object was written with.
-_CHECKSUMS: Mapping[str, tuple[int, Callable[[memoryview], int]]] = {
+_CHECKSUMS: Mapping[str, tuple[int, Callable[..., int]]] = {
     "x-amz-checksum-crc32c": (4, checksums.crc32c),
     "x-amz-checksum-crc64nvme": (8, checksums.crc64nvme),
     "x-amz-checksum-crc32": (4, zlib.crc32),
@@ -132,20 +132,32 @@ def _encoding(value: str) -> str:
     return ", ".join(each for each in applied if each not in ("", "identity", "aws-chunked"))[:40]
 
 
-def compare(name: str, headers: Mapping[str, str], content: memoryview) -> None:
-    """Check the content against the checksums that the answer names. Raises StorageUnavailable.
+class Sums:
+    """The checksums that an answer names, of the content as it comes: piece by piece, while it is in the cache.
 
     A checksum of checksums (an object written in parts, `...-3`) does not cover the whole and is ignored.
     """
-    for header, (size, function) in _CHECKSUMS.items():
-        announced = headers.get(header)
-        if announced is None or "-" in announced:
-            continue
-        found = _text(function(content), size)
-        if found != announced:
-            raise StorageUnavailable(
-                f"GET {name}: {header} is {announced[:40]!r}, the bytes that came have {found!r}"
-            )
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        named = ((header, headers.get(header)) for header in _CHECKSUMS)
+        self._announced = {header: text for header, text in named if text is not None and "-" not in text}
+        self._found: dict[str, int] = {}
+
+    def add(self, piece: memoryview) -> None:
+        """The content goes on with these bytes."""
+        for header in self._announced:
+            _, function = _CHECKSUMS[header]
+            before = self._found.get(header)
+            self._found[header] = function(piece) if before is None else function(piece, before)
+
+    def compare(self, name: str) -> None:
+        """The content is at its end. Raises StorageUnavailable."""
+        for header, announced in self._announced.items():
+            found = _text(self._found.get(header, 0), _CHECKSUMS[header][0])
+            if found != announced:
+                raise StorageUnavailable(
+                    f"GET {name}: {header} is {announced[:40]!r}, the bytes that came have {found!r}"
+                )
 
 
 def checksum(body: bytes) -> dict[str, str]:

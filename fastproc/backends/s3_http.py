@@ -1,206 +1,227 @@
 """One HTTP request to an S3 server: sent once, timed, and with its signature in no message.
 
-Rule 1: one request a call. aiohttp would send GET and PUT again over a connection that broke; `_once` keeps it from
-        that, so that a server which dies of a request is not asked for it twice.
-Rule 2: an upload announces its length and is never read from, only pointed at: sent again it would be whole.
+Rule 1: one request a call. Nothing here sends again: a server that dies of a request is not asked for it twice.
+Rule 2: an upload announces its length, and an answer that comes before all of it was sent confirms nothing.
 Rule 3: no redirect is followed and no encoding is undone.
 Rule 4: every wait has an end: for a connection, for a byte, for the head, for the whole, and a body that has begun must
-        come at a least rate. Only the wait for admission is not the server's.
-Rule 5: no message holds a signature: an error's words end at its URL's `?`, and its cause is not shown with it.
-Rule 6: bytes move in the loop's own thread: what is cancelled has ended when `await` returns, and nothing writes into
-        memory that by then holds another photo.
+        come at a least rate (`s3_times`). Only the wait for admission is not the server's.
+Rule 5: no message holds a signature: none is made of a URL, and what a server wrote stays out of it.
+Rule 6: what is cancelled has ended when `await` returns: its transfer is stopped, its connection closed, and nothing
+        writes into memory that by then holds another photo.
 """
 
 from __future__ import annotations
 
-import asyncio
 import errno
-import re
-import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
 
-import aiohttp
-import yarl
-from aiohttp.abc import AbstractStreamWriter
 from msgspec import Struct
 
-from fastproc.core.errors import ConfigError, SourceTooLarge, StorageUnavailable
-
-#: Bytes that are written before the socket is asked whether it wants more.
-_WRITE_BYTES = 256 << 10
+from fastproc import __version__
+from fastproc.backends.s3_links import Links
+from fastproc.backends.s3_signing import Signed
+from fastproc.backends.s3_times import Late, Timer
+from fastproc.backends.s3_times import Timeouts as Timeouts  # For who makes a store with times of its own.
+from fastproc.backends.s3_wire import heads
+from fastproc.backends.s3_wire.connections import Connection
+from fastproc.backends.s3_wire.transfers import Ask, Fill, Handshake, Room, Seen, Transfer, unseen
+from fastproc.core.errors import SourceTooLarge, StorageUnavailable
 
 #: What the kernel says where this host has no descriptor or memory for a connection.
 NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
-
-class Timeouts(Struct, frozen=True, kw_only=True):
-    """Seconds, and the least rate of a photo's body: each `pace_bytes` must come within `pace_s`."""
-
-    connect_s: float = 5.0
-    #: Without any byte. With `connect_s`, it is also the time for the head of a GET's answer.
-    idle_s: float = 15.0
-    #: For a whole request (waiting for admission not counted).
-    total_s: float = 120.0
-    pace_s: float = 5.0
-    pace_bytes: int = 50_000
-    #: How long an unused connection is kept. Less than the 5 s after which impatient servers close theirs, because a
-    #: request that crosses such a close is lost.
-    keep_s: float = 4.0
+#: Most of a body in chunks, or of one without a length, that is taken at a time.
+_PART_BYTES = 64 << 10
 
 
-class Timer:
-    """The one deadline of a request, moved from phase to phase; `words` name the phase that took too long."""
+class Request(Struct, frozen=True):
+    """What is sent, and where `to`; `named` is what messages call the object, `signed_by` the access key."""
 
-    def __init__(self, times: Timeouts) -> None:
-        self._times = times
-        self.words = ""
-        self.deadline = asyncio.timeout(None)
+    method: str
+    to: Signed
+    named: str
+    headers: Mapping[str, str]
+    body: bytes | memoryview | None = None
+    signed_by: str = ""
 
-    def upload(self) -> None:
-        """From now on: a request whose body is large, and its answer."""
-        self._within(self._times.total_s, "")
 
-    def head(self) -> None:
-        """From now on: a request without a body, until its answer's head (and a refusal's body)."""
-        most = min(self._times.connect_s + self._times.idle_s, self._times.total_s)
-        self._within(most, "no answer, ")
+class Exchange:
+    """A request and its answer; what goes wrong until the block's end is StorageUnavailable."""
 
-    def stop(self) -> None:
-        """The server is not waited for."""
-        self.deadline.reschedule(None)
+    _connection: Connection | None = None
+    _head: heads.Head
+    _is_whole = False
+    _where = ""
+    _seen: Seen = staticmethod(unseen)
 
-    def body(self) -> None:
-        """From now on: the body of an answer."""
-        self._end = asyncio.get_running_loop().time() + self._times.total_s
-        self._next = 0
-        self.came(0)
+    def __init__(self, links: Links, request: Request) -> None:
+        self._links, self._request = links, request
+        self._timer = Timer(links.timeouts, has_body=request.body is not None)
+        self._rest = b""
 
-    def came(self, size: int) -> None:
-        """`size` bytes of the body are there."""
-        if size < self._next:
-            return
-        self._next = size + self._times.pace_bytes
-        left = self._end - asyncio.get_running_loop().time()
-        if left < self._times.pace_s:
-            self._within(left, "")
-            self.words = f"it took more than {self._times.total_s:g} s"
+    async def __aenter__(self) -> Self:
+        places = self._links.places
+        if places.locked():
+            try:
+                await self._timer.wait_for(places)
+            except Late as error:
+                raise self._unavailable(error) from None
         else:
-            self._within(self._times.pace_s, f"fewer than {self._times.pace_bytes} bytes more, ")
-
-    def _within(self, seconds: float, what: str) -> None:
-        self.words = f"{what}it took more than {seconds:g} s"
-        self.deadline.reschedule(asyncio.get_running_loop().time() + seconds)
-
-
-class Requests:
-    """Requests of one event loop; they share connections."""
-
-    def __init__(self, timeouts: Timeouts, authorities: tuple[str, str] | None = None) -> None:
-        """`authorities`: a file of certificates to trust, and its variable. Raises ConfigError."""
-        self._timeouts = timeouts
-        self._tls = _trusting(*authorities) if authorities else True
-        self._opened: aiohttp.ClientSession | None = None
-
-    @asynccontextmanager
-    async def send(
-        self, method: str, url: str, named: str, headers: Mapping[str, str], body: bytes | None = None
-    ) -> AsyncIterator[tuple[aiohttp.ClientResponse, Timer]]:
-        """Send one request to an encoded URL; what goes wrong until the block's end is StorageUnavailable.
-
-        `named` is what messages call the object.
-        """
-        sent = {**headers, "Accept-Encoding": "identity"}
-        if body is not None:
-            sent["Content-Length"] = str(len(body))
-        timer = Timer(self._timeouts)
+            await places.acquire()
         try:
-            async with timer.deadline:
-                timer.head() if body is None else timer.upload()
-                async with self._session.request(
-                    method,
-                    yarl.URL(url, encoded=True),
-                    headers=sent,
-                    data=None if body is None else _Body(body),
-                    allow_redirects=False,
-                ) as response:
-                    yield response, timer
-        except (aiohttp.ClientError, OSError, _Broken) as error:  # TimeoutError is an OSError.
-            # Some of aiohttp's messages quote the URL, and with it the signature; some, on further lines, the body.
-            said = re.split(r"\?|\n|\\n", str(error), maxsplit=1)[0][:300]
-            unavailable = StorageUnavailable(f"{method} {named}: {said or timer.words}")
-            unavailable.of_host = getattr(error.__cause__ or error, "errno", None) in NO_ROOM
-            raise unavailable from None
+            await self._ask()
+        except (OSError, Late, heads.Malformed) as error:
+            self._end(is_whole=False)
+            raise self._unavailable(error) from None
+        except BaseException:
+            self._end(is_whole=False)
+            raise
+        return self
 
-    async def close(self) -> None:
-        """Close connections. Idempotent."""
-        if self._opened is not None:
-            await self._opened.close()
-            self._opened = None
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end(is_whole=error is None and self._is_whole)
+        if isinstance(error, OSError | Late | heads.Malformed):
+            raise self._unavailable(error) from None
 
     @property
-    def _session(self) -> aiohttp.ClientSession:
-        if self._opened is None:
-            times = self._timeouts
-            self._opened = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(keepalive_timeout=times.keep_s, ssl=self._tls),
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                skip_auto_headers=("Content-Type",),
-                timeout=aiohttp.ClientTimeout(sock_connect=times.connect_s, sock_read=times.idle_s),
-                middlewares=(_once,),
-            )
-        return self._opened
+    def status(self) -> int:
+        return self._head.status
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._head.headers
 
-def _trusting(file: str, variable: str) -> ssl.SSLContext:
-    """Return a context that trusts the authorities of a file, and no others. Raises ConfigError."""
-    try:
-        return ssl.create_default_context(cafile=file)
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError.
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ConfigError([f"{variable}: cannot read certificates from {file!r} ({said})"]) from None
+    @property
+    def signed_by(self) -> str:
+        """The access key of the request."""
+        return self._request.signed_by
 
+    async def read_into(self, target: memoryview, seen: Seen) -> int:
+        """Read the body into `target`; return its size. Raises SourceTooLarge, with no byte past the limit written.
 
-async def read_into(response: aiohttp.ClientResponse, target: memoryview, named: str, timer: Timer) -> int:
-    """Read a body into `target`; return its size. Raises SourceTooLarge, with no byte past the limit written."""
-    timer.body()
-    size = 0
-    async for chunk, _ in response.content.iter_chunks():
-        end = size + len(chunk)
-        if end > len(target):
-            raise SourceTooLarge(f"{named} has more than {len(target)} bytes")
-        target[size:end] = chunk
-        size = end
-        timer.came(size)
-    return size
+        `seen` is called with every piece that lies there, in their order, maybe in another thread.
+        """
+        self._timer.body()
+        self._seen = seen
+        return await self._read(target)
 
+    async def _read(self, target: memoryview) -> int:
+        head, size = self._head, min(len(self._rest), self._left_of(target))
+        if head.is_chunked:
+            return await self._read_chunks(target)
+        target[:size] = self._rest[:size]
+        self._see(target, 0, size)
+        self._rest = self._rest[size:]
+        enough = self._left_of(target)
+        if size < enough:
+            with target[:enough] as room:
+                fill = self._fill(room, size, enough, self._seen)
+                await self._move(fill)
+            size = fill.at
+            if size < enough and head.length is not None:
+                raise ConnectionResetError(f"{size} of {head.length} bytes came")
+        self._is_whole = size == head.length and not self._rest
+        return size
 
-class _Body(aiohttp.Payload):
-    """The bytes of an upload, written as they lie there. aiohttp's own payload copies them piece by piece."""
+    async def read(self, most: int) -> bytes:
+        """The beginning of a body whose end need not be known: a refusal's words."""
+        room = memoryview(bytearray(most))
+        try:
+            size = await self._read(room)
+        except SourceTooLarge:
+            self._is_whole, size = False, most
+        return bytes(room[:size])
 
-    _value: bytes
+    def _left_of(self, target: memoryview) -> int:
+        length = self._head.length
+        return len(target) if length is None else min(length, len(target))
 
-    def __init__(self, body: bytes) -> None:
-        super().__init__(body)
-        self._size = len(body)
+    async def _read_chunks(self, target: memoryview) -> int:
+        part, size = self._rest, 0
+        room = memoryview(bytearray(_PART_BYTES))
+        while True:
+            for piece in self._head.chunked(part):
+                end = size + len(piece)
+                if end > len(target):
+                    target[size:] = piece[: len(target) - size]
+                    raise SourceTooLarge(f"{self._request.named} has more than {len(target)} bytes")
+                target[size:end] = piece
+                self._see(target, size, end)
+                size = end
+            if self._head.is_ended:
+                self._is_whole = True
+                return size
+            fill = self._fill(room, 0, 1)
+            await self._move(fill)
+            self._timer.came(size)
+            if fill.is_eof:
+                raise ConnectionResetError("the connection was closed before the body's end")
+            part = bytes(room[: fill.at])
 
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return self._value.decode(encoding, errors)
+    def _see(self, target: memoryview, start: int, end: int) -> None:
+        if end > start:
+            with target[start:end] as piece:
+                self._seen(piece)
 
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        view = memoryview(self._value)
-        for start in range(0, len(view), _WRITE_BYTES):
-            await writer.write(view[start : start + _WRITE_BYTES])
+    def _fill(self, target: memoryview, at: int, enough: int, seen: Seen = unseen) -> Fill:
+        assert self._connection is not None
+        pace_bytes = self._links.timeouts.pace_bytes
+        return Fill(self._connection.sock, Room(target, at, enough), pace_bytes, seen)
 
+    async def _move(self, transfer: Transfer) -> None:
+        await self._links.move(transfer, self._timer)
 
-class _Broken(Exception):
-    """A connection broke under a request."""
+    async def _ask(self) -> None:
+        request = self._request
+        headers = {"Host": request.to.host, "Accept": "*/*", "Accept-Encoding": "identity"}
+        headers |= {"User-Agent": f"fastproc/{__version__}", **request.headers}
+        if request.body is not None:
+            headers["Content-Length"] = str(len(request.body))
+        head = heads.request(request.method, request.to.target, headers)
+        connection = self._links.connections.unused(request.to.server) or await self._connect()
+        self._connection = connection
+        ask = Ask(connection.sock, head, request.body or b"")
+        await self._move(ask)
+        self._head = heads.Head(bytes(ask.came[: ask.head_bytes]))
+        self._rest = bytes(ask.came[ask.head_bytes :])
+        self._is_whole = ask.is_sent and self._head.length == 0 and not self._rest
+        if not ask.is_sent:
+            self._head.is_kept = False
+            if self.status < 300:
+                raise heads.Malformed(f"it answered {self.status} before the whole upload was sent")
 
+    async def _connect(self) -> Connection:
+        connections, server = self._links.connections, self._request.to.server
+        self._where = f"cannot connect to {server[1]}:{server[2]}: "
+        async with self._timer.connecting():
+            sock = await connections.open(server)
+        try:
+            if server[0] == "https":
+                sock = connections.secured(sock, server)
+                await self._move(Handshake(sock))
+        except BaseException:
+            sock.close()
+            raise
+        self._where = ""
+        return Connection(sock, server)
 
-async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """aiohttp sends a request again where one of these reaches it: give it another error."""
-    try:
-        return await send(request)
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _Broken(str(error) or type(error).__name__) from error
+    def _end(self, is_whole: bool) -> None:
+        self._links.places.release()
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if is_whole and self._head.is_kept:
+            self._links.connections.keep(connection)
+        else:
+            connection.close()
+
+    def _unavailable(self, error: Exception) -> StorageUnavailable:
+        """What the error is to callers."""
+        words = " ".join(f"{self._where}{error}".split())[:300] or type(error).__name__
+        unavailable = StorageUnavailable(f"{self._request.method} {self._request.named}: {words}")
+        unavailable.of_host = getattr(error, "errno", None) in NO_ROOM
+        return unavailable

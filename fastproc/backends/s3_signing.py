@@ -1,23 +1,24 @@
 """Addresses of objects on an S3 server: for people as they are, for requests signed.
 
-Rule 1: botocore signs, by query. Only what the server needs is signed: the host, the content type, `x-amz-*`. What a
-        proxy may rewrite on the way (`accept-encoding`) is not.
+Rule 1: signed by query, byte for byte as botocore does (`tests/unit/backends/test_s3_signing.py`). Only what the server
+        needs is signed: the host, the content type, `x-amz-*`. What a proxy may rewrite on the way (`accept-encoding`)
+        is not.
 Rule 2: one encoding of the path (`path`) is signed and sent; it is never quoted again.
 Rule 3: the caller brings the credentials to each request: a session's token may be renewed while the service runs. No
-        address is good for longer than they are.
-Rule 4: no signature and no key reaches a log: botocore writes both at level debug; it is heard from warning on.
+        address is good for longer than they are. Only the day's key, which is made of a secret, is kept.
+Rule 4: no signature and no key reaches a log: nothing here writes any, and botocore, which looks for credentials, is
+        heard from warning on.
 """
 
 from __future__ import annotations
 
+import hmac
 import logging
 import time
 from collections.abc import Mapping
-from urllib.parse import quote
+from hashlib import sha256
+from urllib.parse import quote, urlsplit
 
-from botocore.auth import S3SigV4QueryAuth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import ReadOnlyCredentials
 from msgspec import Struct
 
 from fastproc.config.s3 import S3Config
@@ -41,6 +42,26 @@ class Credentials(Struct, frozen=True):
         return "Credentials(...)"
 
 
+class Signed(Struct, frozen=True):
+    """Where a request goes: scheme, host and port; `host`, the header; and path and query, signed."""
+
+    server: tuple[str, str, int]
+    host: str
+    target: str
+
+    def __repr__(self) -> str:
+        return f"Signed({self.host!r}, ...)"
+
+
+class _Day(Struct, frozen=True):
+    """What the signatures of one day and one pair of keys have in common."""
+
+    secret_key: str
+    date: str
+    scope: str
+    key: bytes
+
+
 class Signer:
     """Addresses of one S3 server, path style or virtual-host style."""
 
@@ -51,6 +72,9 @@ class Signer:
         self._public_url = config.public_url and config.public_url.rstrip("/")
         self._region = config.region
         self._is_virtual = config.is_virtual
+        self._day = _Day("", "", "", b"")
+        self._at, self._second = "", -1
+        self._places: dict[str, tuple[tuple[str, str, int], str]] = {}
 
     def public_url(self, bucket: str, key: str) -> str:
         """The object's address for people and pages (not signed): PUBLIC_URL or the endpoint, bucket, key."""
@@ -58,24 +82,70 @@ class Signer:
 
     def address(self, bucket: str, key: str) -> str:
         """The object's address at the server. Raises ObjectNotFound."""
-        if not self._is_virtual(bucket):
-            return f"{self.endpoint}{path(bucket, key)}"
-        return f"{self._scheme}://{bucket}.{self._netloc}{path(bucket, key).removeprefix(f'/{bucket}')}"
+        return f"{self._scheme}://{self._netloc_of(bucket)}{self._path(bucket, key)}"
 
     def signed(
         self, credentials: Credentials, method: str, bucket: str, key: str, headers: Mapping[str, str]
     ) -> str:
-        """The address of one request that sends `headers`, all of which are signed. Raises ObjectNotFound.
+        """The address of one request that sends `headers`, all of which are signed. Raises ObjectNotFound."""
+        target = self.request(credentials, method, bucket, key, headers).target
+        return f"{self._scheme}://{self._netloc_of(bucket)}{target}"
 
-        Cost: 0.05 ms; boto3's generate_presigned_url makes the same URL in 0.15 ms.
-        """
-        keys = ReadOnlyCredentials(credentials.access_key, credentials.secret_key, credentials.session_token)
+    def request(
+        self, credentials: Credentials, method: str, bucket: str, key: str, headers: Mapping[str, str]
+    ) -> Signed:
+        """Where the request goes, with its signature. Raises ObjectNotFound. Cost: 0.02 ms; botocore's 0.05 to 0.15."""
+        place, now = self._places.get(bucket) or self._place(bucket), time.time()
+        server, host = place
+        if (second := int(now)) != self._second:
+            self._second, self._at = second, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+        at = self._at
+        day = self._day
+        if day.date != at[:8] or day.secret_key != credentials.secret_key:
+            day = self._day = self._day_of(at[:8], credentials.secret_key)
         seconds = _EXPIRES_S
         if credentials.expires is not None:
-            seconds = max(1, min(seconds, int(credentials.expires - time.time())))
-        request = AWSRequest(method, self.address(bucket, key), headers=headers)
-        S3SigV4QueryAuth(keys, "s3", self._region, expires=seconds).add_auth(request)
-        return str(request.url)
+            seconds = max(1, min(seconds, int(credentials.expires - now)))
+        sent = sorted([("host", host), *[(each.lower(), value) for each, value in headers.items()]])
+        lines = [f"{each}:{' '.join(value.split())}" for each, value in sent]
+        names = [each for each, _ in sent]
+        who = quote(f"{credentials.access_key}/{day.scope}", safe="-._~")
+        head = (
+            f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={who}&X-Amz-Date={at}&X-Amz-Expires={seconds}"
+        )
+        signs, token = f"&X-Amz-SignedHeaders={'%3B'.join(names)}", ""
+        if credentials.session_token:
+            token = f"&X-Amz-Security-Token={quote(credentials.session_token, safe='-._~')}"
+        where = self._path(bucket, key)
+        text = "\n".join(
+            (method, where, f"{head}{token}{signs}", *lines, "", ";".join(names), "UNSIGNED-PAYLOAD")
+        )
+        digest = sha256(text.encode()).hexdigest()
+        to_sign = f"AWS4-HMAC-SHA256\n{at}\n{day.scope}\n{digest}"
+        signature = hmac.digest(day.key, to_sign.encode(), "sha256").hex()
+        return Signed(server, host, f"{where}?{head}{signs}{token}&X-Amz-Signature={signature}")
+
+    def _day_of(self, date: str, secret_key: str) -> _Day:
+        key = f"AWS4{secret_key}".encode()
+        for part in (date, self._region, "s3", "aws4_request"):
+            key = hmac.digest(key, part.encode(), "sha256")
+        return _Day(secret_key, date, f"{date}/{self._region}/s3/aws4_request", key)
+
+    def _place(self, bucket: str) -> tuple[tuple[str, str, int], str]:
+        parts = urlsplit(f"{self._scheme}://{self._netloc_of(bucket)}")
+        usual = 443 if self._scheme == "https" else 80
+        port, name = parts.port or usual, parts.hostname or ""
+        host = f"[{name}]" if ":" in name else name
+        place = (self._scheme, name, port), host if port == usual else f"{host}:{port}"
+        self._places[bucket] = place
+        return place
+
+    def _netloc_of(self, bucket: str) -> str:
+        return f"{bucket}.{self._netloc}" if self._is_virtual(bucket) else self._netloc
+
+    def _path(self, bucket: str, key: str) -> str:
+        whole = path(bucket, key)
+        return whole.removeprefix(f"/{bucket}") if self._is_virtual(bucket) else whole
 
 
 def path(bucket: str, key: str) -> str:

@@ -104,18 +104,18 @@ ONLY_IN: dict[str, set[str]] = {
     "boto3": {"backends/s3_removal.py", "embedded/seaweedfs.py"},
     "botocore": {
         "backends/s3_removal.py",
-        "backends/s3_signing.py",
         "backends/s3_chain.py",
         "embedded/seaweedfs.py",
     },
     "aiohttp": {
-        "backends/objects_s3.py",
-        "backends/s3_http.py",
         "backends/webhook/gate.py",
         "backends/webhook/http.py",
         "supervisor/listening.py",
     },
-    "yarl": {"backends/s3_http.py", "backends/webhook/http.py"},
+    "yarl": {"backends/webhook/http.py"},
+    # Their two uses: the head of an answer, and a connection to one of several addresses.
+    "httptools": {"backends/s3_wire/heads.py"},
+    "aiohappyeyeballs": {"backends/s3_wire/connections.py"},
     "awscrt": {"backends/s3_answers.py"},
     # The demo and the trial read the rows back, as the API would.
     "sqlite3": {"backends/metadata_sqlite.py", "demo/results.py", "embedded/trial/"},
