@@ -28,6 +28,7 @@ from fastproc.ipc.messages import Ready
 from fastproc.parts import checked_metadata, checked_objects, started_pool
 from fastproc.supervisor import decoders, health
 from fastproc.supervisor.books import Books
+from fastproc.supervisor.collector import calm
 from fastproc.supervisor.defects import Defects
 from fastproc.supervisor.evidence import Quarantine
 from fastproc.supervisor.failures import Failures
@@ -104,11 +105,13 @@ class App:
             )
             for name, away in service.neighbours.items():
                 self._readiness.watch(name, away)
+            pool.idleness.is_full = service.is_full
             _announce(self._config, pool, self._share)
             self._readiness.started = True
             self.serving.set()
             try:
-                await service.run(pool.halted)
+                with calm():
+                    await service.run(pool.halted)
             finally:
                 self._readiness.started = False
 
@@ -185,6 +188,11 @@ class App:
         )
         watch("workers_alive", "Workers that have a task or could take one", lambda: pool.alive)
         watch("workers_busy", "Workers that have a task", lambda: pool.busy)
+        watch(
+            "worker_idle_seconds",
+            "Seconds that workers waited while there was work",
+            lambda: pool.idleness.seconds,
+        )
         watch("worker_deaths", "Worker processes that ended and were not asked to", lambda: pool.deaths)
         watch(
             "kernel_kills",

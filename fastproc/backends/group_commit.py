@@ -3,12 +3,15 @@
 Rule 1: what arrives while one transaction runs goes into the next one, together and in order.
 Rule 2: a row that the database refuses (RowRefused), or whose statement fails, fails alone; when a whole transaction
         fails, every row in it does (DatabaseUnavailable).
+Rule 3: a transaction begins at once where the last one is `pace_s` ago; where rows follow each other faster, they wait
+        for each other so long. An idle service's row never waits.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct
@@ -27,7 +30,8 @@ class Write(Struct):
     `refused` says why the database does not take it; `failed` what went wrong with this row alone, which may pass;
     `busy`: another session holds the row, and it may be tried again soon;
     `rowless`: there is no row and none can be made, which fails nothing (the API owns the schema). After `by`
-    (monotonic seconds) nothing is written, and `late` is called: the job may be another service's.
+    (monotonic seconds) nothing is written, and `late` is called: the job may be another service's. A row that is not
+    `lasting` may be lost with the machine's power, not with the process: its job is then run again.
     """
 
     photo_id: str
@@ -38,6 +42,7 @@ class Write(Struct):
     busy: str = ""
     rowless: bool = False
     by: float = math.inf
+    lasting: bool = True
 
     def late(self) -> None:
         """The write was not done, because its time is over."""
@@ -56,18 +61,22 @@ Commit = Callable[[Sequence[Write]], Awaitable[None]]
 class GroupCommit:
     """Collects rows and hands them to `commit`; `describe` puts a driver's exception into words."""
 
-    def __init__(self, commit: Commit, describe: Callable[[Exception], str]) -> None:
-        self._commit, self._describe = commit, describe
+    def __init__(self, commit: Commit, describe: Callable[[Exception], str], pace_s: float = 0.0) -> None:
+        self._commit, self._describe, self._pace_s = commit, describe, pace_s
+        #: When the next transaction may begin, in monotonic seconds.
+        self._next_at = -math.inf
         self._waiting: list[Write] = []
         self._drainer: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def write(self, photo_id: str, values: Mapping[str, Value], *, by: float) -> None:
+    async def write(
+        self, photo_id: str, values: Mapping[str, Value], *, by: float, lasting: bool = True
+    ) -> None:
         """Write one row; return after its commit. Raises RowRefused, RowBusy, DatabaseUnavailable."""
         if self._closed:
             raise DatabaseUnavailable("the database was closed: the service is ending")
         done = asyncio.get_running_loop().create_future()
-        write = Write(photo_id, values, done, by=by)
+        write = Write(photo_id, values, done, by=by, lasting=lasting)
         self._waiting.append(write)
         if self._drainer is None:
             self._drainer = asyncio.create_task(self._drain(), name="commits")
@@ -81,6 +90,9 @@ class GroupCommit:
 
     async def _drain(self) -> None:
         while self._waiting:
+            if (pause_s := self._next_at - time.monotonic()) > 0:
+                await asyncio.sleep(pause_s)
+            self._next_at = time.monotonic() + self._pace_s
             batch, self._waiting = self._waiting, []
             away = ""
             try:

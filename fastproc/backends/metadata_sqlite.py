@@ -1,8 +1,9 @@
 """Writes photos' rows to the SQLite file that the API reads.
 
 Rule 1: the API owns the schema. Only the contract's columns are written; others may exist.
-Rule 2: a row that was confirmed survives power loss, because its job is finished next: `synchronous=FULL` (NORMAL
-        would keep it through a crash of the process only).
+Rule 2: a row that ends an attempt survives power loss once it was confirmed, because its job is finished next:
+        `synchronous=FULL`. One that begins an attempt survives the process only (NORMAL, no fsync): where it is lost
+        with the machine, its job is found stalled and begun again.
 Rule 3: one thread writes the rows, so the event loop never waits for a disk or for another writer. A probe has a thread
         and a connection of its own: it does not queue behind writes that wait for a lock.
 Rule 4: a database is never created while the service runs: only `create_schema`, that is `fastproc init-db`, does.
@@ -12,6 +13,7 @@ Rule 5: a constraint, a trigger or a type that refuses a row is the row's fault;
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
 import os
@@ -36,6 +38,8 @@ log = logging.getLogger(__name__)
 #: so that the thread is free for other questions, and for the end of the service, in between.
 _BUSY_S = 2.0
 _PROBE_BUSY_S = 0.5
+#: Least time between the beginnings of two transactions (tuning.md).
+PACE_S = 0.004
 
 #: What the statement of one row raises where the row is refused: constraints, triggers, types, sizes, values.
 _REFUSALS = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, ValueError)
@@ -55,12 +59,13 @@ class SqliteMetadataStore:
         self._path, self._variable = path, variable
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection | None = None
+        self._lasting = True
         self._file: tuple[int, int] | None = None
-        self._rows = GroupCommit(self._commit_in_thread, self._describe)
+        self._rows = GroupCommit(self._commit_in_thread, self._describe, PACE_S)
 
     async def begin(self, photo_id: str, at: str, *, by: float = math.inf) -> None:
         """Mark the photo as `processing` since `at`. Raises DatabaseUnavailable, RowRefused."""
-        await self._rows.write(photo_id, photo_row.begun(at), by=by)
+        await self._rows.write(photo_id, photo_row.begun(at), by=by, lasting=False)
 
     async def complete(self, photo_id: str, row: Row, at: str, *, by: float = math.inf) -> None:
         """Mark the photo as `completed` at `at`. Raises DatabaseUnavailable, RowRefused."""
@@ -118,6 +123,11 @@ class SqliteMetadataStore:
 
     def _transact(self, connection: sqlite3.Connection, batch: Sequence[Write]) -> bool:
         """Return False where a refused row took the transaction with it (ON CONFLICT ROLLBACK)."""
+        lasting = any(write.lasting for write in batch)
+        if lasting is not self._lasting:
+            # Not possible in a transaction. The fsync of a lasting one is for all that were written before it, too.
+            connection.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
+            self._lasting = lasting
         connection.execute("BEGIN IMMEDIATE")
         for write in batch:
             # Asked when nobody else can write: a process that stops here holds the others up until it goes on.
@@ -132,9 +142,8 @@ class SqliteMetadataStore:
 
     def _upsert(self, connection: sqlite3.Connection, write: Write) -> None:
         # No savepoint: either statement is atomic, and only one of the two has an effect.
-        names, values = tuple(write.values), tuple(write.values.values())
-        update = f"UPDATE photos SET {', '.join(f'{name}=?' for name in names)} WHERE id=?"
-        insert = f"INSERT INTO photos (id, {', '.join(names)}) VALUES (?{', ?' * len(names)})"
+        values = tuple(write.values.values())
+        update, insert = _statements(tuple(write.values))
         try:
             if connection.execute(update, (*values, write.photo_id)).rowcount:
                 return
@@ -162,7 +171,8 @@ class SqliteMetadataStore:
             log.warning("the database %s was replaced; opening it again", self._path)
             self._drop()
         self._file = (stat.st_dev, stat.st_ino)
-        self._connection = self._connection or _open(self._path)
+        if self._connection is None:
+            self._connection, self._lasting = _open(self._path), True
         return self._connection
 
     def _drop(self) -> None:
@@ -181,6 +191,13 @@ def _open(path: str, busy_s: float = _BUSY_S) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+@functools.cache
+def _statements(names: tuple[str, ...]) -> tuple[str, str]:
+    """The UPDATE and the INSERT of a row with these columns: three kinds of row are all there are."""
+    update = f"UPDATE photos SET {', '.join(f'{name}=?' for name in names)} WHERE id=?"
+    return update, f"INSERT INTO photos (id, {', '.join(names)}) VALUES (?{', ?' * len(names)})"
 
 
 def _touch(path: str, deep: bool) -> None:

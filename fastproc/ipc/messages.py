@@ -112,6 +112,6 @@ def decode_to_worker(packet: bytes) -> ToWorker:
     return _to_worker.decode(packet)
 
 
-def decode_from_worker(packet: bytes) -> FromWorker:
+def decode_from_worker(packet: bytes | memoryview) -> FromWorker:
     """Raises msgspec.DecodeError (a ValueError) for anything but Ready, Progress, Done or Failed."""
     return _from_worker.decode(packet)

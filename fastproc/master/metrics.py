@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 RISING: Final = {
     "fastproc_worker_deaths",
     "fastproc_kernel_kills",
+    "fastproc_worker_idle_seconds",
     "fastproc_watchdog_finds",
     "fastproc_photos_moved",
     "fastproc_redis_reconnects",

@@ -88,6 +88,10 @@ class Service:
         metrics.watch("inflight_bytes", "Photo bytes held", lambda: budget.held)
         metrics.watch("quarantined", "Photos kept in quarantine", lambda: ports.quarantine.kept)
 
+    def is_full(self) -> bool:
+        """Whether there is no place for further jobs."""
+        return self._intake.in_hand >= self._rules.max_in_hand
+
     @property
     def neighbours(self) -> Mapping[str, Callable[[], str]]:
         """By name: says why a neighbour is away, "" where it is not."""

@@ -121,12 +121,22 @@ async def test_a_column_of_another_type_refuses_the_row(store, table) -> None:
 # Durability.
 
 
-async def test_every_commit_reaches_the_disk_in_whatever_mode_the_database_was(store, table) -> None:
+async def test_every_end_of_an_attempt_reaches_the_disk_in_whatever_mode_the_database_was(
+    store, table
+) -> None:
     table.run("PRAGMA journal_mode=DELETE")
-    await store.begin("p", T1)
     loop = asyncio.get_running_loop()
     ask = lambda name: store._connection.execute(f"PRAGMA {name}").fetchone()[0]  # noqa: E731
-    assert await loop.run_in_executor(store._thread, ask, "synchronous") == 2  # FULL.
+    full, normal = 2, 1
+    for wrote, level in (
+        (lambda: store.begin("p", T1), normal),
+        (lambda: store.complete("p", ROW, T2), full),
+        (lambda: store.begin("q", T1), normal),
+        (lambda: store.fail("q", "E: no", T2, final=True), full),
+        (lambda: asyncio.gather(store.begin("q", T1), store.complete("p", ROW, T2)), full),
+    ):
+        await wrote()
+        assert await loop.run_in_executor(store._thread, ask, "synchronous") == level
     assert await loop.run_in_executor(store._thread, ask, "journal_mode") == "wal"
 
 

@@ -7,7 +7,7 @@ Rule 2: a photo is copied only where it changes its slot: a worker sees the phot
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fastproc.ipc.blob import Lane, SlotLanes
 
@@ -36,6 +36,8 @@ class Loans:
         self._max_bytes = max_source_bytes
         output_bytes = max_source_bytes + OUTPUT_HEADROOM_BYTES
         self._lanes: list[SlotLanes] = []
+        #: Called when a photo is on its way.
+        self.on_lend: Callable[[], None] = lambda: None
         with contextlib.ExitStack() as undo:
             for slot in range(slots):
                 self._lanes.append(SlotLanes(slot, source_bytes=max_source_bytes, output_bytes=output_bytes))
@@ -47,9 +49,12 @@ class Loans:
         """How many photos lie in each slot."""
         return [lanes.lent for lanes in self._lanes]
 
-    def lend(self, slot: int) -> Loan:
+    def lend(self, slot: int, photo: str = "") -> Loan:
         """Lend a lane of the slot. Raises OSError."""
-        return Loan(slot, self._lanes[slot].lend(), self._max_bytes)
+        loan = Loan(slot, self._lanes[slot].lend(), self._max_bytes)
+        loan.photo = photo
+        self.on_lend()
+        return loan
 
     def take_back(self, loan: Loan) -> None:
         """End the loan; its memory is lent again."""

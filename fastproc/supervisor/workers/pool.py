@@ -26,6 +26,7 @@ from fastproc.core.slot import State
 from fastproc.ipc.messages import GATE, Done, Failed, FromWorker, Progress, Ready, Settings
 from fastproc.supervisor.workers.deaths import Deaths
 from fastproc.supervisor.workers.host import ASIDE_S, Host
+from fastproc.supervisor.workers.idleness import Idleness
 from fastproc.supervisor.workers.loans import Loan, Loans
 from fastproc.supervisor.workers.memory import Memory
 from fastproc.supervisor.workers.roster import Roster
@@ -56,6 +57,7 @@ class Pool:
         self.processes = Roster(settings)
         self._tasks = TaskLists(self.memory, self._loans, self._host)
         self._deaths = Deaths(self.memory, self.processes)
+        self.idleness = Idleness(self._fleet, self._loans)
         self._numbers = itertools.count(1)
         self._alarm: asyncio.TimerHandle | None = None
         self.ready = asyncio.Event()
@@ -73,10 +75,9 @@ class Pool:
     async def lend(self, photo: str = "") -> AsyncIterator[Loan]:
         """Lend shared memory for the photo of this id, in the slot that has least to do. Raises NeighbourAway."""
         try:
-            loan = self._loans.lend(self._fleet.home(self._loans.lent))
+            loan = self._loans.lend(self._fleet.home(self._loans.lent), photo)
         except OSError as error:
             raise self._host.refused(f"shared memory: {error}") from None
-        loan.photo = photo
         try:
             yield loan
         finally:
@@ -89,7 +90,6 @@ class Pool:
         WorkerCrashed, WorkerKilled, WorkerTimeout; NeighbourAway where the kernel does not let it run; FleetHalted.
         """
         task = PendingTask(next(self._numbers), loan, content_type, on_stage, self._stages)
-        task.need = self.memory.need(loan)
         self._tasks.add(task)
         self._dispatch()
         try:
@@ -252,6 +252,7 @@ class Pool:
         self._obey(self._fleet.limit(self._tasks.most_workers(), time.monotonic()))
         while choice := self._tasks.next(self._fleet):
             self._assign(*choice)
+        self.idleness.look()
         self._set_alarm()
 
     def _assign(self, task: PendingTask, slot: int) -> None:
@@ -292,7 +293,6 @@ class Pool:
     def _set_alarm(self) -> None:
         if self._alarm:
             self._alarm.cancel()
-            self._alarm = None
         due = min((at for at in (self._fleet.due(), self._tasks.carry_at) if at is not None), default=None)
         if due is not None:
             # At least a millisecond, so that a clock that is a hair behind cannot make the loop spin.

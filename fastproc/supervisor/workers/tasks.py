@@ -33,6 +33,7 @@ class TaskLists:
 
     def add(self, task: PendingTask) -> None:
         """The task waits."""
+        task.need = self._memory.need(task.loan)
         self._all.add(task)
         self.waiting.append(task)
 
