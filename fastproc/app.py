@@ -18,7 +18,8 @@ from fastproc.backends import factories
 from fastproc.bullmq.opening import checked_server, open_pipe, open_queue, shared_failures
 from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.queue import BullQueue
-from fastproc.config.host import memory_limit, service_name
+from fastproc.config.fit import misfits
+from fastproc.config.host import memory_limit, room, service_name
 from fastproc.config.settings import Config
 from fastproc.core import admission
 from fastproc.core.stuck import STEP_S
@@ -136,6 +137,8 @@ class App:
     async def _start(self, stack: AsyncExitStack, kernel: Kernel) -> tuple[Ports, Pool]:
         """Start the parts in order; the stack stops them in reverse."""
         config = self._config
+        for words in misfits(config.pool, room()):
+            log.warning("%s", words)
         pipe = await self._enter(stack, "Redis", open_pipe(config))
         server = await checked_server(pipe, config.redis.where)
         for warning in server.warnings:

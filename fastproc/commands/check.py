@@ -15,7 +15,8 @@ from fastproc.backends import events_webhook
 from fastproc.bullmq.opening import checked_server, open_pipe
 from fastproc.bullmq.scripts import installed_version
 from fastproc.commands import running
-from fastproc.config.host import memory_limit
+from fastproc.config.fit import misfits
+from fastproc.config.host import room
 from fastproc.config.settings import Config, table
 from fastproc.core.errors import ConfigError, FleetHalted, TaskError, Unreachable
 from fastproc.ipc.messages import Ready
@@ -38,8 +39,8 @@ async def check(config: Config) -> bool:
     """Print the settings, then try each server and a worker; return whether all can be used."""
     console = Console()
     console.print(settings_table([(row.env, row.value, row.default, row.meaning) for row in table(config)]))
-    if shortage := config.pool.shortage(memory_limit()):
-        print_line(console, f"WARN memory: {shortage}")
+    for words in misfits(config.pool, room()):
+        print_line(console, f"WARN {words}")
     greetings: list[Ready] = []
     results = [
         await _try(console, "Redis", lambda: _check_redis(config)),
