@@ -1,8 +1,8 @@
 """Whether a job costs more when many others wait, or when several services take them: one JSON line each.
 
 Fills a queue with copies of one job that the official package has added (its hash, its place in the list, the marker),
-then lets the queue's part of the supervisor (`peers/queue_fastproc.py`: no photos) work off some of them. Completed
-jobs are removed or kept. A million jobs take some 0.5 GB of memory.
+then lets the queue's part of one supervisor or of several take and finish some of them: no photos, no marks, no events,
+because those do not know how many jobs wait. Completed jobs are removed or kept. A million jobs take 0.5 GB of memory.
 
     python bench/waiting.py [--waiting 100 10000 1000000] [--jobs 4000] [--services 1 2 4] [--rounds 3]
 """
@@ -16,18 +16,28 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import redis
+import uvloop
 
+from fastproc.bullmq.opening import open_pipe, open_queue
 from fastproc.bullmq.producer import producer
 from fastproc.config.queue import QueueConfig
 from fastproc.config.redis import RedisConfig
+from fastproc.config.settings import load
+from fastproc.core.model import Job
 from fastproc.embedded.valkey import Valkey
+from fastproc.supervisor.intake import Intake
+from fastproc.supervisor.locks import LockKeeper
+from fastproc.supervisor.metrics import Metrics
+from fastproc.supervisor.neighbours import Neighbours
 
-PEER = [sys.executable, str(Path(__file__).with_name("peers") / "queue_fastproc.py")]
+#: Jobs that each service has in hand.
+SLOTS = 8
 #: Jobs of one pipeline.
 BATCH = 10_000
 
@@ -54,6 +64,31 @@ def fill(port: int, name: str, jobs: int, data: dict[str, Any], options: dict[st
         client.set(f"bull:{name}:id", jobs)
 
 
+async def work(port: int, name: str, jobs: int) -> None:
+    """Be a service: take and finish so many jobs; print what it cost."""
+    config = load({"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(port), "QUEUE_NAME": name}, 1)
+    async with open_pipe(config) as pipe, open_queue(config, pipe, "bench") as queue:
+        locks = LockKeeper(queue, 30.0, 30.0, lambda ids: None)
+        left, done = jobs, asyncio.Event()
+
+        async def run_job(job: Job, may_fetch: Callable[[], bool]) -> Job | None:
+            nonlocal left
+            left -= 1
+            if left <= 0:
+                done.set()
+            async with locks.hold(job):
+                return await queue.complete(job, '{"success":true}', fetch_next=left > 0 and may_fetch())
+
+        intake = Intake(queue, run_job, SLOTS, None, Neighbours([]), Metrics())
+        spent, began = time.process_time(), time.monotonic()
+        taking = asyncio.create_task(intake.run())
+        await done.wait()
+        intake.stop()
+        await intake.idle()
+        print(json.dumps({"cpu_s": time.process_time() - spent, "seconds": time.monotonic() - began}))
+        taking.cancel()
+
+
 def quiet(process: psutil.Process) -> float:
     """Wait until the server has tidied up (its tables grow step by step); return its CPU seconds."""
     before, now = -1.0, float(sum(process.cpu_times()[:2]))
@@ -74,7 +109,9 @@ def measure(server: Valkey, waiting: int, jobs: int, services: int, keep: bool) 
     before = quiet(valkey)
     share = jobs // services
     running = [
-        subprocess.Popen([*PEER, str(server.port), name, str(share), "8"], stdout=subprocess.PIPE)
+        subprocess.Popen(
+            [sys.executable, __file__, "--work", str(server.port), name, str(share)], stdout=subprocess.PIPE
+        )
         for _ in range(services)
     ]
     found = [json.loads(each.communicate()[0]) for each in running]
@@ -94,7 +131,12 @@ def main() -> None:
     parser.add_argument("--services", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--jobs", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.work:
+        port, name, jobs = args.work
+        uvloop.run(work(int(port), name, int(jobs)))
+        return
     cases = [(waiting, 1, keep) for waiting in args.waiting for keep in (False, True)]
     cases += [(args.waiting[0], services, False) for services in args.services if services > 1]
     with tempfile.TemporaryDirectory(prefix="fastproc-bench-") as folder, Valkey(Path(folder)) as server:
