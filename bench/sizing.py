@@ -1,4 +1,4 @@
-"""What a worker takes for photos of four sizes, and the table of hosts that follows (tuning.md, "Sizing"), as Markdown.
+"""What a worker takes for photos of four sizes, and the table of hosts that follows (Sizing in tuning.md), as Markdown.
 
 One photo is scaled to each size and given to a fresh worker, with the default settings, several times: CPU is the mean
 without the first time; memory is the worker's PSS afterwards and the most that was resident (VmHWM), which includes the

@@ -1,13 +1,13 @@
 """What one job costs the supervisor, by thread: one JSON line.
 
 Runs the real service on embedded Valkey, SeaweedFS and SQLite, with workers that do not compute (`stand_in.py`). Jobs
-are added before it starts, so that nothing but the service is busy beside the servers, and the first are not measured. CPU is user + system
-from /proc, so a busy machine changes it little; compare runs that were made in turns.
+are added before it starts, so that nothing but the service is busy beside the servers; the first are not measured. CPU
+is user + system from /proc, so a busy machine changes it little; compare runs that were made in turns.
 
     python bench/supervisor.py [--photo tiny|phone|FILE] [--jobs 400] [--workers 4] [--sleep-ms 41]
-                               [--python EXECUTABLE] [--profile FILE] [--set NAME=VALUE ...]
+                               [--profile FILE] [--set NAME=VALUE ...]
 
-`--python`: the interpreter of another checkout, to compare with. `--profile`: py-spy's raw stacks of the supervisor.
+`--profile`: py-spy's raw stacks of the supervisor.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ async def fill(place: Stand, key: str, jobs: int) -> None:
 
 
 @contextlib.contextmanager
-def service(python: str, answers: Path, sleep_ms: float, place: Stand) -> Iterator[psutil.Process]:
+def service(answers: Path, sleep_ms: float, place: Stand) -> Iterator[psutil.Process]:
     """Run the service with stand-ins; exit if it does not end with 0."""
-    program = [python, str(Path(__file__).with_name("stand_in.py")), "service", str(answers)]
+    program = [sys.executable, str(Path(__file__).with_name("stand_in.py")), "service", str(answers)]
     process = subprocess.Popen(
         [*program, "--sleep-ms", str(sleep_ms)], env={**os.environ, **place.environment}
     )
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, object]:
         client.put_object(Bucket=place.config.s3.bucket, Key=key, Body=body, ContentType="image/jpeg")
         client.close()
         asyncio.run(fill(place, key, WARM_UP + args.jobs))
-        with service(args.python, answers, args.sleep_ms, place) as process:
+        with service(answers, args.sleep_ms, place) as process:
             profile = profiled(process.pid, args.profile) if args.profile else None
             found = asyncio.run(measure(place, process, args.jobs, args.sleep_ms / 1000))
             if profile:
@@ -135,7 +135,6 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=400)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--sleep-ms", type=float, default=41.0)
-    parser.add_argument("--python", default=sys.executable, help="another checkout's interpreter")
     parser.add_argument("--profile", type=Path, help="write raw stacks of the supervisor there (py-spy)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting")
     args = parser.parse_args()
