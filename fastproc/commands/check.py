@@ -16,7 +16,8 @@ from fastproc.bullmq.opening import checked_server, open_pipe
 from fastproc.bullmq.scripts import installed_version
 from fastproc.commands import running
 from fastproc.config import sharing
-from fastproc.config.host import memory_limit
+from fastproc.config.fit import Room, misfits
+from fastproc.config.host import room
 from fastproc.config.settings import Config, table
 from fastproc.core.errors import ConfigError, FleetHalted, TaskError, Unreachable
 from fastproc.ipc.messages import Ready
@@ -39,7 +40,7 @@ async def check(config: Config) -> bool:
     """Print the settings, then try each server and a worker; return whether all can be used."""
     console = Console()
     console.print(settings_table([(row.env, row.value, row.default, row.meaning) for row in table(config)]))
-    _show_plan(console, config, memory_limit())
+    _show_plan(console, config, room())
     greetings: list[Ready] = []
     results = [
         await _try(console, "Redis", lambda: _check_redis(config)),
@@ -54,19 +55,17 @@ async def check(config: Config) -> bool:
     return all(results)
 
 
-def _show_plan(console: Console, config: Config, limit: int) -> None:
-    shares = sharing.every_share(config)
-    parts = [sharing.shared(config, share) for share in shares]
-    if len(shares) > 1:
-        words = f"{len(shares)}, with {', '.join(str(part.pool.workers) for part in parts)} workers"
+def _show_plan(console: Console, config: Config, here: Room) -> None:
+    """Print how supervisors share it, and what does not fit into what the host gives."""
+    parts = [sharing.shared(config, share) for share in sharing.every_share(config)]
+    if len(parts) > 1:
+        words = f"{len(parts)}, with {', '.join(str(part.pool.workers) for part in parts)} workers"
         if config.limiter.max:
             rates = ", ".join(str(part.limiter.max) for part in parts)
             words += f"; rate limit {rates} per {config.limiter.duration_ms} ms"
         print_line(console, f"ok   supervisors: {words}")
-    short = (part.pool.shortage(share.memory(limit)) for part, share in zip(parts, shares, strict=True))
-    if shortage := next(filter(None, short), ""):
-        where = f"supervisor 1 of {len(shares)}: " if len(shares) > 1 else ""
-        print_line(console, f"WARN memory: {where}{shortage}")
+    for words in misfits(config.pool, here, len(parts)):
+        print_line(console, f"WARN {words}")
 
 
 async def _try(console: Console, name: str, attempt: Callable[[], Coroutine[Any, Any, str]]) -> bool:

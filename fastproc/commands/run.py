@@ -22,6 +22,8 @@ from fastproc import __version__
 from fastproc.app import App
 from fastproc.commands import running
 from fastproc.config import sharing
+from fastproc.config.fit import misfits
+from fastproc.config.host import room
 from fastproc.config.settings import Config
 from fastproc.core.shares import Share
 from fastproc.ipc import link
@@ -43,7 +45,10 @@ def command() -> None:
     to the queue at once. SIGHUP and SIGUSR1 do the same.
     """
     config = running.settings()
-    if sharing.supervisors(config) > 1:
+    supervisors = sharing.supervisors(config)
+    for words in misfits(config.pool, room(), supervisors):
+        log.warning("%s", words)
+    if supervisors > 1:
         sys.exit(running.run(lambda: lead(config)))
     running.run(lambda: serve(config))
 

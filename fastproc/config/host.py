@@ -1,4 +1,4 @@
-"""What the host gives this process: the cores and the memory that it may use, and a name."""
+"""What the host gives this process: cores, memory, threads and descriptors that it may use, and a name."""
 
 from __future__ import annotations
 
@@ -6,32 +6,48 @@ import math
 import os
 import pathlib
 import re
+import resource
 import socket
 import zoneinfo
 from collections.abc import Iterator
 from datetime import UTC, tzinfo
 
+from fastproc.config.fit import Room
+
 _CGROUP = pathlib.Path("/sys/fs/cgroup")
 _OWN = pathlib.Path("/proc/self/cgroup")
 _V1_LIMIT = "memory.limit_in_bytes"
+_CPU = ("cpu.max", "cpu.cfs_quota_us")
 _LOCAL_ZONE = pathlib.Path("/etc/localtime")
 
 
-def usable_cores(cgroup: pathlib.Path = _CGROUP) -> int:
-    """Return the cores that this process may use: affinity, and the CPU quota of its cgroup (v2 or v1), rounded up."""
+def room() -> Room:
+    """Return what the host gives this process, as far as it can be seen."""
+    limit = memory_limit()
+    return Room(
+        cores=usable_cores(),
+        memory_bytes=limit or _physical_bytes(),
+        limited=bool(limit),
+        tasks=tasks_left(),
+        descriptors=descriptor_limit(),
+    )
+
+
+def usable_cores(cgroup: pathlib.Path = _CGROUP, own: pathlib.Path = _OWN) -> int:
+    """Return the cores that this process may use: affinity, and the least CPU quota of its cgroups, rounded up."""
     cores = len(os.sched_getaffinity(0))
-    quota = _quota(cgroup)
-    return max(1, min(cores, math.ceil(quota)) if quota else cores)
+    quotas = [quota for folder, _ in _files(cgroup, own, "cpu", *_CPU) if (quota := _quota(folder))]
+    return max(1, min(cores, math.ceil(min(quotas))) if quotas else cores)
 
 
-def _quota(cgroup: pathlib.Path) -> float:
+def _quota(folder: pathlib.Path) -> float:
     """Cores by quota; 0.0 for no limit. Source: kernel docs, cgroup-v2 cpu.max; sched-bwc for v1."""
     try:
-        if (cgroup / "cpu.max").exists():
-            limit, period = (cgroup / "cpu.max").read_text().split()
+        if (folder / "cpu.max").exists():
+            limit, period = (folder / "cpu.max").read_text().split()
         else:
-            limit = (cgroup / "cpu/cpu.cfs_quota_us").read_text()
-            period = (cgroup / "cpu/cpu.cfs_period_us").read_text()
+            limit = (folder / "cpu.cfs_quota_us").read_text()
+            period = (folder / "cpu.cfs_period_us").read_text()
         return max(0.0, float(limit) / float(period)) if limit.strip() != "max" else 0.0
     except (OSError, ValueError, ZeroDivisionError):
         return 0.0
@@ -42,9 +58,31 @@ def memory_limit(cgroup: pathlib.Path = _CGROUP, own: pathlib.Path = _OWN) -> in
 
     Source: kernel docs, cgroup-v2 memory.max; memory.limit_in_bytes for v1, whose "no limit" is beyond any machine.
     """
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    found = [_number(folder / name) for folder, name in _memory_files(cgroup, own, "memory.max", _V1_LIMIT)]
+    total = _physical_bytes()
+    found = [
+        _number(folder / name) for folder, name in _files(cgroup, own, "memory", "memory.max", _V1_LIMIT)
+    ]
     return min((limit for limit in found if 0 < limit < total), default=0)
+
+
+def _physical_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def tasks_left(cgroup: pathlib.Path = _CGROUP, own: pathlib.Path = _OWN) -> int:
+    """Return how many processes and threads may still be started, by the fullest of its cgroups; 0 for no limit.
+
+    At least 1 where there is a limit. Source: kernel docs, cgroup-v2 pids.max, pids.current; likewise in v1.
+    """
+    places = [folder for folder, _ in _files(cgroup, own, "pids", "pids.max", "pids.max")]
+    limits = [(_number(folder / "pids.max"), _number(folder / "pids.current")) for folder in places]
+    return min((max(1, limit - current) for limit, current in limits if limit), default=0)
+
+
+def descriptor_limit() -> int:
+    """Return how many descriptors this process may have open; 0 for no limit."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 0 if soft == resource.RLIM_INFINITY else soft
 
 
 def oom_kills(cgroup: pathlib.Path = _CGROUP, own: pathlib.Path = _OWN) -> int:
@@ -52,7 +90,7 @@ def oom_kills(cgroup: pathlib.Path = _CGROUP, own: pathlib.Path = _OWN) -> int:
 
     Source: kernel docs, cgroup-v2 memory.events `oom_kill`; the same line of memory.oom_control for v1.
     """
-    for folder, name in _memory_files(cgroup, own, "memory.events", "memory.oom_control"):
+    for folder, name in _files(cgroup, own, "memory", "memory.events", "memory.oom_control"):
         try:
             words = (folder / name).read_text().split()
         except OSError:
@@ -62,10 +100,10 @@ def oom_kills(cgroup: pathlib.Path = _CGROUP, own: pathlib.Path = _OWN) -> int:
     return 0
 
 
-def _memory_files(
-    cgroup: pathlib.Path, own: pathlib.Path, v2: str, v1: str
+def _files(
+    cgroup: pathlib.Path, own: pathlib.Path, controller: str, v2: str, v1: str
 ) -> Iterator[tuple[pathlib.Path, str]]:
-    """Yield the places of a file, from the process' own cgroup outwards.
+    """Yield the places of a controller's file, from the process' own cgroup outwards: a limit binds all within it.
 
     In a container the named path is often the host's and not there: what is mounted is then the container's own.
     """
@@ -75,9 +113,11 @@ def _memory_files(
         lines = []
     paths = {kinds: path.strip("/") for _, kinds, path in lines if ".." not in path}
     root, name, path = cgroup, v2, paths.get("", "")
-    if (cgroup / "memory").is_dir():
-        root, name = cgroup / "memory", v1
-        path = next((path for kinds, path in paths.items() if "memory" in kinds.split(",")), "")
+    if (cgroup / controller).is_dir() and not any(
+        (cgroup / file).exists() for file in (v2, "cgroup.controllers")
+    ):
+        root, name = cgroup / controller, v1
+        path = next((path for kinds, path in paths.items() if controller in kinds.split(",")), "")
     here = root / path
     for folder in (here, *here.parents):
         if (folder / name).exists():

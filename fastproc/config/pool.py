@@ -7,7 +7,6 @@ from typing import Annotated
 from msgspec import Struct
 
 from fastproc.config.values import var
-from fastproc.core.admission import wanted_bytes
 from fastproc.core.model import Sandbox
 from fastproc.core.shares import WORKERS_PER_SUPERVISOR
 
@@ -88,16 +87,6 @@ class PoolConfig(Struct, frozen=True, kw_only=True):
     def max_in_hand(self) -> int:
         """Most jobs in hand: one for each worker, and the prefetch."""
         return self.workers + (self.workers if self.prefetch is None else self.prefetch)
-
-    def shortage(self, limit: int) -> str:
-        """Return what is wrong with a memory limit (0: none) of the service; "" where it suffices for the workers."""
-        wanted = wanted_bytes(self.workers)
-        if not limit or limit >= wanted:
-            return ""
-        return (
-            f"the memory limit of {limit >> 20} MiB is less than {wanted >> 20} MiB, which {self.workers} busy workers"
-            " need: large photos will run one after another (WORKER_CONCURRENCY)"
-        )
 
     def conflicts(self) -> list[str]:
         """Return the problems between these settings, each beginning with its variable."""

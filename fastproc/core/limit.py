@@ -6,6 +6,8 @@ from __future__ import annotations
 class TokenBucket:
     """Admit `max` starts at once and `max` per `duration_s` in the long run.
 
+    In any time T no more than `max` and T times the rate start.
+
     Units: `now` is seconds on a monotonic clock; only differences matter.
     Source: RFC 2697 section 3, one rate and one colour, refilled lazily.
     """
@@ -26,6 +28,14 @@ class TokenBucket:
             self._tokens = max(0.0, self._tokens - 1.0)
             return 0.0
         return (1.0 - self._tokens) / self.per_s
+
+    def renew(self, now: float) -> None:
+        """Exchange a token that was taken earlier for one of now.
+
+        A token that is held while its job is waited for must not come on top of a bucket that has filled meanwhile.
+        """
+        self._refill(now)
+        self._tokens = min(self._tokens, self.max - 1.0)
 
     def give_back(self, now: float) -> None:
         """Return a token that started nothing."""

@@ -85,7 +85,10 @@ class Intake:
                 if self._bucket:
                     self._bucket.give_back(time.monotonic())
                 continue
-            if time.monotonic() - got_at < HELD_BACK_S < got_at - asked_at:
+            now = time.monotonic()
+            if self._bucket:
+                self._bucket.renew(now)
+            if now - got_at < HELD_BACK_S < got_at - asked_at:
                 self._held_back(got_at - asked_at)
             task = asyncio.create_task(self._serve(job), name=f"job {job.id}")
             self._jobs.add(task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import zoneinfo
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from fastproc.config.host import local_zone, memory_limit, oom_kills, service_name, usable_cores
+from fastproc.config.host import (
+    local_zone,
+    memory_limit,
+    oom_kills,
+    room,
+    service_name,
+    tasks_left,
+    usable_cores,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +146,61 @@ def test_the_kernels_kills_are_counted_in_the_own_cgroup(
     assert oom_kills(written(tmp_path / "fs", files), own(tmp_path, where)) == kills
 
 
+@pytest.mark.parametrize(
+    ("files", "where", "cores"),
+    [
+        # v2: the least quota of all around counts, wherever it is.
+        ({"a/cpu.max": "200000 100000", "a/b/cpu.max": "max 100000"}, "0::/a/b\n", 2),
+        ({"a/cpu.max": "max 100000", "a/b/cpu.max": "150000 100000"}, "0::/a/b\n", 2),
+        ({"cpu.max": "100000 100000", "a/b/cpu.max": "400000 100000"}, "0::/a/b\n", 1),
+        ({"a/cpu.max": "50000 20000", "a/b/cpu.max": "500000 100000"}, "0::/a/b\n", 3),
+        ({"b/cpu.max": "100000 100000", "a/cpu.max": "max 100000"}, "0::/a\n", 8),
+        # v2, with a cgroup whose name is a controller's.
+        ({"cgroup.controllers": "cpu", "cpu/x/cpu.max": "300000 100000"}, "0::/cpu/x\n", 3),
+        # v1, whose controllers may share a line.
+        (
+            {"cpu/a/cpu.cfs_quota_us": "300000", "cpu/a/cpu.cfs_period_us": "100000"}
+            | {"cpu/a/b/cpu.cfs_quota_us": "-1", "cpu/a/b/cpu.cfs_period_us": "100000"},
+            "3:cpu,cpuacct:/a/b\n",
+            3,
+        ),
+    ],
+)
+def test_the_least_quota_of_all_cgroups_around_counts(
+    files: dict[str, str], where: str, cores: int, tmp_path: Path
+) -> None:
+    assert usable_cores(written(tmp_path / "fs", files), own(tmp_path, where)) == cores
+
+
+@pytest.mark.parametrize(
+    ("files", "where", "left"),
+    [
+        ({"a/pids.max": "max", "a/pids.current": "7"}, "0::/a\n", 0),
+        ({"a/pids.max": "100", "a/pids.current": "7"}, "0::/a\n", 93),
+        ({"a/pids.max": "5", "a/pids.current": "7"}, "0::/a\n", 1),
+        # Nested: what is full counts, not what is small.
+        (
+            {"a/pids.max": "100", "a/pids.current": "90", "a/b/pids.max": "50", "a/b/pids.current": "9"},
+            "0::/a/b\n",
+            10,
+        ),
+        ({"pids/a/pids.max": "64", "pids/a/pids.current": "4"}, "8:pids:/a\n", 60),
+        ({}, "0::/\n", 0),
+    ],
+)
+def test_the_tasks_that_are_left_are_those_of_the_fullest_cgroup(
+    files: dict[str, str], where: str, left: int, tmp_path: Path
+) -> None:
+    (tmp_path / "fs").mkdir()
+    assert tasks_left(written(tmp_path / "fs", files), own(tmp_path, where)) == left
+
+
 def test_the_functions_answer_on_this_machine() -> None:
+    found = room()
+    assert found.cores >= 1
+    assert found.memory_bytes >= 64 << 20
+    assert found.limited == bool(memory_limit())
+    assert found.descriptors == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     assert memory_limit() >= 0
     assert oom_kills() >= 0
 

@@ -105,3 +105,50 @@ def test_a_clock_that_goes_back_gives_nothing_and_takes_nothing() -> None:
     assert bucket.take(99.0) == 0.0
     assert bucket.take(99.9) > 0
     assert bucket.take(100.5) == 0.0
+
+
+@given(st.integers(1, 50), st.lists(st.tuples(st.floats(0, 3), st.floats(0, 3)), min_size=1, max_size=60))
+def test_in_any_window_no_more_start_than_the_burst_and_the_rate_allow_though_jobs_are_waited_for(
+    most: int, jobs: list[tuple[float, float]]
+) -> None:
+    """Each job: seconds until somebody asks for a token, and seconds for which the token waits for its job."""
+    bucket, now = TokenBucket(most, 1.0, 0.0), 0.0
+    started: list[float] = []
+    for pause_s, wait_s in jobs:
+        now += pause_s
+        while more_s := bucket.take(now):
+            now += more_s
+        now += wait_s
+        bucket.renew(now)
+        # All that may start at this moment does, as when a backlog comes.
+        started.append(now)
+        while bucket.take(now) == 0.0:
+            started.append(now)
+    for first, begin in enumerate(started):
+        for last in range(first, len(started)):
+            window_s = started[last] - begin
+            assert last - first + 1 <= most + most * window_s + 1e-6
+
+
+@pytest.mark.parametrize(("most", "duration_s"), [(10, 1.0), (500, 1.0), (5, 0.5), (1, 0.1)])
+def test_over_any_30_s_a_backlog_gets_the_rate_to_the_job(most: int, duration_s: float) -> None:
+    bucket, now = TokenBucket(most, duration_s, 0.0), 0.0
+    started: list[float] = []
+    while now < 91.0:
+        wait_s = bucket.take(now)
+        if not wait_s:
+            started.append(now)
+        now += wait_s
+    for begin in (1.0, 31.0, 60.0):
+        in_window = sum(begin <= at < begin + 30.0 for at in started)
+        assert in_window == pytest.approx(30.0 * most / duration_s, abs=1)
+
+
+def test_late_wakes_cost_no_rate_while_the_burst_has_room_for_them() -> None:
+    """A sleep that ends 3 ms late, at 500 a second: the tokens of that time wait in the bucket."""
+    bucket, now, count = TokenBucket(500, 1.0, 0.0), 0.0, 0
+    while now < 61.0:
+        wait_s = bucket.take(now)
+        count += wait_s == 0.0
+        now += wait_s + 0.003 * (wait_s > 0)
+    assert count == pytest.approx(500 + 500 * 61, rel=0.0002)

@@ -153,6 +153,18 @@ async def test_a_token_that_brought_no_job_is_given_back() -> None:
     await shop.close()
 
 
+async def test_a_burst_after_idle_time_is_no_larger_than_the_bucket() -> None:
+    bucket = TokenBucket(3, 3 * 3600.0, time.monotonic())
+    shop = Shop(max_in_hand=10, bucket=bucket)
+    await settled()
+    # The intake holds a token and waits for a job; meanwhile the bucket fills again.
+    bucket.give_back(time.monotonic())
+    shop.add(*"12345")
+    await settled()
+    assert shop.begun == ["1", "2", "3"]
+    await shop.close()
+
+
 async def test_a_token_whose_job_was_begun_is_not_given_back_when_that_is_interrupted() -> None:
     bucket = frozen(2)
     shop = Shop(max_in_hand=1, bucket=bucket)
