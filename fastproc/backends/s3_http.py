@@ -124,7 +124,9 @@ class Exchange:
             size = fill.at
             if size < enough and head.length is not None:
                 raise ConnectionResetError(f"{size} of {head.length} bytes came")
-        self._is_whole = size == head.length and not self._rest
+        if head.length is not None and size == head.length and self._goes_on():
+            raise heads.Malformed(f"more came than the {size} bytes that were announced")
+        self._is_whole = size == head.length
         return size
 
     async def read(self, most: int) -> bytes:
@@ -135,6 +137,11 @@ class Exchange:
         except SourceTooLarge:
             self._is_whole, size = False, most
         return bytes(room[:size])
+
+    def _goes_on(self) -> bool:
+        """Whether the server has sent more behind the body's end: then its length was not true."""
+        assert self._connection is not None
+        return bool(self._rest) or self._connection.has_more()
 
     def _left_of(self, target: memoryview) -> int:
         length = self._head.length

@@ -65,6 +65,7 @@ class Generator:
         self._ended_at = began
         look_s = _LOOK_S if outstanding else _IDLE_LOOK_S
         while len(self.sent) < len(due) or self._left:
+            _go_on()
             elapsed, added = time.monotonic() - began, len(self.sent)
             count = due_now(due, added, added - len(self._left), elapsed, outstanding)
             if count:
@@ -116,3 +117,10 @@ class Generator:
             self._ended_at = now
             self._left -= ended
             self._on_end(len(ended))
+
+
+def _go_on() -> None:
+    """Raise CancelledError where this task was cancelled: redis-py's `wait_for` loses that now and then (Python 3.11)."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -42,6 +42,13 @@ class Connection:
             return False
         return False
 
+    def has_more(self) -> bool:
+        """Whether bytes are there that nobody asked for."""
+        try:
+            return bool(self.sock.recv(1))
+        except OSError:  # Those that say that nothing is there are among them.
+            return False
+
     def close(self) -> None:
         """End it at once: what was not sent is not sent any more."""
         self.sock.close()
