@@ -120,7 +120,7 @@ class Generator:
 
 
 def _go_on() -> None:
-    """Raise CancelledError where this task was cancelled: redis-py's `wait_for` loses that now and then (Python 3.11)."""
+    """Raise CancelledError where this task was cancelled: `wait_for` in redis-py may lose that (Python 3.11)."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
