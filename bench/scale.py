@@ -146,7 +146,8 @@ def case(args: argparse.Namespace, prefetch: int | None, delay_ms: float) -> dic
             "SQLITE_PATH": str(database),
             "RATE_LIMIT_MAX": "0",
         }
-        settings |= {**where, "WORKER_CONCURRENCY": str(each), "LOG_LEVEL": "error", "SHUTDOWN_GRACE_S": "2"}
+        settings |= {**where, "WORKER_CONCURRENCY": str(each), "SUPERVISORS": "1"}
+        settings |= {"LOG_LEVEL": "error", "SHUTDOWN_GRACE_S": "2"}
         settings |= {} if prefetch is None else {"PREFETCH": str(prefetch)}
         settings |= dict(pair.split("=", 1) for pair in args.set)
         program = [str(HERE / "stand_in.py"), "service", str(answers), "--sleep-ms", str(args.sleep_ms)]

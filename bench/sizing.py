@@ -3,15 +3,15 @@
 One photo is scaled to each size and given to a fresh worker, with the default settings, several times: CPU is the mean
 without the first time; memory is the worker's PSS afterwards and the most that was resident (VmHWM), which includes the
 photo itself.
-The supervisor's CPU a job comes from `bench/supervisor.py` (`all_ms_per_job`, `loop_ms_per_job`).
+The supervisors' CPU a job comes from `bench/supervisor.py` (`all_ms_per_job`).
 
-photos/s = the lesser of cores x 1000 / (worker ms + supervisor ms) and 1000 / supervisor's loop ms;
-memory   = supervisor + cores x most resident + 2 x cores x the photo's bytes (512 MiB at most). A real host does
+photos/s = cores x 1000 / (worker ms + supervisor ms): there are as many supervisors as that takes (`SUPERVISORS`);
+memory   = supervisors + cores x most resident + 2 x cores x the photo's bytes (512 MiB at most). A real host does
 less by what its other programs take, and by hyperthreads that are no cores.
 
-    python bench/sizing.py PHOTO [--times 6] [--supervisor-ms 6.0 9.7] [--cores 2 4 8 16 32 64]
+    python bench/sizing.py PHOTO [--times 6] [--supervisor-ms 2.3 4.1] [--cores 2 4 8 16 32 64]
 
-`--supervisor-ms`: for small and for all larger photos; `--loop-ms` likewise.
+`--supervisor-ms`: for small and for all larger photos.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from PIL import Image
 
 from fastproc.config.settings import load
 from fastproc.core.admission import SUPERVISOR_BYTES
+from fastproc.core.shares import WORKERS_PER_SUPERVISOR
 from fastproc.ipc import channel, launch
 from fastproc.ipc.blob import Blob
 from fastproc.ipc.messages import Done, Failed, Settings, Task, decode_from_worker, encode
@@ -104,12 +105,11 @@ def rows(found: list[Found], args: argparse.Namespace) -> list[str]:
     for cores in args.cores:
         cells = []
         for number, each in enumerate(found):
-            supervisor_ms, loop_ms = args.supervisor_ms[number > 0], args.loop_ms[number > 0]
-            by_cores, by_loop = cores * 1000 / (each.cpu_ms + supervisor_ms), 1000 / loop_ms
+            per_s = cores * 1000 / (each.cpu_ms + args.supervisor_ms[number > 0])
             staged = min(STAGED_BYTES, 2 * cores * each.photo_bytes)
-            memory = SUPERVISOR_BYTES + cores * each.peak_bytes + staged
-            bound = "" if by_cores <= by_loop else " (one supervisor)"
-            cells.append(f"{min(by_cores, by_loop):.0f}/s{bound}, {memory / 2**30:.1f} GiB")
+            supervisors = -(-cores // WORKERS_PER_SUPERVISOR) * SUPERVISOR_BYTES
+            memory = supervisors + cores * each.peak_bytes + staged
+            cells.append(f"{per_s:.0f}/s, {memory / 2**30:.1f} GiB")
         lines.append(f"| {cores} | " + " | ".join(cells) + " |")
     return lines
 
@@ -121,8 +121,7 @@ def main() -> None:
     )
     parser.add_argument("photo", type=Path)
     parser.add_argument("--times", type=int, default=6)
-    parser.add_argument("--supervisor-ms", type=float, nargs=2, default=[6.0, 9.7])
-    parser.add_argument("--loop-ms", type=float, nargs=2, default=[5.0, 9.0])
+    parser.add_argument("--supervisor-ms", type=float, nargs=2, default=[2.3, 4.1])
     parser.add_argument("--cores", type=int, nargs="+", default=[2, 4, 8, 16, 32, 64])
     args = parser.parse_args()
     found = []

@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 #: So many workers one supervisor feeds (tuning.md, "supervisors").
-WORKERS_PER_SUPERVISOR: Final = 24
+WORKERS_PER_SUPERVISOR: Final = 16
 #: What the master has resident (tuning.md, "supervisors").
 MASTER_BYTES: Final = 60 << 20
 
