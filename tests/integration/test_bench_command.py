@@ -173,6 +173,9 @@ async def test_a_queue_with_jobs_of_others_is_left_alone(place: Place, tmp_path:
 def begun(place: Place, photos: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """The command, with its jobs in the queue; it has ended when the block ends."""
     command = [
+        # A shell starts what runs in the background with SIGINT ignored, and the whole suite may run there.
+        "env",
+        "--default-signal=INT",
         sys.executable,
         "-m",
         "fastproc",

@@ -111,10 +111,12 @@ class Proxy:
 
     async def _break_all(self, *, in_order: bool = False) -> None:
         self._in_order = in_order
-        for task in list(self._open):
+        # Not those that come meanwhile: a client that connects again at once would be waited for without an end.
+        there = list(self._open)
+        for task in there:
             task.cancel()
-        while self._open:
-            await asyncio.wait(self._open)
+        if there:
+            await asyncio.wait(there)
         self._in_order = False
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
