@@ -111,12 +111,10 @@ class Proxy:
 
     async def _break_all(self, *, in_order: bool = False) -> None:
         self._in_order = in_order
-        # Not those that come meanwhile: a client that connects again at once would be waited for without an end.
-        there = list(self._open)
+        there = list(self._open)  # Not those that come meanwhile: they might never end.
         for task in there:
             task.cancel()
-        if there:
-            await asyncio.wait(there)
+        await asyncio.gather(*there, return_exceptions=True)
         self._in_order = False
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
