@@ -3,8 +3,8 @@
 Rule 1: figures of jobs add up, and those of supervisors that have ended still count; what all know of the one queue
         is not added.
 Rule 2: the worst status is that of all: a restart helps where it would help one of them.
-Rule 3: enough is half of the supervisors: one that is started again makes nobody send work elsewhere, and where most
-        are away, who looks at it shall know.
+Rule 3: enough is half of the supervisors: the service stays ready while one is started again, and is not ready while
+        most of them are away.
 """
 
 from __future__ import annotations

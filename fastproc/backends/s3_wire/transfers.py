@@ -1,7 +1,7 @@
 """What one connection moves next, in steps that never wait: the mover's thread takes them when the socket is ready.
 
-Rule 1: a step takes the transfer's lock, and after `is_over` it does nothing: who sets that with the lock held knows
-        that nothing is read into the target, or sent, any more.
+Rule 1: a step takes the transfer's lock, and after `is_over` it does nothing: once that is set with the lock held,
+        nothing is read into the target, or sent, any more.
 Rule 2: a step moves at most `STEP_BYTES`, so that whoever waits for the lock waits for less than a millisecond.
 Rule 3: an answer that comes before the request was sent whole ends the sending: the server has decided.
 Rule 4: no view of the caller's memory outlives its transfer.
@@ -15,6 +15,7 @@ import socket
 import ssl
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ def unseen(piece: memoryview) -> None:
     """Nobody looks at what came."""
 
 
-class Transfer:
+class Transfer(ABC):
     """One thing that a socket does. `wants`: what it waits for; `error`: why it failed; `moved_at`: its last byte.
 
     `paced_at`: when the last piece of the least rate was complete.
@@ -53,6 +54,7 @@ class Transfer:
         self.error: Exception | None = None
         self.ended: asyncio.Future[None]
         self.moved_at, self.paced_at = time.monotonic(), 0.0
+        self._unsent: list[memoryview] = []
 
     def step(self, events: int) -> bool:
         """Move what can be moved now; return whether the transfer has ended."""
@@ -69,9 +71,13 @@ class Transfer:
 
     def let_go(self) -> None:
         """Let the caller's memory go."""
+        for view in self._unsent:
+            view.release()
+        self._unsent = []
 
+    @abstractmethod
     def _step(self, events: int) -> bool:
-        raise NotImplementedError
+        """Move what can be moved; raise what the socket raises."""
 
 
 class Handshake(Transfer):
@@ -101,11 +107,6 @@ class Ask(Transfer):
             head, body = head + bytes(body), b""
         self._unsent = [memoryview(head), *([memoryview(body)] if len(body) else [])]
         self._broken: OSError | None = None
-
-    def let_go(self) -> None:
-        for view in self._unsent:
-            view.release()
-        self._unsent = []
 
     def _step(self, events: int) -> bool:
         if self._unsent and not self._broken:
