@@ -22,6 +22,7 @@ from fastproc.core.model import Options, Rendition, Report
 from fastproc.core.plan import make_plan
 from fastproc.ipc.messages import GATE, MAX_MESSAGE_BYTES, Done, Failed
 from fastproc.worker.encoders import Encoders
+from fastproc.worker.returned import checked
 from fastproc.worker.source import Source
 from fastproc.worker.stage import Encoded, Stage, Work
 
@@ -85,7 +86,7 @@ class Pipeline:
             work = self._open(data, content_type, on_header)
             for stage in self._stages:
                 name, began = stage.NAME, time.perf_counter()
-                result = stage.run(work)
+                result = checked(stage.run(work), already=len(outlet.renditions))
                 for encoded in result.renditions:
                     outlet.put(name, encoded)
                 facts[name] = result.facts
