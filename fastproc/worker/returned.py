@@ -1,7 +1,7 @@
-"""Checks the pictures that a stage returns, before they leave the worker: a stage's mistake is told in its own words.
+"""Checks the pictures that a stage returns before they leave the worker: a mistake is told in the stage's own words.
 
-Rule 1: it fails the photo as PROCESSING_ERROR, with stage and picture named: the supervisor, which cannot tell a mistake
-        from an attack, would kill the worker for the same.
+Rule 1: it fails the photo as PROCESSING_ERROR, with stage and picture named: the supervisor, which cannot tell a
+        mistake from an attack, would kill the worker for the same.
 Rule 2: no pixel is decoded: a file's first bytes tell its format, its header its sides.
 """
 

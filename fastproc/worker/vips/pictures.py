@@ -1,4 +1,4 @@
-"""Says whether a stage's picture can be encoded: an encoder would convert some others in silence, and damage colours."""
+"""Says whether a picture of a stage can be encoded: encoders would convert some others silently, and spoil colours."""
 
 from __future__ import annotations
 
@@ -25,5 +25,7 @@ def problem(picture: object, format: str, quality: object) -> str:
         return f"the picture to encode is {type(picture).__name__}, not an Image of pyvips"
     kind, space, bands = picture.format, picture.interpretation, picture.bands
     if kind != "uchar" or space not in _SPACES or bands > _MOST_BANDS:
-        return f"the picture to encode is {space} of {bands} bands, {kind}; sRGB or grey of 8 bits is expected"
+        return (
+            f"the picture to encode is {space} of {bands} bands, {kind}; sRGB or grey of 8 bits is expected"
+        )
     return ""

@@ -87,7 +87,9 @@ class Own:
 
 def failure_of(run: Callable[[Work], Any]) -> Failed:
     output = memoryview(bytearray(1 << 20))
-    answer = Pipeline(OPTIONS, [Own(run)], ENCODERS).run(memoryview(pictures.jpeg()), None, output, lambda name: None)
+    answer = Pipeline(OPTIONS, [Own(run)], ENCODERS).run(
+        memoryview(pictures.jpeg()), None, output, lambda name: None
+    )
     assert isinstance(answer, Failed)
     return answer
 
