@@ -29,6 +29,7 @@ BROKEN = {
     "idle": "NAME = 'idle'",
     "unfit": "import no_such_library\nNAME = 'unfit'",
     "dying": "import os\nos._exit(3)",
+    "curious": "import os\nraise RuntimeError(' '.join(sorted(os.environ)))",
     "open_ended": "from msgspec import Struct\nNAME = 'open_ended'\n"
     "class Settings(Struct, frozen=True):\n    side: int\ndef run(work): ...",
 }
@@ -222,3 +223,13 @@ def test_a_broken_stage_is_named_before_the_service_starts(
     assert words in done.stderr
     assert "fastproc: PIPELINE: stage" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_stage_never_sees_the_service_s_environment(python: str, tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    Image.new("RGB", (160, 120)).save(photo)
+    done = process(python, "validation,curious", tmp_path / "out", photo, MINIO_SECRET_KEY="swordfish")
+    [seen] = [line for line in done.stderr.splitlines() if "stage 'curious' cannot be loaded" in line]
+    names = set(seen.partition("RuntimeError: ")[2].split())
+    assert "LC_ALL" in names
+    assert not names & {"MINIO_SECRET_KEY", "PIPELINE", "WORKER_CONCURRENCY"}
