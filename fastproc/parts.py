@@ -15,14 +15,18 @@ from functools import partial
 
 from fastproc.backends import factories
 from fastproc.config.host import memory_limit, oom_kills
+from fastproc.config.pipeline import PipelineConfig
 from fastproc.config.settings import Config
 from fastproc.core import admission
 from fastproc.core.errors import ConfigError
+from fastproc.core.model import own_stages
 from fastproc.core.shares import WHOLE, Share
 from fastproc.ipc.messages import Ready, Settings
+from fastproc.ipc.stage_check import Row
 from fastproc.supervisor.kernel import Kernel
 from fastproc.supervisor.ports import MetadataStore, ObjectStore
 from fastproc.supervisor.workers.host import Host
+from fastproc.supervisor.workers.own_stages import stages_as_found
 from fastproc.supervisor.workers.pool import Pool
 
 log = logging.getLogger(__name__)
@@ -64,7 +68,7 @@ async def started_pool(
     config: Config, kernel: Kernel | None = None, share: Share = WHOLE
 ) -> AsyncIterator[Pool]:
     """Run the workers while the block runs; the first is ready when it begins. Raises FleetHalted, ConfigError."""
-    require_stages(config.pipeline.stages)
+    await required_stages(config.pipeline)
     workers, limit, kernel = config.pool.workers, share.memory(memory_limit()), kernel or Kernel()
     settings = Settings(
         options=config.pipeline.options(),
@@ -91,17 +95,18 @@ async def started_pool(
         await pool.stop()
 
 
-def require_stages(names: Sequence[str]) -> None:
-    """Raises ConfigError for a stage that no worker could load; here, because a worker could only die of it."""
+async def required_stages(pipeline: PipelineConfig) -> tuple[Row, ...]:
+    """Return the settings of stages of your own. Raises ConfigError for stages that a worker could only die of."""
     outside = {point.name for point in importlib.metadata.entry_points(group="fastproc.stages")}
     unknown = [
         name
-        for name in names
+        for name in pipeline.stages
         if name not in outside
         and not (name.isidentifier() and importlib.util.find_spec(f"fastproc.worker.stages.{name}"))
     ]
     if unknown:
         raise ConfigError([f"PIPELINE: there is no stage {name!r}" for name in unknown])
+    return await stages_as_found(own_stages(pipeline.stages), pipeline.stage_settings)
 
 
 def require_formats(names: Sequence[str], greeting: Ready | None) -> None:

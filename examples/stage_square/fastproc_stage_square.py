@@ -6,25 +6,33 @@ Rule 2: what it needs is imported here, at the top. After the worker's warm-up t
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
 
 from fastproc.worker.stage import Encoded, StageResult, Work
 
 #: As in PIPELINE and in the entry point.
 NAME: Final = "square"
-SIDE_PX: Final = 320
-QUALITY: Final = 80
+
+
+class Settings(Struct, frozen=True):
+    """What an operator may set: STAGE_SQUARE_SIDE_PX, STAGE_SQUARE_QUALITY. Every field has a default."""
+
+    side_px: Annotated[int, Meta(ge=16, le=2000, description="side of the square")] = 320
+    quality: Annotated[int, Meta(ge=1, le=100, description="its quality on mozjpeg's scale")] = 80
 
 
 def run(work: Work) -> StageResult:
-    """Return a square of SIDE_PX, or smaller where the photo is: it is never enlarged.
+    """Return a square of `side_px`, or smaller where the photo is: it is never enlarged.
 
     Raises: FileCorrupted if the photo's pixels cannot be read; the photo then fails with that code.
     """
+    settings: Settings = work.settings
     # The one reduced decode that all stages share, upright and sRGB. Its longer side fits the largest thumbnail.
     base = work.source.base
     shorter = min(base.width, base.height)
-    side = min(SIDE_PX, shorter)
+    side = min(settings.side_px, shorter)
     # A size at which the shorter side is `side`, resampled from the next larger picture that a stage asked for.
     width = round(base.width * side / shorter)
     height = round(base.height * side / shorter)
@@ -35,7 +43,7 @@ def run(work: Work) -> StageResult:
         name="square",
         width=side,
         height=side,
-        data=work.encoders.encode(square, format, QUALITY),
+        data=work.encoders.encode(square, format, settings.quality),
         content_type=f"image/{format}",
     )
     kept = round(side * side / (width * height), 3)

@@ -72,7 +72,11 @@ class Outcomes:
                 continue
             bucket = msgspec.json.decode(data).get("bucket", "")
             result = msgspec.json.decode(value)
-            made = [*result.get("thumbnails", []), result.get("optimization") or {}]
+            made = [
+                *result.get("thumbnails", []),
+                *result.get("renditions", []),
+                result.get("optimization") or {},
+            ]
             found += [(bucket, each["s3Key"]) for each in made if each.get("s3Key")]
         return found
 

@@ -21,7 +21,7 @@ from fastproc.config.host import room
 from fastproc.config.settings import Config, table
 from fastproc.core.errors import ConfigError, FleetHalted, TaskError, Unreachable
 from fastproc.ipc.messages import Ready
-from fastproc.parts import checked_metadata, checked_objects, started_pool
+from fastproc.parts import checked_metadata, checked_objects, required_stages, started_pool
 from fastproc.supervisor import decoders
 from fastproc.terminal.exits import Exit
 from fastproc.terminal.settings_table import settings_table
@@ -39,7 +39,8 @@ def command() -> None:
 async def check(config: Config) -> bool:
     """Print the settings, then try each server and a worker; return whether all can be used."""
     console = Console()
-    console.print(settings_table([(row.env, row.value, row.default, row.meaning) for row in table(config)]))
+    rows = [(row.env, row.value, row.default, row.meaning) for row in table(config)]
+    console.print(settings_table([*rows, *await _own_settings(config)]))
     _show_plan(console, config, room())
     greetings: list[Ready] = []
     results = [
@@ -53,6 +54,15 @@ async def check(config: Config) -> bool:
     for ready in greetings:
         _show_decoders(console, ready.versions)
     return all(results)
+
+
+async def _own_settings(config: Config) -> list[tuple[str, str, str, str]]:
+    """Return the settings of stages of your own; what is wrong with them is said with the worker."""
+    try:
+        rows = await required_stages(config.pipeline)
+    except ConfigError:
+        return []
+    return [(row.env, row.value, row.default, row.meaning) for row in rows]
 
 
 def _show_plan(console: Console, config: Config, here: Room) -> None:

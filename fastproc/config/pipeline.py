@@ -9,6 +9,7 @@ from msgspec import Struct
 from fastproc.config import values
 from fastproc.config.values import var
 from fastproc.core.model import Format, Integrity, Limits, Options, ThumbnailDecode, ThumbnailSpec
+from fastproc.core.stage_settings import StageSettings
 
 #: WebP stores a side in 14 bits; libvips accepts one pixel more for AVIF.
 MAX_SIDE_OUTSIDE_JPEG_PX = 16_383
@@ -100,6 +101,8 @@ class PipelineConfig(Struct, frozen=True, kw_only=True):
         int, var("MAX_EXIF_BYTES", "bytes of EXIF that are read; the rest is ignored", ge=0)
     ] = 1 << 20
     max_icc_bytes: Annotated[int, var("MAX_ICC_BYTES", "bytes of a colour profile allowed", ge=0)] = 4 << 20
+    #: STAGE_<NAME>_*: which they are is known to the stages alone, so they have no row in the tables of settings.
+    stage_settings: StageSettings = {}
 
     def options(self) -> Options:
         """Return the same settings as the worker's Options."""

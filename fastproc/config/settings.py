@@ -33,7 +33,9 @@ from fastproc.config.reports import ReportsConfig
 from fastproc.config.s3 import S3Config
 from fastproc.config.uploads import UploadConfig
 from fastproc.config.webhook import WebhookConfig
+from fastproc.core import stage_settings
 from fastproc.core.errors import ConfigError
+from fastproc.core.model import own_stages
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -84,6 +86,8 @@ def load(env: Mapping[str, str], cores: int) -> Config:
                     found[name] = _parse(value.text, hint, meta)
                 except ValueError as error:
                     problems.append(f"{value.named}: {error}{_shown(value, meta)}")
+        if kind is PipelineConfig:
+            found["stage_settings"] = stage_settings.of(env, own_stages(found.get("stages", ())))
         rooms[room] = kind(**found)
     config = Config(**rooms)  # type: ignore[arg-type]  # the rooms are Config's own hints
     problems += _conflicts(config)
@@ -116,7 +120,8 @@ def table(config: Config) -> list[Setting]:
 
 def _fields(kind: type[Struct]) -> Iterator[tuple[str, Any, Any]]:
     for name, hint in get_type_hints(kind, include_extras=True).items():
-        yield name, hint, hint.__metadata__[0]
+        if hasattr(hint, "__metadata__"):
+            yield name, hint, hint.__metadata__[0]
 
 
 def _parse(text: str, hint: Any, meta: Any) -> Any:

@@ -16,7 +16,7 @@ from msgspec import Struct
 from fastproc.config.values import names, var
 from fastproc.core import keys
 from fastproc.core.keys import Results
-from fastproc.core.model import Options, Rendition
+from fastproc.core.model import Options, Rendition, own_stages
 from fastproc.core.naming import SAFE_NAME
 
 #: Source: PutObject and "Categorizing your objects using tags" of the S3 documentation.
@@ -182,7 +182,7 @@ class UploadConfig(Struct, frozen=True, kw_only=True):
 
 def _collisions(template: str, options: Options) -> list[str]:
     """The renditions of the stages that are known; those of other stages have names that nobody knows here."""
-    others = [name for name in options.stages if name not in Options().stages]
+    others = own_stages(options.stages)
     if others and "{stage}" not in template:
         return [f"UPLOAD_KEY_TEMPLATE: it lacks {{stage}}, which the renditions of stage {others[0]!r} need"]
     made = [("thumbnails", spec.name, options.format_of(spec)) for spec in options.thumbnails]

@@ -7,6 +7,7 @@ Rule 2: sizes in bytes end in `_bytes` or are called `size`; sides in pixels end
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from msgspec import Struct, field
@@ -130,10 +131,17 @@ class Options(Struct, frozen=True, kw_only=True):
     integrity: Integrity = "strict"
     exif_gps: Literal["keep", "strip"] = "keep"
     keep_rights: bool = False
+    #: What is set for stages of your own, as texts.
+    stage_settings: dict[str, dict[str, str]] = {}
     limits: Limits = field(default_factory=Limits)
 
     def format_of(self, spec: ThumbnailSpec) -> Format:
         return spec.format or self.thumbnail_format
+
+
+def own_stages(stages: Iterable[str]) -> tuple[str, ...]:
+    """Return those of the stages that are not in the default pipeline: somebody has added them."""
+    return tuple(name for name in stages if name not in Options().stages)
 
 
 class Rendition(Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import re
 from typing import Final
 
 from fastproc.core.model import Rendition
+from fastproc.core.picture_rules import FORMATS
 
 #: A photo's id, a bucket's name: safe as part of an object key and of a file name.
 SAFE_NAME: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,128}")
@@ -28,7 +29,8 @@ DONE_PERCENT: Final = 100
 #: Progress percentages of the contract, by stage. Other stages are spread evenly (stage_percent).
 STAGE_PERCENT: Final = {"validation": 35, "metadata": 45, "thumbnails": 75, "optimization": 90}
 
-_SUFFIXES: Final = {"image/jpeg": "jpg", "image/webp": "webp", "image/avif": "avif", "image/png": "png"}
+#: Of a name that differs from the format's.
+_SUFFIXES: Final = {"jpeg": "jpg"}
 
 
 def stage_percent(stages: tuple[str, ...], stage: str) -> int:
@@ -56,7 +58,8 @@ def is_news(stages: tuple[str, ...], stage: str) -> bool:
 
 def suffix(rendition: Rendition) -> str:
     """Return the file name suffix for the rendition, without the dot."""
-    return _SUFFIXES.get(rendition.content_type, "bin")
+    format = FORMATS.get(rendition.content_type, "bin")
+    return _SUFFIXES.get(format, format)
 
 
 def object_key(rendition: Rendition, photo_id: str, timestamp_ms: int) -> str:

@@ -14,6 +14,9 @@ from fastproc.core.model import Job, Json, Rendition, Report, Stored
 #: Facts of these stages have their own fields; those of any other stage go into the metadata under its name.
 _PLACED: Final = frozenset({"validation", "metadata", "thumbnails", "optimization"})
 
+#: Renditions of these stages have their own fields too.
+_LISTED: Final = frozenset({"thumbnails", "optimization"})
+
 #: Longest failedReason, error of a row, message of an event.
 MAX_REASON_CHARS: Final = 2000
 
@@ -31,18 +34,28 @@ def metadata(report: Report) -> dict[str, Json]:
 
 def thumbnails(stored: Sequence[Stored]) -> list[dict[str, Json]]:
     """The contract's list of thumbnails, in the order in which they are configured."""
-    return [
-        {
-            "name": each.rendition.name,
-            "width": each.rendition.width,
-            "height": each.rendition.height,
-            "fileSize": each.rendition.size,
-            "s3Key": each.key,
-            "url": each.url,
-        }
+    return [_described(each) for each in stored if each.rendition.stage == "thumbnails"]
+
+
+def renditions(stored: Sequence[Stored]) -> dict[str, list[dict[str, Json]]]:
+    """The field `renditions`: what stages of your own made, in order; no field where they made nothing."""
+    found = [
+        {"stage": each.rendition.stage, **_described(each), "contentType": each.rendition.content_type}
         for each in stored
-        if each.rendition.stage == "thumbnails"
+        if each.rendition.stage not in _LISTED
     ]
+    return {"renditions": found} if found else {}
+
+
+def _described(stored: Stored) -> dict[str, Json]:
+    return {
+        "name": stored.rendition.name,
+        "width": stored.rendition.width,
+        "height": stored.rendition.height,
+        "fileSize": stored.rendition.size,
+        "s3Key": stored.key,
+        "url": stored.url,
+    }
 
 
 def optimization(report: Report, stored: Sequence[Stored]) -> dict[str, Json] | None:
@@ -78,6 +91,7 @@ def row_metadata(report: Report, stored: Sequence[Stored]) -> dict[str, Json]:
         "hasAlpha": facts.get("hasAlpha"),
         "optimization": optimization(report, stored),
         "metadata": facts,
+        **renditions(stored),
     }
 
 
@@ -92,6 +106,7 @@ def return_value(job: Job, report: Report, stored: Sequence[Stored], duration_ms
         "thumbnails": made,
         "optimization": optimization(report, stored),
         "durationMs": duration_ms,
+        **renditions(stored),
     }
 
 
@@ -114,6 +129,7 @@ def completed_data(job: Job, report: Report, stored: Sequence[Stored], duration_
         metadata=metadata(report),
         optimization=optimization(report, stored),
         duration=duration_ms,
+        **renditions(stored),
     )
 
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from fastproc.core.model import Format, Options
 from fastproc.worker import jpeg_segments
-from fastproc.worker.vips import samples, savers
+from fastproc.worker.vips import pictures, samples, savers
 from fastproc.worker.vips.colours import opaque
 from fastproc.worker.vips.library import Image
 from fastproc.worker.vips.strips import strips
@@ -72,8 +72,10 @@ class Encoders:
     def encode(self, picture: Image, format: Format, quality: int, said: Sequence[str] = ()) -> bytes:
         """Return the picture as a file; if XMP is to say something, with a packet of these descriptions.
 
-        Raises: FileCorrupted if it is a stream that fails.
+        Raises: FileCorrupted if it is a stream that fails; ValueError for what is no picture as rule 2 has it.
         """
+        if wrong := pictures.problem(picture, format, quality):
+            raise ValueError(wrong)
         return self.of(format).encode(picture, quality, said)
 
     def of(self, format: Format) -> Encoder:

@@ -15,13 +15,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from fastproc.core.errors import ImageTooComplex, ProcessingError, TaskError, WorkerOutOfMemory
 from fastproc.core.gate.judge import check_size, judge
 from fastproc.core.model import Options, Rendition, Report
 from fastproc.core.plan import make_plan
 from fastproc.ipc.messages import GATE, MAX_MESSAGE_BYTES, Done, Failed
+from fastproc.worker import stage_options
 from fastproc.worker.encoders import Encoders
+from fastproc.worker.returned import checked
 from fastproc.worker.source import Source
 from fastproc.worker.stage import Encoded, Stage, Work
 
@@ -64,7 +67,10 @@ class Pipeline:
     """A service's stages and their tools, ready to run over one photo after another."""
 
     def __init__(self, options: Options, stages: Sequence[Stage], encoders: Encoders) -> None:
-        self._options, self._stages, self._encoders = options, stages, encoders
+        """Raises ValueError for settings that a stage does not take."""
+        self._options, self._encoders = options, encoders
+        own = options.stage_settings
+        self._stages = [(stage, stage_options.settings(stage, own.get(stage.NAME, {}))) for stage in stages]
 
     def run(
         self,
@@ -83,9 +89,10 @@ class Pipeline:
         timings_ms: dict[str, float] = {}
         try:
             work = self._open(data, content_type, on_header)
-            for stage in self._stages:
+            for stage, settings in self._stages:
                 name, began = stage.NAME, time.perf_counter()
-                result = stage.run(work)
+                own = structs.replace(work, settings=settings) if settings else work
+                result = checked(stage.run(own), already=len(outlet.renditions))
                 for encoded in result.renditions:
                     outlet.put(name, encoded)
                 facts[name] = result.facts
@@ -128,7 +135,7 @@ def _check_as_opened(source: Source, options: Options) -> None:
     if seen.profile and len(seen.profile) > options.limits.max_icc_bytes:
         raise ImageTooComplex(f"a colour profile of {len(seen.profile)} bytes")
     share = seen.width * seen.height / (header.width * header.height)
-    as_opened = msgspec.structs.replace(
+    as_opened = structs.replace(
         header, width=seen.width, height=seen.height, decoded_bytes=round(header.decoded_bytes * share)
     )
     check_size(as_opened, options.limits)
@@ -170,4 +177,4 @@ def bounded(done: Done) -> Done:
         dropped.append(f"{stage}.{key} of {size} bytes did not fit into the report")
     if not dropped:
         return done
-    return Done(report=msgspec.structs.replace(report, facts=facts, warnings=(*report.warnings, *dropped)))
+    return Done(report=structs.replace(report, facts=facts, warnings=(*report.warnings, *dropped)))

@@ -47,6 +47,7 @@ class Work(Struct, frozen=True, kw_only=True):
     """What a stage gets: the photo, the service's options, this photo's plan, and the tools.
 
     `content_type` is the one that the object store has recorded; it comes from the client and may be wrong.
+    `settings` is an instance of the stage's own `Settings`, None where it declares none.
     """
 
     source: Source
@@ -54,10 +55,11 @@ class Work(Struct, frozen=True, kw_only=True):
     plan: Plan
     content_type: str | None
     encoders: Encoders
+    settings: Any = None
 
 
 class Stage(Protocol):
-    """The one way to extend the pipeline."""
+    """The one way to extend the pipeline. It may declare `Settings` besides (`stage_options`)."""
 
     @property
     def NAME(self) -> str:
@@ -69,16 +71,23 @@ class Stage(Protocol):
 
 def load(names: Iterable[str]) -> tuple[Stage, ...]:
     """Return the named stages, imported. Raises ConfigError with every name that has no stage."""
-    outside = {point.name: point for point in metadata.entry_points(group=GROUP)}
     stages: list[Any] = []
     problems = []
     for name in names:
-        if name.isidentifier() and importlib.util.find_spec(f"{PACKAGE}.{name}"):
-            stages.append(importlib.import_module(f"{PACKAGE}.{name}"))
-        elif name in outside:
-            stages.append(outside[name].load())
-        else:
-            problems.append(f"PIPELINE: there is no stage {name!r}")
+        try:
+            stages.append(find(name))
+        except LookupError as error:
+            problems.append(f"PIPELINE: {error}")
     if problems:
         raise ConfigError(problems)
     return tuple(stages)
+
+
+def find(name: str) -> Any:
+    """Return the stage, imported. Raises LookupError where there is none, and whatever its import raises."""
+    if name.isidentifier() and importlib.util.find_spec(f"{PACKAGE}.{name}"):
+        return importlib.import_module(f"{PACKAGE}.{name}")
+    for point in metadata.entry_points(group=GROUP):
+        if point.name == name:
+            return point.load()
+    raise LookupError(f"there is no stage {name!r}")

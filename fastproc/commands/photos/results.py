@@ -61,6 +61,7 @@ def as_json(result: FileResult) -> dict[str, Json]:
         "metadata": record.metadata(result.report),
         "thumbnails": record.thumbnails(stored),
         "optimization": record.optimization(result.report, stored),
+        **record.renditions(stored),
         "timingsMs": result.report.timings_ms,
         "cpuMs": result.report.cpu_ms,
         "decodes": result.report.decodes,

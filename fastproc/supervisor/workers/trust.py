@@ -17,15 +17,11 @@ import msgspec
 from fastproc.core.defects import MAX_FRAMES, NAME, Defect
 from fastproc.core.errors import BY_CODE, ImageError, ProcessingError, TaskError, WorkerOutOfMemory, from_code
 from fastproc.core.model import Json, Rendition, Report
+from fastproc.core.picture_rules import MAX_RENDITIONS, MAX_SIDE_PX, problem
 from fastproc.ipc.messages import GATE, Failed
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FORMAT: Final = re.compile(r"[a-z0-9]{1,16}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-#: Pictures of pixels alone: image/svg+xml can hold a program, and would be served from the photos' own address.
-CONTENT_TYPES: Final = frozenset(f"image/{kind}" for kind in ("jpeg", "webp", "avif", "png", "gif", "jxl"))
-MAX_RENDITIONS: Final = 64
-MAX_RENDITION_SIDE_PX: Final = 100_000
 #: As JSON. They come in one packet; where that is all control characters, JSON is six times as long.
 MAX_FACTS_BYTES: Final = 256 << 10
 MAX_DEPTH: Final = 12
@@ -45,7 +41,7 @@ def renditions_of(report: Report, output: memoryview, stages: Collection[str]) -
 
     `stages`: the pipeline's; names that are not among them would become metric labels and object keys.
     """
-    if not (1 <= report.width <= MAX_RENDITION_SIDE_PX and 1 <= report.height <= MAX_RENDITION_SIDE_PX):
+    if not (1 <= report.width <= MAX_SIDE_PX and 1 <= report.height <= MAX_SIDE_PX):
         raise Distrust(f"the photo's sides {report.width} x {report.height}")
     if not _FORMAT.fullmatch(report.format):
         raise Distrust("the name of the format")
@@ -94,13 +90,8 @@ def _bodies(renditions: tuple[Rendition, ...], output: memoryview) -> tuple[byte
         raise Distrust("renditions of more bytes than there are")
     bodies = []
     for rendition in renditions:
-        if not _NAME.fullmatch(rendition.name):
-            raise Distrust("the name of a rendition")
-        if rendition.content_type not in CONTENT_TYPES:
-            raise Distrust("the content type of a rendition")
-        sides = (rendition.width, rendition.height)
-        if not all(1 <= side <= MAX_RENDITION_SIDE_PX for side in sides):
-            raise Distrust(f"the sides {sides[0]} x {sides[1]}")
+        if wrong := problem(rendition.name, rendition.width, rendition.height, rendition.content_type):
+            raise Distrust(f"a rendition: {wrong}")
         end = rendition.offset + rendition.size
         if rendition.offset < 0 or rendition.size < 1 or end > len(output):
             raise Distrust(f"bytes {rendition.offset} to {end} of {len(output)}")

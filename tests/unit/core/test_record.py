@@ -70,6 +70,42 @@ def test_a_thumbnail_of_the_result_has_the_contracts_fields_and_its_actual_size(
     ]
 
 
+#: What a stage of the user's own made, among the others.
+OWN = Rendition(
+    stage="square", name="square", width=32, height=32, offset=83, size=5, content_type="image/webp"
+)
+WITH_OWN = [*STORED[:2], Stored(rendition=OWN, key="key/square", url="http://x/square"), *STORED[2:]]
+
+
+def test_renditions_of_own_stages_are_listed_in_return_value_event_and_row() -> None:
+    listed = [
+        {
+            "stage": "square",
+            "name": "square",
+            "width": 32,
+            "height": 32,
+            "fileSize": 5,
+            "s3Key": "key/square",
+            "url": "http://x/square",
+            "contentType": "image/webp",
+        }
+    ]
+    assert record.renditions(WITH_OWN) == {"renditions": listed}
+    assert record.return_value(JOB, REPORT, WITH_OWN, 1)["renditions"] == listed
+    assert record.completed_data(JOB, REPORT, WITH_OWN, 1)["renditions"] == listed
+    assert record.row_metadata(REPORT, WITH_OWN)["renditions"] == listed
+
+
+def test_without_renditions_of_own_stages_nothing_is_added() -> None:
+    assert record.renditions(STORED) == {}
+    for found in (
+        record.return_value(JOB, REPORT, STORED, 1),
+        record.completed_data(JOB, REPORT, STORED, 1),
+        record.row_metadata(REPORT, STORED),
+    ):
+        assert "renditions" not in found
+
+
 def test_the_optimisation_says_where_the_copy_is() -> None:
     found = record.optimization(REPORT, STORED)
     assert found is not None
