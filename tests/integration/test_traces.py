@@ -175,6 +175,7 @@ def test_a_collector_in_trouble_costs_no_job_and_one_line(
     about = [line for line in service.said.splitlines() if "OTEL_EXPORTER_OTLP_ENDPOINT" in line]
     assert len(about) <= 2
     assert "swordfish" not in service.said
+    assert "export" not in service.said.replace("OTEL_EXPORTER", ""), "the SDK says it at each try"
     assert "Traceback" not in service.said
 
 

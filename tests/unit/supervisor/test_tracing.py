@@ -123,6 +123,10 @@ async def test_calls_of_no_job_are_not_noted(line: Line) -> None:
     ports = tracing.traced(line.ports)
     await ports.metadata.begin("p-9", "now")
     assert line.tracer.timelines == []
+    found = await line.timeline()
+    noted = len(found.steps)
+    await ports.metadata.begin("p-9", "now")
+    assert len(found.steps) == noted
 
 
 async def test_without_a_tracer_the_ports_are_the_ports_themselves(line: Line) -> None:
