@@ -171,7 +171,11 @@ class App:
         failures = Failures(shared_failures(config, pipe))
         stack.push_async_callback(self._closing.close, "failures by code", failures.write)
         books = Books(health=self._health, failures=failures, defects=self._defects)
-        ports = Ports(queue, objects, metadata, events, pool, quarantine, config.uploads.results, books)
+        tracer = factories.tracer(config.traces, config.queue.name)
+        if tracer:
+            stack.push_async_callback(self._closing.close, "traces", tracer.close)
+        results = config.uploads.results
+        ports = Ports(queue, objects, metadata, events, pool, quarantine, results, books, tracer)
         self._watch(pipe, queue, ports, pool)
         return ports, pool
 

@@ -18,9 +18,10 @@ from fastproc.config.quarantine import QuarantineConfig
 from fastproc.config.reports import ReportsConfig
 from fastproc.config.s3 import S3Config
 from fastproc.config.settings import Config
+from fastproc.config.traces import TracesConfig
 from fastproc.config.uploads import UploadConfig
 from fastproc.core.errors import ConfigError
-from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Reporter, Vault
+from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Reporter, Tracer, Vault
 
 #: What installs the drivers that are extras.
 INSTALL = "pip install 'fastproc[postgres]'"
@@ -71,6 +72,20 @@ def reporter(config: ReportsConfig) -> Reporter | None:
     if importlib.util.find_spec("sentry_sdk") is None:
         raise ConfigError(["SENTRY_DSN: sentry-sdk is not installed: pip install 'fastproc[sentry]'"])
     found: Reporter = _backend("reports", "sentry").create(config)
+    return found
+
+
+def tracer(config: TracesConfig, queue: str) -> Tracer | None:
+    """Return where the traces of that queue's jobs go, None where nowhere. Raises ConfigError without the extra."""
+    if config.exporter == "none":
+        return None
+    # Not find_spec: it raises where even the parent package is missing.
+    try:
+        found: Tracer = _backend("traces", config.exporter).create(config, queue)
+    except ImportError as error:
+        raise ConfigError(
+            [f"OTEL_TRACES_EXPORTER: OpenTelemetry is not installed: pip install 'fastproc[otel]' ({error})"]
+        ) from error
     return found
 
 

@@ -26,6 +26,8 @@ MAX_DATA_BYTES: Final = 64 << 10
 #: S3's own limit.
 MAX_KEY_BYTES: Final = 1024
 MAX_ECHO_CHARS: Final = 256
+#: A traceparent has 55 characters, a tracestate at most 512 that must be handed on, baggage 8192 (W3C).
+MAX_TRACE_CONTEXT_CHARS: Final = 10_000
 #: JavaScript's and Lua's largest exact integer. What is larger makes no sense, and MessagePack or float() would raise.
 MAX_NUMBER: Final = 2**53 - 1
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -82,6 +84,7 @@ def job(job_id: str, token: str, fields: Mapping[str, bytes], defaults: Defaults
         keep_completed=_keep(options.get("removeOnComplete"), defaults.keep_completed),
         keep_failed=_keep(options.get("removeOnFail"), defaults.keep_failed),
         fault=fault or options_fault,
+        trace_context=_trace_context(options),
     )
 
 
@@ -136,6 +139,15 @@ def _options(fields: Mapping[str, bytes]) -> tuple[dict[str, Any], Fault | None]
         if isinstance(options, dict)
         else ({}, _fault(InvalidJob("the options are not an object")))
     )
+
+
+def _trace_context(options: Mapping[str, Any]) -> str:
+    """Source: BullMQ job.ts, optsDecodeMap: `tm` is the telemetry's metadata, `omc` omits it."""
+    value = options.get("tm")
+    known = (
+        isinstance(value, str) and len(value) <= MAX_TRACE_CONTEXT_CHARS and options.get("omc") is not True
+    )
+    return str(value) if known else ""
 
 
 def _backoff(value: Any) -> Backoff | None:

@@ -31,6 +31,7 @@ from fastproc.config.queue import LimiterConfig, QueueConfig
 from fastproc.config.redis import RedisConfig
 from fastproc.config.reports import ReportsConfig
 from fastproc.config.s3 import S3Config
+from fastproc.config.traces import TracesConfig
 from fastproc.config.uploads import UploadConfig
 from fastproc.config.webhook import WebhookConfig
 from fastproc.core import stage_settings
@@ -55,6 +56,7 @@ class Config(Struct, frozen=True, kw_only=True):
     http: HttpConfig = HttpConfig()
     log: LogConfig = LogConfig()
     reports: ReportsConfig = ReportsConfig()
+    traces: TracesConfig = TracesConfig()
 
 
 class Setting(Struct, frozen=True):

@@ -48,7 +48,7 @@ class Job(Struct, frozen=True, kw_only=True):
     `token` is its lock's; `attempt` is 1-based; `deaths` counts earlier attempts that ended with a worker's death;
     `trace` holds the stack entries of earlier attempts, oldest first, of which `trace_limit` are kept; `retry_first`
     puts a job that is retried immediately at the head of the queue. A job with a `fault` must be failed, not run; its
-    photo may be unknown ("").
+    photo may be unknown (""). `trace_context` is what the producer's telemetry wrote, as text ("": nothing).
     """
 
     id: str
@@ -71,6 +71,7 @@ class Job(Struct, frozen=True, kw_only=True):
     keep_completed: Keep = Keep(count=-1)
     keep_failed: Keep = Keep(count=-1)
     fault: Fault | None = None
+    trace_context: str = ""
 
 
 #: How files that are not whole are treated: all fail; files that end early pass, as far as they go; damaged files too.

@@ -31,6 +31,7 @@ from fastproc.core.errors import (
     TaskError,
 )
 from fastproc.core.model import Completed, Ended, GiveUp, Job, Json, Report, Retry, Stored
+from fastproc.supervisor import tracing
 from fastproc.supervisor.announcer import Announcer, log_end, utc
 from fastproc.supervisor.budget import ByteBudget, Share
 from fastproc.supervisor.guards import Guards
@@ -99,6 +100,8 @@ class JobLine:
         seconds = time.monotonic() - started
         self._metrics.ended(job, end, seconds)
         self._ports.books.ended(job, end, seconds)
+        if self._ports.tracer:
+            tracing.ended(end)
         log_end(job, end, seconds)
         return following
 

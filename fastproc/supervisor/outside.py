@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from fastproc.core.keys import Results
 from fastproc.supervisor.books import Books
 from fastproc.supervisor.evidence import Quarantine
-from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Queue
+from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Queue, Tracer
 from fastproc.supervisor.workers.loans import Loan
 from fastproc.supervisor.workers.task import OnStage, Result
 
@@ -36,3 +36,4 @@ class Ports(Struct, frozen=True):
     quarantine: Quarantine = Quarantine()
     results: Results = Results()
     books: Books = field(default_factory=Books)
+    tracer: Tracer | None = None

@@ -17,6 +17,7 @@ from fastproc.core.evidence import Evidence
 from fastproc.core.failures import Failure
 from fastproc.core.health import Backlog
 from fastproc.core.model import Event, Job
+from fastproc.core.timeline import Timeline
 
 
 class Download(Struct, frozen=True):
@@ -203,6 +204,16 @@ class Reporter(Protocol):
 
     def report(self, found: Defect, count: int) -> None:
         """Accept a defect that was seen so often; it is delivered soon, or not at all. Called from any thread."""
+
+    async def close(self) -> None:
+        """Deliver what was accepted, for a moment, then close. Idempotent."""
+
+
+class Tracer(Protocol):
+    """Takes what became of each job to where a team looks at traces. It never raises, and never waits."""
+
+    def ended(self, timeline: Timeline) -> None:
+        """Accept one attempt's timeline; its spans are delivered soon, or not at all."""
 
     async def close(self) -> None:
         """Deliver what was accepted, for a moment, then close. Idempotent."""

@@ -16,6 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from fastproc.core.limit import TokenBucket
+from fastproc.supervisor import tracing
 from fastproc.supervisor.budget import ByteBudget
 from fastproc.supervisor.guards import guards
 from fastproc.supervisor.intake import Intake
@@ -73,14 +74,17 @@ class Service:
         budget = ByteBudget(rules.max_inflight_bytes)
         self._guards = guards(ports.objects, ports.metadata)
         self._neighbours = Neighbours((*self._guards.all, kernel))
+        if ports.tracer:
+            ports = tracing.traced(ports)
         line = self._line = JobLine(ports, self._guards, self._locks, budget, rules.stages, metrics)
+        run = tracing.followed(line.run, ports.tracer) if ports.tracer else line.run
         limit = (
             TokenBucket(rules.rate_max, rules.rate_s, time.monotonic(), full=rules.rate_full)
             if rules.rate_max
             else None
         )
         self._intake = Intake(
-            ports.queue, watchdog.watched(line.run), rules.max_in_hand, limit, self._neighbours, metrics
+            ports.queue, watchdog.watched(run), rules.max_in_hand, limit, self._neighbours, metrics
         )
         self._books = ports.books
         self._books.health.in_hand = lambda: self._intake.in_hand

@@ -38,6 +38,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 SPAN = re.compile(r"`([^`\n]+)`")
 #: Names in capitals that are somebody else's.
 FOREIGN = {
+    "OTEL_RESOURCE_ATTRIBUTES",
     "SSL_CERT_FILE",
     "SQLITE_BUSY",
     "SQLITE_FULL",

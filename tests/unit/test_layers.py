@@ -136,6 +136,7 @@ ONLY_IN: dict[str, set[str]] = {
     "psutil": {"supervisor/vitals.py", "load/usage.py"},
     "uvloop": {"commands/running.py"},
     "sentry_sdk": {"backends/reports_sentry.py"},
+    "opentelemetry": {"backends/traces_otlp.py"},
     "click": {"commands/"},
     "rich": {"commands/", "terminal/", "demo/", "load/table.py"},
     "PIL": {"demo/", "terminal/contact_sheet.py", "embedded/trial/", "load/plot.py"},

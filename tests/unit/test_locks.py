@@ -15,10 +15,10 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 #: Lock -> the extras that it is for.
 LOCKS = {
-    "run": ("postgres", "sentry"),
+    "run": ("postgres", "sentry", "otel"),
     "demo": ("demo",),
-    "dev": ("dev", "demo", "postgres", "sentry"),
-    "lowest": ("dev", "demo", "postgres", "sentry"),
+    "dev": ("dev", "demo", "postgres", "sentry", "otel"),
+    "lowest": ("dev", "demo", "postgres", "sentry", "otel"),
 }
 FILES = sorted((ROOT / "requirements").glob("*.txt"))
 _PIN = re.compile(r"^(?P<name>[a-z0-9.-]+)==(?P<version>\S+)(?: ; (?P<marker>.+))? \\$", re.MULTILINE)

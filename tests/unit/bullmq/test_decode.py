@@ -57,6 +57,21 @@ def test_a_job_that_names_no_bucket_gets_the_default_one() -> None:
     assert read(hashed()).bucket == "photos"
 
 
+@pytest.mark.parametrize(
+    ("opts", "context"),
+    [
+        ({"tm": '{"traceparent":"00-1-2-01"}'}, '{"traceparent":"00-1-2-01"}'),
+        ({"tm": "x", "omc": False}, "x"),
+        ({"tm": "x", "omc": True}, ""),
+        ({"tm": 7}, ""),
+        ({"tm": "x" * 10_001}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_producers_trace_is_handed_on_unless_it_is_to_be_omitted(opts: Any, context: str) -> None:
+    assert read(hashed(opts=opts)).trace_context == context
+
+
 MALFORMED = {
     "no hash at all": {},
     "the ghost of a removed job": {"ats": b"1", "processedOn": b"1700000000000"},

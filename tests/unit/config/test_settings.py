@@ -133,6 +133,16 @@ VARIABLES = {
     "HEALTH_LOG_S": (60.0, "0", 0.0, "log.health_s"),
     "SENTRY_DSN": (None, "https://k@h.example/7", "https://k@h.example/7", "reports.sentry_dsn"),
     "SENTRY_ENVIRONMENT": ("production", "staging", "staging", "reports.sentry_environment"),
+    "OTEL_TRACES_EXPORTER": ("none", "OTLP", "otlp", "traces.exporter"),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": (
+        "http://localhost:4318",
+        "https://o:1/x",
+        "https://o:1/x",
+        "traces.endpoint",
+    ),
+    "OTEL_EXPORTER_OTLP_HEADERS": ((), "A=b%20c", (("a", "b c"),), "traces.headers"),
+    "OTEL_SERVICE_NAME": ("fastproc", "photos", "photos", "traces.service_name"),
+    "OTEL_TRACES_SAMPLER_ARG": (1.0, "0.25", 0.25, "traces.share"),
 }
 
 

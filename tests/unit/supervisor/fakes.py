@@ -209,6 +209,9 @@ class FakeMetadata:
         if any(name.startswith("metadata") for name in self.effects.away):
             raise DatabaseUnavailable("the probe says so")
 
+    async def create_schema(self) -> None:
+        return
+
     async def close(self) -> None:
         return
 
