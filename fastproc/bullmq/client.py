@@ -15,6 +15,7 @@ from typing import Any
 from fastproc.bullmq import marks, protocol
 from fastproc.bullmq.backlog import RESTING, read_backlog
 from fastproc.bullmq.calls import ScriptCalls
+from fastproc.bullmq.layouts import OF_ORDERS
 from fastproc.bullmq.outage import Outage
 from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.protocol import Arg, Fetch, Fetched, Keys, Outcome, Standing
@@ -216,7 +217,7 @@ def now_ms() -> int:
 
 def greeting(scripts: Mapping[str, Script]) -> list[list[Arg]]:
     """The commands that load the scripts, for every new connection: BullMQ's that are called, and ours."""
-    called = [script.source for name, script in scripts.items() if name not in marks.MIRRORED]
+    called = [each.source for name, each in scripts.items() if name not in marks.MIRRORED | OF_ORDERS]
     return [["SCRIPT", "LOAD", source] for source in (*called, marks.SCRIPT)]
 
 

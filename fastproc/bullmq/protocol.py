@@ -2,8 +2,7 @@
 
 Rule 1: the keys and the arguments of a script are made here, and sent by `client`. The scripts whose few arguments are
         all plain (moveJobFromActiveToWait, moveStalledJobsToWait) get them from there.
-Rule 2: the number of a script's keys comes from its file name, and picks the layout: 12 keys of moveToDelayed are
-        the v5 scripts', 11 the v6 ones'.
+Rule 2: the number of a script's keys comes from its file name, and picks the layout (`layouts`).
 Rule 3: times are integer ms of the caller's wall clock. Blobs are MessagePack, never with bytes, which Redis'
         cmsgpack refuses, nor with nil at the top of a map. A scheduler's options go as its application wrote them.
 Source: the scripts' own headers, as shipped in the PyPI package `bullmq`.
@@ -18,6 +17,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from fastproc.bullmq.layouts import LAYOUTS
 from fastproc.core.model import Keep
 
 Arg = str | bytes | int
@@ -38,39 +38,7 @@ METRICS_MINUTES: Final = 14 * 24 * 60
 #: Replies which mean that the job is not ours any more.
 NOT_OURS: Final = frozenset({-1, -2, -3, -6})
 
-_LAYOUTS: Final[dict[tuple[str, int], tuple[str, ...]]] = {
-    ("moveToActive", 11): (
-        "wait", "active", "prioritized", "events", "stalled", "limiter", "delayed", "paused", "meta", "pc", "marker",
-    ),
-    ("moveToFinished", 14): (
-        "wait", "active", "prioritized", "events", "stalled", "limiter", "delayed", "paused", "meta", "pc",
-        "{target}", "{job}", "metrics:{target}", "marker",
-    ),
-    ("moveToDelayed", 12): (
-        "marker", "active", "prioritized", "delayed", "{job}", "events", "meta", "stalled", "wait", "limiter",
-        "paused", "pc",
-    ),
-    ("moveToDelayed", 11): (
-        "marker", "active", "prioritized", "delayed", "{job}", "events", "meta", "stalled", "wait", "limiter", "pc",
-    ),
-    ("retryJob", 11): (
-        "active", "wait", "paused", "{job}", "meta", "events", "delayed", "prioritized", "pc", "marker", "stalled",
-    ),
-    ("moveJobFromActiveToWait", 9): (
-        "active", "wait", "stalled", "paused", "meta", "limiter", "prioritized", "marker", "events",
-    ),
-    ("moveStalledJobsToWait", 9): (
-        "stalled", "wait", "active", "stalled-check", "meta", "paused", "marker", "events", "repeat",
-    ),
-    ("extendLocks", 1): ("stalled",),
-    ("updateJobScheduler", 12): (
-        "repeat", "delayed", "wait", "paused", "meta", "prioritized", "marker", "id", "events", "pc", "{job}", "active",
-    ),
-    ("updateProgress", 3): ("{job}", "events", "meta"),
-    ("addLog", 2): ("{job}", "{job}:logs"),
-}  # fmt: skip
-
-SCRIPTS: Final = tuple(sorted({name for name, _ in _LAYOUTS}))  # those that this consumer calls or mirrors
+SCRIPTS: Final = tuple(sorted({name for name, _ in LAYOUTS}))  # those that this consumer calls or mirrors
 
 
 class Keys:
@@ -87,12 +55,12 @@ class Keys:
     def of_script(self, name: str, arity: int, job_id: str = "", target: str = "") -> list[str]:
         """Return the script's keys in their order. Raises KeyError for a layout that is not known."""
         fill = {"job": job_id, "target": target}
-        return [self.base + (key.format_map(fill) if "{" in key else key) for key in _LAYOUTS[name, arity]]
+        return [self.base + (key.format_map(fill) if "{" in key else key) for key in LAYOUTS[name, arity]]
 
 
 def knows(name: str, arity: int) -> bool:
     """Whether the layout of this script is known."""
-    return (name, arity) in _LAYOUTS
+    return (name, arity) in LAYOUTS
 
 
 class Fetched(Struct, frozen=True, kw_only=True):

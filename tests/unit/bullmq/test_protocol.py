@@ -27,7 +27,7 @@ CALLED = {
     "stalled-check": ("stalled-check", "stalledcheck"),
     "7": ("job", "producer key"),
     "7:logs": ("logs",),
-    "completed": ("completed/failed", "completed"),
+    "completed": ("completed/failed", "completed", "job state"),
     "metrics:completed": ("metrics",),
 }
 
