@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastproc.bullmq import marks, protocol
+from fastproc.bullmq import cancelling, marks, protocol
 from fastproc.bullmq.backlog import RESTING, read_backlog
 from fastproc.bullmq.calls import ScriptCalls
 from fastproc.bullmq.layouts import OF_ORDERS
@@ -21,6 +21,7 @@ from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.protocol import Arg, Fetch, Fetched, Keys, Outcome, Standing
 from fastproc.bullmq.scheduler import ERROR_FIELD, Iteration
 from fastproc.bullmq.scripts import Script
+from fastproc.core.cancellation import Mark
 from fastproc.core.errors import FastprocError, LockLost
 from fastproc.core.health import Backlog
 
@@ -205,6 +206,21 @@ class Client:
         return {
             job_id: protocol.text(lock) for job_id, lock in zip(ids, locks, strict=True) if lock is not None
         }
+
+    async def cancelled(self) -> dict[str, Mark | None]:
+        """Return the jobs that were told to end, each with its mark; None: it has ended, or is gone."""
+        found = await self._pipe.call("ZRANGE", self._keys(cancelling.SET), 0, cancelling.MOST - 1)
+        ids = [protocol.text(raw) for raw in found]
+        fields = await asyncio.gather(
+            *(self._pipe.call("HGET", self._keys(job_id), cancelling.FIELD) for job_id in ids)
+        )
+        return {job_id: cancelling.asked(raw) for job_id, raw in zip(ids, fields, strict=True)}
+
+    async def take_cancelled(self, job_id: str, token: str) -> Fetched:
+        """Take a job by its id that was told to end and waits, whatever its state."""
+        args = cancelling.take(self._keys, job_id, token, self._lock_duration_ms, now_ms(), self._name)
+        fields = cancelling.taken(await cancelling.TAKE.run(self._pipe.call, *args))
+        return Fetched(job_id=job_id, fields=fields) if fields is not None else Fetched()
 
     def _fetch(self, token: str) -> Fetch:
         return Fetch(token=token, lock_duration_ms=self._lock_duration_ms, name=self._name)

@@ -2,7 +2,8 @@
 
 Rule 1: nothing here raises. What is wrong with the data becomes the job's fault, and the rest is still read, so that
         the job can be failed by its own rules: Node's and Python's workers loop forever on a hash they cannot parse.
-Rule 2: a deferred failure (`defa`) takes precedence over every other fault: the job must fail with that text.
+Rule 2: a deferred failure (`defa`) takes precedence over every other fault: the job must fail with that text; then
+        comes an operator's order to cancel the job.
 Rule 3: an option that makes no sense counts as not given; options that are not an object fail the job.
 Contract: design.md, Job. Fields and options of the hash: BullMQ src/classes/job.ts.
 """
@@ -16,8 +17,9 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from fastproc.bullmq import cancelling
 from fastproc.bullmq.protocol import text
-from fastproc.core.errors import DEADLY, BucketNotAllowed, InvalidJob, TaskError
+from fastproc.core.errors import DEADLY, BucketNotAllowed, Cancelled, InvalidJob, TaskError
 from fastproc.core.model import Backoff, Fault, Job, Keep
 from fastproc.core.naming import SAFE_NAME
 
@@ -58,6 +60,8 @@ def job(job_id: str, token: str, fields: Mapping[str, bytes], defaults: Defaults
     """Return the job of a hash as it is after activation; see `Job.fault` for whether it can be run."""
     data, fault = _data(fields, defaults)
     options, options_fault = _options(fields)
+    if mark := cancelling.asked(fields.get(cancelling.FIELD)):
+        fault = _fault(Cancelled(mark.message))
     deferred = fields.get("defa")
     if deferred is not None:
         fault = Fault("PROCESSING_ERROR", text(deferred))

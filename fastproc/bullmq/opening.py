@@ -14,6 +14,7 @@ from fastproc.bullmq import scripts, server_check
 from fastproc.bullmq.address import connector
 from fastproc.bullmq.client import Client, greeting
 from fastproc.bullmq.decode import Defaults
+from fastproc.bullmq.desk.queue_desk import QueueDesk
 from fastproc.bullmq.failures import SharedFailures
 from fastproc.bullmq.fetcher import Fetcher
 from fastproc.bullmq.pipe import Pipe
@@ -81,6 +82,11 @@ async def open_queue(config: Config, pipe: Pipe, name: str) -> AsyncIterator[Bul
 def shared_failures(config: Config, pipe: Pipe) -> SharedFailures:
     """Return the failures by code of all services of the configured queue, over the pipe."""
     return SharedFailures(pipe.call, _keys(config))
+
+
+def queue_desk(config: Config, pipe: Pipe, by: str) -> QueueDesk:
+    """Return the configured queue's desk, over the pipe, for the orders of `by`. Raises ConfigError, as `open_pipe`."""
+    return QueueDesk(pipe.call, _keys(config), scripts.load(), by)
 
 
 def _keys(config: Config) -> Keys:

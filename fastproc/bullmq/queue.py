@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
 
-from fastproc.bullmq import protocol
+from fastproc.bullmq import cancelling, protocol
 from fastproc.bullmq.client import Client, Refused
 from fastproc.bullmq.fetcher import Fetcher
 from fastproc.bullmq.protocol import Fetched, Outcome
@@ -23,7 +23,8 @@ from fastproc.bullmq.series import Series
 from fastproc.bullmq.settle import JobsInHand, Move
 from fastproc.bullmq.watch import Watch
 from fastproc.core import retry
-from fastproc.core.errors import JobError, LockLost, ProcessingError, QueueUnavailable
+from fastproc.core.cancellation import Mark
+from fastproc.core.errors import Cancelled, JobError, LockLost, ProcessingError, QueueUnavailable
 from fastproc.core.health import Backlog
 from fastproc.core.model import Job, Keep, Retry
 
@@ -99,6 +100,22 @@ class BullQueue:
         sweep = self._sweep
         return await self._client.move_stalled_to_wait(sweep.max_stalled_count, sweep.interval_ms)
 
+    # --- jobs that an operator has cancelled
+
+    async def cancelled(self) -> Mapping[str, Mark | None]:
+        """Return jobs that were told to end, with the order; None where only the note of it is left."""
+        return await self._client.cancelled()
+
+    async def take_cancelled(self, job_id: str) -> Job | None:
+        """Take such a job where it waits, whatever waits before it; None where it cannot be taken."""
+        token = self._in_hand.new_token()
+        try:
+            fetched = await self._client.take_cancelled(job_id, token)
+        except QueueUnavailable:
+            self._in_hand.fetch_unanswered()
+            raise
+        return await self._fetcher.receive(fetched, token) if fetched.job_id is not None else None
+
     # --- finishing: each returns the next job, where one was asked for and there
 
     async def complete(self, job: Job, return_value: str, *, fetch_next: bool) -> Job | None:
@@ -112,12 +129,12 @@ class BullQueue:
 
     async def fail(self, job: Job, reason: str, stack: str, *, fetch_next: bool) -> Job | None:
         """Finish the job as failed, for good."""
+        fields = _failure(job, reason, stack)
+        if reason.startswith(f"{Cancelled.code}: "):
+            # Obeyed: a retry of the job runs.
+            fields[cancelling.FIELD] = ""
         outcome = Outcome(
-            target="failed",
-            value=reason,
-            keep=job.keep_failed,
-            attempts=job.attempts,
-            fields=_failure(job, reason, stack),
+            target="failed", value=reason, keep=job.keep_failed, attempts=job.attempts, fields=fields
         )
         return await self._finish(job, outcome, fetch_next)
 

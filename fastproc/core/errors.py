@@ -7,7 +7,8 @@
     │ │                                          IMAGE_TOO_LARGE · IMAGE_TOO_COMPLEX · POISON_PHOTO
     │ ├ WorkerError  our fault   WORKER_CRASHED · WORKER_TIMEOUT · WORKER_OUT_OF_MEMORY · WORKER_KILLED
     │ │                                          PROCESSING_ERROR
-    │ └ ServiceError another server's fault      STORAGE_UNAVAILABLE · DATABASE_UNAVAILABLE · ROW_REFUSED
+    │ ├ ServiceError another server's fault      STORAGE_UNAVAILABLE · DATABASE_UNAVAILABLE · ROW_REFUSED
+    │ └ Cancelled    nobody's fault              CANCELLED: an operator's order
     ├ QueueUnavailable                           Redis did not answer: nothing is known about the job
     ├ NeighbourAway  another server's fault      the job goes back to the queue, no attempt is counted
     ├ LockLost       nobody's fault              the job is no longer ours: stop, report nothing
@@ -202,6 +203,13 @@ class RowRefused(ServiceError):
     """The metadata database refuses the photo's row: a constraint, a trigger or a type."""
 
     code = "ROW_REFUSED"
+    retryable = False
+
+
+class Cancelled(TaskError):
+    """An operator has cancelled the job."""
+
+    code = "CANCELLED"
     retryable = False
 
 

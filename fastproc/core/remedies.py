@@ -139,4 +139,10 @@ REMEDIES: Final[dict[str, Remedy]] = {
         "the constraint in the message; a new migration of the API?",
         "fix the schema, then retry the failed jobs. Renditions of such a job may be written already",
     ),
+    "CANCELLED": Remedy(
+        "an operator has ended the job (`fastproc cancel`), whether it waited or ran; no fault of the photo",
+        "nothing, or add the job again",
+        "why: in the message; who and when: in the service's log",
+        "nothing; `fastproc retry` lets it run after all. Renditions of such a job may be written already",
+    ),
 }

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from fastproc.core.errors import FleetHalted, LockLost, QueueUnavailable
 from fastproc.core.limit import TokenBucket
@@ -62,6 +63,10 @@ class Intake:
         """Whether no more jobs are taken."""
         return self._stopping.is_set()
 
+    def may_take(self) -> bool:
+        """Whether a job may be taken that needs no place: no stop was asked for, and no neighbour is away."""
+        return not self.stopping and self._neighbours.admit(self.in_hand)
+
     async def run(self) -> None:
         """Take jobs until `stop`."""
         while not self.stopping:
@@ -90,9 +95,11 @@ class Intake:
                 self._bucket.renew(now)
             if now - got_at < HELD_BACK_S < got_at - asked_at:
                 self._held_back(got_at - asked_at)
-            task = asyncio.create_task(self._serve(job), name=f"job {job.id}")
-            self._jobs.add(task)
-            task.add_done_callback(self._done)
+            self._begin(job, self._serve(job))
+
+    def run_aside(self, job: Job) -> None:
+        """Run a job that was taken by somebody else, only to be ended: it needs no place and no token."""
+        self._begin(job, self._end(job))
 
     def stop(self) -> None:
         """Take no more jobs; those in hand go on."""
@@ -112,6 +119,15 @@ class Intake:
         left = list(self._jobs)
         await _cancelled(await _cancelled(left, within_s), AGAIN_S)
         return len(left)
+
+    def _begin(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=f"job {job.id}")
+        self._jobs.add(task)
+        task.add_done_callback(self._done)
+
+    async def _end(self, job: Job) -> None:
+        self._metrics.taken()
+        await self._run_job(job, lambda: False)
 
     async def _serve(self, job: Job) -> None:
         following: Job | None = job

@@ -6,6 +6,8 @@
 Rule 1: every decision is a call into `core`; every effect is a call of a port; both are one line.
 Rule 2: each effect is idempotent, so that a job that died between any two of them is simply run again.
 Rule 3: the job is finished only when the row and the event are out. A lost lock ends the line: no further effect.
+Rule 4: an operator's order to cancel counts until the renditions are written: a job whose row is begun to be completed
+        completes. So there is never a completed row with a failed event.
 """
 
 from __future__ import annotations
@@ -118,6 +120,12 @@ class JobLine:
             return await self._failed(job, ProcessingError.unexpected(error))
 
     async def _process(self, job: Job) -> Completed:
+        async with self._locks.cancellable(job):
+            report, stored = await self._processed(job)
+        return await self._completed(job, report, stored)
+
+    async def _processed(self, job: Job) -> tuple[Report, list[Stored]]:
+        """Fetch the photo, let a worker process it, and write the renditions."""
         ports = self._ports
         ports.results.require(job)
         self._tell.progress(job, naming.ACCEPTED_PERCENT)
@@ -137,8 +145,7 @@ class JobLine:
         self._metrics.processed(got.size, result.report)
         for stage, ms in result.report.timings_ms.items():
             ports.queue.add_log(job, f"{stage}: {ms:.1f} ms")
-        stored = await self._store(job, result)
-        return await self._completed(job, result.report, stored)
+        return result.report, await self._store(job, result)
 
     async def _fetch(self, job: Job, loan: Loan, share: Share) -> Download:
         # A try before this one may have been admitted.

@@ -7,6 +7,8 @@ Rule 2: a lock that is gone, or that could not be renewed until it must have run
 Rule 3: the queue allows one sweep an interval, whoever makes it. Each service asks several times an interval, at odd
         moments: one that slept for exactly the interval would come too early now and then, and lose the whole sweep.
 Rule 4: an outage of the queue is logged by the queue, not here.
+Rule 5: an operator's order interrupts a job only while that is in a `cancellable` block; after it the job ends as it
+        would have. A lock that is lost at the same time, or the service's stop, goes before the order.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from fastproc.core.errors import LockLost, QueueUnavailable
+from fastproc.core.cancellation import Mark
+from fastproc.core.errors import Cancelled, LockLost, QueueUnavailable
 from fastproc.core.model import Job
 from fastproc.supervisor.ports import Queue
 
@@ -38,6 +41,9 @@ class _Held:
         self.job, self.task = job, task
         self.good_at = time.monotonic()
         self.lost = False
+        #: Whether an operator's order may interrupt it now, and the order once it has.
+        self.cancellable = False
+        self.cancelled: Mark | None = None
 
 
 class LockKeeper:
@@ -67,6 +73,32 @@ class LockKeeper:
             raise
         finally:
             self._held.pop(key, None)
+
+    @asynccontextmanager
+    async def cancellable(self, job: Job) -> AsyncIterator[None]:
+        """Let `cancel` interrupt the job while the block runs, for a job that is held. Raises Cancelled out of it."""
+        held = self._held[job.id, job.token]
+        held.cancellable = True
+        try:
+            yield
+        except asyncio.CancelledError:
+            if held.cancelled and not held.lost and held.task.uncancel() == 0:
+                raise Cancelled(held.cancelled.message) from None
+            raise
+        finally:
+            held.cancellable = False
+
+    def cancel(self, job_id: str, mark: Mark) -> bool:
+        """Interrupt the job of that id, where that may be; return whether it is in hand."""
+        found = [held for held in self._held.values() if held.job.id == job_id]
+        for held in found:
+            if held.cancellable and not held.cancelled and not held.lost:
+                log.warning(
+                    "job %s: interrupted by an order of %s: %s", job_id, mark.by or "?", mark.why or "?"
+                )
+                held.cancelled = mark
+                held.task.cancel()
+        return bool(found)
 
     def is_ours(self, job: Job) -> bool:
         """Whether the job's lock can still be ours: false once it must have run out, as after a stop of the process."""
@@ -113,7 +145,8 @@ class LockKeeper:
         if not held.lost:
             log.warning("job %s: lock lost: %s", held.job.id, why)
             held.lost = True
-            held.task.cancel()
+            if not (held.cancelled and held.cancellable):
+                held.task.cancel()
 
     async def _renew_for_ever(self) -> None:
         turns = NORMAL_TURNS

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from fastproc.core.cancellation import Mark
 from fastproc.core.defects import Defect
 from fastproc.core.evidence import Evidence
 from fastproc.core.failures import Failure
@@ -72,6 +73,12 @@ class Queue(Protocol):
 
     async def sweep_stalled(self) -> list[str]:
         """Put jobs of dead workers back; return their ids. The queue allows one sweep an interval."""
+
+    async def cancelled(self) -> Mapping[str, Mark | None]:
+        """Return jobs that an operator has told to end, with the order; None where only the note of it is left."""
+
+    async def take_cancelled(self, job_id: str) -> Job | None:
+        """Take such a job where it waits, or remove its note where it has ended; None where it cannot be taken."""
 
     async def backlog(self) -> Backlog:
         """Return what waits, and why nobody may take it now."""

@@ -18,6 +18,7 @@ from msgspec import Struct
 from fastproc.core.limit import TokenBucket
 from fastproc.supervisor import tracing
 from fastproc.supervisor.budget import ByteBudget
+from fastproc.supervisor.cancellations import Cancellations
 from fastproc.supervisor.guards import guards
 from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.job import JobLine
@@ -86,6 +87,10 @@ class Service:
         self._intake = Intake(
             ports.queue, watchdog.watched(run), rules.max_in_hand, limit, self._neighbours, metrics
         )
+        #: Orders to cancel jobs; `look` obeys at once.
+        self.cancellations = Cancellations(
+            ports.queue, self._locks, self._intake.run_aside, self._intake.may_take
+        )
         self._books = ports.books
         self._books.health.in_hand = lambda: self._intake.in_hand
         metrics.watch("jobs_in_hand", "Jobs taken and not ended", lambda: self._intake.in_hand)
@@ -115,7 +120,8 @@ class Service:
         watchdog = asyncio.create_task(self._watchdog.run(), name="watchdog")
         queue = asyncio.create_task(self._queue.watch(), name="queue")
         books = asyncio.create_task(self._books.run(self._queue), name="books")
-        loops = (intake, locks, quarantine, neighbours, watchdog, queue, books)
+        cancellations = asyncio.create_task(self.cancellations.run(), name="cancellations")
+        loops = (intake, locks, quarantine, neighbours, watchdog, queue, books, cancellations)
         try:
             await self._until_stopped_or_broken(halted, *loops)
         finally:

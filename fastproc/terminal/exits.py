@@ -10,6 +10,7 @@ class Exit(IntEnum):
 
     OK = 0
     #: `process`, `bench`, `demo`, `quarantine replay`: at least one photo did not end as it should.
+    #: Orders (`retry`, `cancel` ...): not all of it was done. `jobs`: there is no such job.
     PHOTOS_FAILED = 1
     #: Wrong options or arguments (click's own code).
     USAGE = 2

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fastproc.core.breaker import Rules
+from fastproc.core.cancellation import Mark
 from fastproc.core.errors import DatabaseUnavailable, ObjectNotFound, StorageUnavailable
 from fastproc.core.health import Backlog
 from fastproc.core.model import Event, Job, Rendition, Report
@@ -87,6 +88,9 @@ class FakeQueue:
         self.lost: set[str] = set()
         self.renewed: list[list[str]] = []
         self.stalled: list[str] = []
+        #: Jobs that were told to end, and those of them that wait.
+        self.to_cancel: dict[str, Mark | None] = {}
+        self.cancellable: dict[str, Job] = {}
         self.waits = Backlog(0)
         self.said: dict[str, object] = {}
 
@@ -113,6 +117,14 @@ class FakeQueue:
     async def backlog(self) -> Backlog:
         await self.effects.at("queue.backlog")
         return self.waits
+
+    async def cancelled(self) -> dict[str, Mark | None]:
+        await self.effects.at("queue.cancelled")
+        return self.to_cancel
+
+    async def take_cancelled(self, job_id: str) -> Job | None:
+        await self.effects.at("queue.take_cancelled", job_id)
+        return self.cancellable.pop(job_id, None)
 
     async def sweep_stalled(self) -> list[str]:
         await self.effects.at("queue.sweep")

@@ -1,0 +1,101 @@
+"""One queue as an operator sees and orders it: the shell's commands and the page ask it alike.
+
+Rule 1: orders are BullMQ's own moves; what BullMQ has no move for (to cancel a job) is in `bullmq.cancelling`.
+Rule 2: it needs a connection's `call` and no more: the service's own, or one that a command has opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from fastproc.bullmq.backlog import Call, read_backlog
+from fastproc.bullmq.client import now_ms
+from fastproc.bullmq.desk.ending import Ending
+from fastproc.bullmq.desk.moves import Moves
+from fastproc.bullmq.desk.reading import PAGE, Jobs
+from fastproc.bullmq.desk.retrying import Retrying
+from fastproc.bullmq.protocol import Keys
+from fastproc.bullmq.scripts import Script
+from fastproc.core.acts import Cancel, Drain, Outcome, Pause, Resume, RetryJobs
+from fastproc.core.job_view import Found, JobDetail, JobRow
+from fastproc.core.snapshot import QueueNow
+
+QueueAct = RetryJobs | Cancel | Pause | Resume | Drain
+
+#: Failed jobs that are looked through for those of one code.
+MOST_LOOKED: Final = 20_000
+_ONE_HOST: Final = "one host alone is not the queue's affair: nothing was done"
+
+
+class QueueDesk:
+    """One queue. `by`: who orders, for the services' logs. All methods raise QueueUnavailable."""
+
+    def __init__(self, call: Call, keys: Keys, scripts: Mapping[str, Script], by: str = "") -> None:
+        self._call, self._keys = call, keys
+        self._jobs, self._moves = Jobs(call, keys), Moves(call, keys, scripts)
+        self._retrying = Retrying(call, keys, self._moves, self._jobs)
+        self._ending = Ending(call, keys, self._jobs, by)
+
+    async def now(self) -> QueueNow:
+        """Return how many jobs are in each state, and why nobody may take one."""
+        counts, backlog, paused = await asyncio.gather(
+            self._jobs.counts(), read_backlog(self._call, self._keys), self._moves.is_paused()
+        )
+        return QueueNow(
+            name=self._keys.base.removesuffix(":"), counts=counts, paused=paused, held=backlog.held
+        )
+
+    async def jobs(self, state: str, *, code: str = "", offset: int = 0, limit: int = 50) -> list[JobRow]:
+        """Return a page of the jobs in a state: what is next first, or what ended last. `code` is for `failed`.
+
+        Of a code, the newest MOST_LOOKED failures are looked through.
+        """
+        if not code:
+            return await self._jobs.rows(state, await self._jobs.ids(state, offset, limit))
+        found: list[str] = []
+        for first in range(0, MOST_LOOKED, PAGE):
+            ids = await self._jobs.ids(state, first, PAGE)
+            found += await self._retrying.of_code(code, ids)
+            if len(ids) < PAGE or len(found) >= offset + limit:
+                break
+        return await self._jobs.rows(state, found[offset : offset + limit])
+
+    async def find(self, words: str) -> JobDetail | None:
+        """Return the job of that id, or one of the photo of that id."""
+        return (await self._jobs.find(words)).job
+
+    async def look_up(self, words: str) -> Found:
+        """The same, with how many jobs were looked at for the photo."""
+        return await self._jobs.find(words)
+
+    async def chosen(self, act: RetryJobs) -> Sequence[str]:
+        """Return the jobs that the order means at this moment."""
+        return await self._retrying.chosen(act)
+
+    async def act(self, act: QueueAct) -> Outcome:
+        """Obey an order, and return what became of it."""
+        match act:
+            case RetryJobs():
+                return await self._retrying.retry(act)
+            case Cancel():
+                return await self._ending.cancel(act, now_ms())
+            case Pause() | Resume() if act.host:
+                return Outcome(ok=False, text=_ONE_HOST)
+            case Pause():
+                return await self._paused(wanted=True)
+            case Resume():
+                return await self._paused(wanted=False)
+            case Drain():
+                count = await self._moves.drain(delayed=act.delayed)
+                return Outcome(ok=True, count=count, text=f"{count} jobs that waited are removed")
+
+    async def _paused(self, *, wanted: bool) -> Outcome:
+        if await self._moves.is_paused() is wanted:
+            return Outcome(
+                ok=True, text="the queue was paused before" if wanted else "the queue was not paused"
+            )
+        await (self._moves.pause() if wanted else self._moves.resume())
+        said = "is paused: no worker takes a job, those in hand go on" if wanted else "is served again"
+        return Outcome(ok=True, count=1, text=f"the queue {said}")

@@ -1,0 +1,96 @@
+"""Lets failed jobs run again: these, those of one code, or all that have failed by now.
+
+Rule 1: which jobs they are is decided before the first is retried, so that what fails meanwhile, again or for the first
+        time, is not among them: no order goes on without end.
+Rule 2: each job is one short call of BullMQ's own script, BATCH of them travel together: Redis serves others between.
+Rule 3: what could not be retried is named with its reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from fastproc.bullmq.backlog import Call
+from fastproc.bullmq.desk import rows
+from fastproc.bullmq.desk.moves import Moves
+from fastproc.bullmq.desk.reading import Jobs
+from fastproc.bullmq.protocol import Keys, text
+from fastproc.core.acts import Outcome, RetryJobs
+
+#: Jobs that are read, or retried, in one batch: some milliseconds of Redis' time, and of ours. tuning.md
+BATCH: Final = 200
+#: Jobs that are named in words.
+_NAMED: Final = 5
+
+
+class Retrying:
+    """One queue's failed jobs."""
+
+    def __init__(self, call: Call, keys: Keys, moves: Moves, jobs: Jobs) -> None:
+        self._call, self._keys, self._moves, self._jobs = call, keys, moves, jobs
+
+    async def chosen(self, act: RetryJobs) -> list[str]:
+        """Return the jobs that the order means now, the oldest failure first."""
+        if act.ids:
+            return list(dict.fromkeys(act.ids))[: act.limit or None]
+        newest = await self._call("ZREVRANGE", self._keys("failed"), 0, 0)
+        if not newest or not (act.code or act.everything):
+            return []
+        until = await self._call("ZSCORE", self._keys("failed"), newest[0])
+        found: list[str] = []
+        offset = 0
+        while ids := await self._page(until, offset):
+            offset += len(ids)
+            found += await self.of_code(act.code, ids) if act.code else ids
+            if act.limit and len(found) >= act.limit:
+                break
+        return found[: act.limit or None]
+
+    async def of_code(self, code: str, ids: Sequence[str]) -> list[str]:
+        """Return those of the failed jobs whose reason begins with the code."""
+        found = await asyncio.gather(*(self._call("HGET", self._keys(each), "failedReason") for each in ids))
+        return [
+            job_id for job_id, raw in zip(ids, found, strict=True) if raw and rows.code(text(raw)) == code
+        ]
+
+    async def retry(self, act: RetryJobs) -> Outcome:
+        """Retry what the order means. Raises QueueUnavailable: some may run again already."""
+        ids = await self.chosen(act)
+        done = 0
+        wrong: list[tuple[str, int]] = []
+        for first in range(0, len(ids), BATCH):
+            batch = ids[first : first + BATCH]
+            options = await asyncio.gather(*(self._call("HGET", self._keys(each), "opts") for each in batch))
+            replies = await asyncio.gather(
+                *(
+                    self._moves.retry(job_id, first=rows.pushes_first(raw))
+                    for job_id, raw in zip(batch, options, strict=True)
+                )
+            )
+            done += sum(reply == 1 for reply in replies)
+            wrong += [(job_id, reply) for job_id, reply in zip(batch, replies, strict=True) if reply != 1]
+        words = f"{done} of {len(ids)} jobs run again"
+        if not ids:
+            return Outcome(ok=not act.ids, text="no such job has failed")
+        if wrong:
+            words += f"; not: {await self._why(wrong)}"
+        return Outcome(ok=not wrong, count=done, text=words)
+
+    async def _page(self, until: bytes, offset: int) -> list[str]:
+        found = await self._call("ZRANGEBYSCORE", self._keys("failed"), "-inf", until, "LIMIT", offset, BATCH)
+        return [text(each) for each in found]
+
+    async def _why(self, wrong: Sequence[tuple[str, int]]) -> str:
+        named = wrong[:_NAMED]
+        states = [await self._jobs.state(job_id) if reply != -1 else "" for job_id, reply in named]
+        words = [
+            f"{job_id} ({'there is no such job' if not state else f'it is {state}'})"
+            for (job_id, _), state in zip(named, states, strict=True)
+        ]
+        if more := len(wrong) - len(named):
+            gone = Counter(reply for _, reply in wrong[_NAMED:])[-1]
+            words.append(f"{more} more, {gone} of them gone")
+        return ", ".join(words)
