@@ -41,7 +41,8 @@ MARK: Final = Lua(
     f"""
 local job, lock, marked, completed, failed, schedulers = unpack(KEYS)
 local id = ARGV[1]
-if redis.call('EXISTS', job) == 0 then return 'unknown' end
+-- A text or nothing, but an error for one of the queue's own keys, such as `wait`.
+if type(redis.pcall('HGET', job, 'timestamp')) ~= 'string' then return 'unknown' end
 if redis.call('ZSCORE', completed, id) then return 'completed' end
 if redis.call('ZSCORE', failed, id) then return 'failed' end
 local scheduler = redis.call('HGET', job, 'rjk')

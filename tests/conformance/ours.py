@@ -45,6 +45,7 @@ from fastproc.core.errors import from_code
 from fastproc.core.limit import TokenBucket
 from fastproc.core.model import Completed, Job, Keep
 from fastproc.supervisor.budget import ByteBudget
+from fastproc.supervisor.cancellations import Cancellations
 from fastproc.supervisor.guards import Guards, guards
 from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.job import JobLine
@@ -78,6 +79,10 @@ class ScriptedLine(JobLine):
         self._pipe, self._queue_name = pipe, queue
 
     async def _process(self, job: Job) -> Completed:
+        async with self._locks.cancellable(job):
+            return await self._played(job)
+
+    async def _played(self, job: Job) -> Completed:
         queue, value = self._ports.queue, "null"
         self._pipe.call("RPUSH", f"runs:{self._queue_name}", f"{job.id}/{job.attempt}")
         for step in job.s3_key.split(" | "):
@@ -144,7 +149,9 @@ async def consumer(port: int, queue: str, opts: Mapping[str, Any]) -> AsyncItera
         )
         running, keeping = asyncio.create_task(intake.run()), asyncio.create_task(locks.run())
         watching = asyncio.create_task(bull.watch())
-        stack.push_async_callback(_ended, intake, running, keeping, watching)
+        cancellations = Cancellations(bull, locks, intake.run_aside, intake.may_take)
+        obeying = asyncio.create_task(cancellations.run())
+        stack.push_async_callback(_ended, intake, running, keeping, watching, obeying)
         yield intake
         intake.stop()
         # Its last fetch may still bring a job.

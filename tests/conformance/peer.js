@@ -55,7 +55,7 @@ async function listenerOf({ v, queue }) {
     const made = new (bullmq(v).QueueEvents)(queue, { connection: { ...connection } });
     const heard = [];
     const names = ['added', 'waiting', 'active', 'progress', 'completed', 'failed', 'delayed', 'drained', 'stalled'];
-    for (const name of [...names, 'retries-exhausted', 'waiting-children', 'error']) {
+    for (const name of [...names, 'retries-exhausted', 'waiting-children', 'paused', 'resumed', 'removed', 'error']) {
       made.on(name, (said) => heard.push([name, name === 'error' ? String(said) : said]));
     }
     open.listener[key] = made.waitUntilReady().then(() => Object.assign(made, { heard }));

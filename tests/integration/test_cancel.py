@@ -86,7 +86,9 @@ async def test_jobs_that_wait_in_any_way_are_cancelled_at_once_though_the_queue_
     place: Place, start: Start
 ) -> None:
     data = {"photoId": "w", "s3Key": "gone.jpg"}
-    assert fastproc(place, "pause").stdout == "the queue is paused: no worker takes a job, those in hand go on\n"
+    assert (
+        fastproc(place, "pause").stdout == "the queue is paused: no worker takes a job, those in hand go on\n"
+    )
     waiting = {
         "paused": await place.add({**data, "photoId": "paused"}),
         "delayed": await place.add({**data, "photoId": "delayed"}, delay=3_600_000),

@@ -63,13 +63,7 @@ class Retrying:
         wrong: list[tuple[str, int]] = []
         for first in range(0, len(ids), BATCH):
             batch = ids[first : first + BATCH]
-            options = await asyncio.gather(*(self._call("HGET", self._keys(each), "opts") for each in batch))
-            replies = await asyncio.gather(
-                *(
-                    self._moves.retry(job_id, first=rows.pushes_first(raw))
-                    for job_id, raw in zip(batch, options, strict=True)
-                )
-            )
+            replies = await self._batch(batch)
             done += sum(reply == 1 for reply in replies)
             wrong += [(job_id, reply) for job_id, reply in zip(batch, replies, strict=True) if reply != 1]
         words = f"{done} of {len(ids)} jobs run again"
@@ -79,15 +73,29 @@ class Retrying:
             words += f"; not: {await self._why(wrong)}"
         return Outcome(ok=not wrong, count=done, text=words)
 
+    async def _batch(self, ids: Sequence[str]) -> list[int]:
+        asked = (self._call("HGET", self._keys(each), "opts") for each in ids)
+        options = await asyncio.gather(*asked, return_exceptions=True)
+        for error in options:
+            # One of the queue's own keys, such as `wait`, is no job.
+            if isinstance(error, BaseException) and not str(error).startswith("WRONGTYPE"):
+                raise error
+        return await asyncio.gather(
+            *(
+                self._moves.retry(job_id, first=not isinstance(raw, BaseException) and rows.pushes_first(raw))
+                for job_id, raw in zip(ids, options, strict=True)
+            )
+        )
+
     async def _page(self, until: bytes, offset: int) -> list[str]:
         found = await self._call("ZRANGEBYSCORE", self._keys("failed"), "-inf", until, "LIMIT", offset, BATCH)
         return [text(each) for each in found]
 
     async def _why(self, wrong: Sequence[tuple[str, int]]) -> str:
         named = wrong[:_NAMED]
-        states = [await self._jobs.state(job_id) if reply != -1 else "" for job_id, reply in named]
+        states = [(await self._jobs.state(job_id)).replace("unknown", "") for job_id, _ in named]
         words = [
-            f"{job_id} ({'there is no such job' if not state else f'it is {state}'})"
+            f"{job_id} ({f'it is {state}' if state else 'there is no such job'})"
             for (job_id, _), state in zip(named, states, strict=True)
         ]
         if more := len(wrong) - len(named):
