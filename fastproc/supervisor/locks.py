@@ -82,7 +82,7 @@ class LockKeeper:
         try:
             yield
         except asyncio.CancelledError:
-            if held.cancelled and not held.lost and held.task.uncancel() == 0:
+            if held.cancelled and held.task.uncancel() == 0:
                 raise Cancelled(held.cancelled.message) from None
             raise
         finally:

@@ -8,10 +8,16 @@ import pytest
 
 from fastproc.bullmq.desk import ending
 from fastproc.core.acts import Cancel, Outcome, RetryJobs
+from fastproc.supervisor import cancellations
 from tests.conformance.conftest import Both, Side, photo
 from tests.conformance.test_orders import desk
 
 REASON = "CANCELLED: an operator has cancelled the job: so"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cancellations, "LOOK_S", 0.02)
 
 
 async def cancel(side: Side, job_id: str, why: str = "so") -> Outcome:
@@ -143,3 +149,15 @@ async def test_a_failed_attempt_does_not_save_a_job_from_an_order(ours: Side) ->
         assert (await cancel(ours, "one")).ok
     assert ours.runs() == ["one/1"]
     assert ours.redis.hget(ours.key("one"), "failedReason") == REASON
+
+
+async def test_a_mark_is_found_by_whoever_takes_the_job_though_nobody_was_told(ours: Side) -> None:
+    # As a job comes back from a service that died before it could obey.
+    await ours.call("pause")
+    await ours.add("ok", jobId="one")
+    ours.redis.hset(ours.key("one"), "fastprocCancel", '{"why":"so"}')
+    async with ours.worker():
+        await ours.call("resume")
+        await ours.until_state("failed")
+    assert ours.runs() == []
+    assert ours.redis.hmget(ours.key("one"), "failedReason", "fastprocCancel") == [REASON, ""]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
 from typing import Any
 
+from fastproc.bullmq import scripts
+from fastproc.bullmq.address import connector
+from fastproc.bullmq.desk.queue_desk import QueueDesk
+from fastproc.bullmq.pipe import Pipe
+from fastproc.bullmq.protocol import Keys
+from fastproc.config.redis import RedisConfig
+from fastproc.core.acts import Cancel
 from fastproc.terminal.exits import Exit
 from tests import pictures
 from tests.integration.service import Place, Start, eventually, frozen
@@ -120,18 +126,35 @@ async def test_jobs_that_wait_in_any_way_are_cancelled_at_once_though_the_queue_
     assert service.terminate() == Exit.OK
 
 
-async def test_an_order_outlives_the_service_that_should_have_obeyed_it(place: Place, start: Start) -> None:
-    place.put("one.jpg", pictures.jpeg())
-    service = start(LOCK_DURATION_MS="2000", STALLED_INTERVAL_MS="1000")
+async def test_whatever_the_moment_a_job_is_cancelled_or_completed_and_never_both(
+    place: Place, start: Start
+) -> None:
+    place.put("one.jpg", pictures.jpeg(1600, 1200))
+    place.listen()
+    service = start(PREFETCH="2")
     service.wait_ready()
-    [worker] = eventually(lambda: service.workers(), "a worker")
-    with frozen(worker):
-        job_id = await place.add({"photoId": "outlives", "s3Key": "one.jpg"})
-        eventually(lambda: place.job(job_id).get("progress") == "25", "the photo is with the worker")
-        os.kill(service.process.pid, signal.SIGKILL)
-        service.process.wait()
-        place.redis.hset(place.key(job_id), "fastprocCancel", '{"why":"late"}')
-    next_one = start(LOCK_DURATION_MS="2000", STALLED_INTERVAL_MS="1000")
-    place.until("failed", job_id)
-    assert place.job(job_id)["failedReason"] == "CANCELLED: an operator has cancelled the job: late"
-    assert next_one.terminate() == Exit.OK
+    ids = [await place.add({"photoId": f"r-{n}", "s3Key": "one.jpg"}) for n in range(60)]
+    keys = Keys("bull", place.queue)
+    pipe = Pipe(connector(RedisConfig(host=place.valkey.host, port=place.valkey.port), keys.base))
+    await pipe.open()
+    desk = QueueDesk(pipe.call, keys, scripts.load())
+    said = await asyncio.gather(*(desk.act(Cancel(job=job_id)) for job_id in ids))
+    await pipe.close()
+    eventually(lambda: len(place.ids("failed")) + len(place.ids("completed")) == 60, "all have ended")
+    cancelled = {job_id for job_id, outcome in zip(ids, said, strict=True) if outcome.ok}
+    assert cancelled == set(place.ids("failed"))
+    assert len(cancelled) > 10
+    ends: dict[str, set[str]] = {}
+    while message := place.events.get_message(timeout=0.3):
+        event = json.loads(message["data"])
+        kind = event["type"].rpartition(".")[2]
+        if kind in ("completed", "failed"):
+            ends.setdefault(event["data"]["jobId"], set()).add(kind)
+    for number, job_id in enumerate(ids):
+        end = "failed" if job_id in cancelled else "completed"
+        assert ends[job_id] == {end}
+        assert place.row(f"r-{number}")["processing_status"] == end
+    eventually(lambda: not place.redis.exists(place.key("fastproc:cancel")), "nothing is left of the orders")
+    assert not [job_id for job_id in ids if "fastprocCancel" in place.job(job_id)]
+    assert place.locks() == []
+    assert service.terminate() == Exit.OK

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fastproc.bullmq import protocol
 from fastproc.bullmq.decode import MAX_DATA_BYTES, Defaults, job
 from fastproc.core.errors import BY_CODE
-from fastproc.core.model import Backoff, Job, Keep
+from fastproc.core.model import Backoff, Fault, Job, Keep
 from fastproc.core.naming import SAFE_NAME
 
 DEFAULTS = Defaults(bucket="photos", buckets=("photos", "archive"), attempts=3)
@@ -351,3 +351,25 @@ def test_a_giant_number_breaks_nothing(digits: int) -> None:
     for field in ("atm", "timestamp", "attemptsMade"):
         assert read(hashed(**{field: giant})).attempt >= 1
     assert read(hashed(opts=b'{"backoff": {"delay": %s, "jitter": %s}}' % (giant, giant))).attempts == 3
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b'{"why":"a\\nb","by":"me","at":1}', "CANCELLED: an operator has cancelled the job: a b"),
+        (b'{"why":"","by":"","at":0}', "CANCELLED: an operator has cancelled the job"),
+        (b"written by hand", "CANCELLED: an operator has cancelled the job"),
+    ],
+)
+def test_a_job_that_an_operator_has_marked_must_end(raw: bytes, reason: str) -> None:
+    found = read(hashed(b"not json", fastprocCancel=raw))
+    assert (code(found), found.fault and found.fault.reason) == ("CANCELLED", reason)
+    assert found.photo_id == ""
+    assert read(hashed(fastprocCancel=raw)).photo_id == "p-1"
+    assert read(hashed(fastprocCancel=raw, defa=b"a child has failed")).fault == Fault(
+        "PROCESSING_ERROR", "a child has failed"
+    )
+
+
+def test_a_mark_that_was_obeyed_is_none() -> None:
+    assert read(hashed(fastprocCancel=b"")).fault is None

@@ -9,6 +9,7 @@ from fastproc.core.errors import BY_CODE, ProcessingError, TaskError, from_code
 
 #: The contract's two lists of codes, written by hand: a change here is a change of the contract.
 NOT_RETRYABLE = {
+    "CANCELLED",
     "INVALID_JOB",
     "BUCKET_NOT_ALLOWED",
     "OBJECT_NOT_FOUND",
