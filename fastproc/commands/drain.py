@@ -13,10 +13,10 @@ from fastproc.core.acts import Drain, Outcome
 @orders.YES
 @orders.JSON
 def command(delayed: bool, yes: bool, as_json: bool) -> None:
-    """Remove the jobs that wait, as BullMQ's `drain`.
+    """Remove the jobs that wait.
 
-    Nobody is told of a job that is removed: its row stays as it is, there is no event. What runs goes on, and so do the
-    series of schedulers. It says how many they are, and asks.
+    As BullMQ's `drain`. Nobody is told of a job that is removed: its row stays as it is, there is no event. What runs
+    goes on, and so do the series of schedulers. It says how many they are, and asks.
     """
     config = running.settings(quiet=True)
     counts = orders.asked(config, lambda desk: desk.now()).counts

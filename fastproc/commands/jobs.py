@@ -29,7 +29,7 @@ _MOST = 1000
 @click.option("--limit", type=click.IntRange(1, _MOST), default=20, show_default=True, help="Jobs at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line, of a list one a job.")
 def command(which: str | None, code: str | None, limit: int, as_json: bool) -> None:
-    """List the jobs in a state, or show one.
+    """List the jobs in a state, or show one, by its id or its photo's.
 
     STATE is waiting, prioritized, delayed, waiting-children, active (if nothing is said), completed or failed: what is
     next, or what ended last, comes first. Anything else is the id of a job or of a photo, and all that is known of that

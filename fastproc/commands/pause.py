@@ -11,8 +11,8 @@ from fastproc.core.acts import Pause
 @click.command()
 @orders.JSON
 def command(as_json: bool) -> None:
-    """Let no worker take a job of the queue; those in hand go on.
+    """Let no worker take a job of the queue.
 
-    As BullMQ's `pause`: Node's workers stop too. `fastproc resume` ends it.
+    As BullMQ's `pause`: Node's workers stop too. Jobs in hand go on. `fastproc resume` ends it.
     """
     orders.obey(running.settings(quiet=True), Pause(), as_json=as_json)

@@ -11,7 +11,12 @@ from fastproc.core.errors import BY_CODE
 
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[JOB]...")
-@click.option("--code", type=click.Choice(sorted(BY_CODE), case_sensitive=False), help="Those of this code.")
+@click.option(
+    "--code",
+    type=click.Choice(sorted(BY_CODE), case_sensitive=False),
+    metavar="CODE",
+    help="Those of this code.",
+)
 @click.option("--all", "everything", is_flag=True, help="All that have failed.")
 @click.option("--limit", type=click.IntRange(1), help="So many at most, the oldest failures first.")
 @orders.YES
@@ -19,9 +24,9 @@ from fastproc.core.errors import BY_CODE
 def command(
     ids: tuple[str, ...], code: str | None, everything: bool, limit: int | None, yes: bool, as_json: bool
 ) -> None:
-    """Let failed jobs run again.
+    """Let failed jobs run again: some, those of a code, or all.
 
-    By ids, or those of a code, or all: jobs that have failed when the command begins. Attempts that were made stay
+    It means jobs that have failed when the command begins. Attempts that were made stay
     counted, as by a dashboard's "retry". With --code or --all it says how many they are, and asks.
     """
     if sum((bool(ids), code is not None, everything)) != 1:

@@ -188,8 +188,13 @@ async def test_failed_jobs_are_retried_by_code_after_a_question(place: Place) ->
 
 async def test_many_failed_jobs_are_retried_in_short_calls(place: Place) -> None:
     failed(place, 3000, "FILE_CORRUPTED")
+    # As many in one millisecond as two pages have, and as many with a millisecond of their own.
+    now = time.time_ns() // 1_000_000
+    place.redis.zadd(place.key("failed"), {str(n): now if n < 501 else now + n for n in range(1, 3001)})
     place.redis.config_resetstat()
     async with desk(place) as orders:
+        chosen = await orders.chosen(RetryJobs(code="FILE_CORRUPTED"))
+        assert len(chosen) == len(set(chosen)) == 3000
         outcome = await orders.act(RetryJobs(code="FILE_CORRUPTED"))
     assert (outcome.ok, outcome.count) == (True, 3000)
     stats = place.redis.info("commandstats")

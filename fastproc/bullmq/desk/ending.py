@@ -74,7 +74,10 @@ class Ending:
         if state != "active":
             return f"{words}: it ends as soon as a service of fastproc that can work looks at it"
         worker = text(await self._call("HGET", self._keys(job_id), "pb") or b"?")
-        return f"{words}, with {worker}: a service of fastproc ends it soon, a worker of Node does not know the order"
+        return (
+            f"{words}, with {worker}: a service of fastproc ends it, or completes it where its results are written;"
+            " a worker of Node does not know the order"
+        )
 
 
 def _ended(job_id: str, now: _Now) -> Outcome | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from fastproc.bullmq.backlog import Call
@@ -41,9 +41,7 @@ class Retrying:
             return []
         until = await self._call("ZSCORE", self._keys("failed"), newest[0])
         found: list[str] = []
-        offset = 0
-        while ids := await self._page(until, offset):
-            offset += len(ids)
+        async for ids in self._pages(until):
             found += await self.of_code(act.code, ids) if act.code else ids
             if act.limit and len(found) >= act.limit:
                 break
@@ -87,9 +85,31 @@ class Retrying:
             )
         )
 
-    async def _page(self, until: bytes, offset: int) -> list[str]:
-        found = await self._call("ZRANGEBYSCORE", self._keys("failed"), "-inf", until, "LIMIT", offset, BATCH)
-        return [text(each) for each in found]
+    async def _pages(self, until: bytes) -> AsyncIterator[list[str]]:
+        """Yield the ids of failed jobs up to that score, each once, whatever is removed before it meanwhile.
+
+        By score, not by place: Redis counts its way to a place, which is slow far behind.
+        """
+        since, skipped = b"-inf", 0
+        while True:
+            found = await self._call(
+                "ZRANGEBYSCORE",
+                self._keys("failed"),
+                since,
+                until,
+                "WITHSCORES",
+                "LIMIT",
+                skipped,
+                BATCH,
+            )
+            ids, scores = found[::2], found[1::2]
+            if not ids:
+                return
+            yield [text(each) for each in ids]
+            # Of several that failed in the same millisecond some may come with the next page.
+            same = sum(score == scores[-1] for score in scores)
+            skipped = skipped + same if scores[-1] == since else same
+            since = scores[-1]
 
     async def _why(self, wrong: Sequence[tuple[str, int]]) -> str:
         named = wrong[:_NAMED]

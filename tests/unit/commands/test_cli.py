@@ -16,13 +16,19 @@ from fastproc.terminal.exits import Exit
 
 COMMANDS = [
     "bench",
+    "cancel",
     "check",
     "demo",
+    "drain",
     "enqueue",
     "errors",
     "init-db",
+    "jobs",
+    "pause",
     "process",
     "quarantine",
+    "resume",
+    "retry",
     "run",
     "status",
     "webhooks",
@@ -40,7 +46,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
 
 def test_every_file_of_the_folder_is_a_command_but_those_that_list_and_run_them() -> None:
     files = {path.stem.replace("_", "-") for path in FOLDER.glob("*.py")}
-    assert files - {"--init--", "cli", "running"} == set(COMMANDS)
+    assert files - {"--init--", "cli", "orders", "running"} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
