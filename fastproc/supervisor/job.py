@@ -6,8 +6,7 @@
 Rule 1: every decision is a call into `core`; every effect is a call of a port; both are one line.
 Rule 2: each effect is idempotent, so that a job that died between any two of them is simply run again.
 Rule 3: the job is finished only when the row and the event are out. A lost lock ends the line: no further effect.
-Rule 4: an operator's order to cancel counts until the renditions are written: a job whose row is begun to be completed
-        completes. So there is never a completed row with a failed event.
+Rule 4: an order to cancel counts until the renditions are written: so no completed row ever has a failed event.
 """
 
 from __future__ import annotations
