@@ -4,7 +4,7 @@ So the supervisor alone is measured, with the reports, renditions and packets of
 the machine has cores. A photo is known by its size in bytes; one that was not recorded ends its worker.
 
     python bench/stand_in.py record ANSWERS PHOTO ...              a real worker's answers, into the file ANSWERS
-    python bench/stand_in.py service ANSWERS [--sleep-ms 41]       `fastproc run` with such workers
+    python bench/stand_in.py service ANSWERS [--sleep-ms 41] [--profile FILE]     `fastproc run` with such workers
 
 PHOTO is a file, `tiny` (160x120, some kilobytes) or `phone` (4032x3024, some 3 MB). The service takes its settings from
 the environment, as `fastproc run` does. `--sleep-ms 0`: each photo takes as long as it took when it was recorded.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import array
+import contextlib
 import io
 import os
 import random
@@ -135,8 +136,11 @@ def serve(fd: int, answers: Answers, sleep_s: float) -> None:
             sender.sendmsg([packet])
 
 
-def run_service(answers: Path, sleep_ms: float) -> None:
+def run_service(answers: Path, sleep_ms: float, profile: Path | None) -> None:
     """`fastproc run`, whose workers are stand-ins. The product has no such setting."""
+    # Workers run this file as well, and see no other of this folder.
+    from cpu_stacks import sampled
+
     from fastproc.commands.cli import main as fastproc
 
     def command(fd: int, settings: Settings) -> list[str]:
@@ -145,7 +149,8 @@ def run_service(answers: Path, sleep_ms: float) -> None:
 
     launch.command = command
     sys.argv = ["fastproc", "run"]
-    fastproc()
+    with sampled(profile) if profile else contextlib.nullcontext():
+        fastproc()
 
 
 def main() -> None:
@@ -155,12 +160,13 @@ def main() -> None:
     parser.add_argument("answers", type=Path)
     parser.add_argument("photos", nargs="*", metavar="PHOTO", help="a file, `tiny` or `phone`")
     parser.add_argument("--sleep-ms", type=float, default=41.0, help="how long a photo takes; 0: as recorded")
+    parser.add_argument("--profile", type=Path, help="raw stacks of the service's main thread, by CPU")
     parser.add_argument("--fd", type=int, default=-1, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.what == "record":
         args.answers.write_bytes(msgspec.msgpack.encode(record([picture(name) for name in args.photos])))
     elif args.what == "service":
-        run_service(args.answers.resolve(), args.sleep_ms)
+        run_service(args.answers.resolve(), args.sleep_ms, args.profile)
     else:
         answers = msgspec.msgpack.decode(args.answers.read_bytes(), type=Answers)
         serve(args.fd, answers, args.sleep_ms / 1000)

@@ -7,7 +7,7 @@ is user + system from /proc, so a busy machine changes it little; compare runs t
     python bench/supervisor.py [--photo tiny|phone|FILE] [--jobs 400] [--workers 4] [--sleep-ms 41]
                                [--profile FILE] [--set NAME=VALUE ...]
 
-`--profile`: py-spy's raw stacks of the supervisor.
+`--profile`: raw stacks of its loop's thread, by CPU (`cpu_stacks.py`); the start is among them, so take 2,000 jobs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import psutil
 from stand_in import picture, record
 from throughput import finished
 
-from fastproc.bullmq.producer import producer
+from fastproc.bullmq.producer import Producer, producer
 from fastproc.embedded.stand import Stand, stand
 
 #: Jobs before the measure: connections are open, code and memory are warm.
@@ -64,28 +64,41 @@ async def fill(place: Stand, key: str, jobs: int) -> None:
 
 
 @contextlib.contextmanager
-def service(answers: Path, sleep_ms: float, place: Stand) -> Iterator[psutil.Process]:
+def service(
+    answers: Path, sleep_ms: float, place: Stand, profile: Path | None = None
+) -> Iterator[psutil.Process]:
     """Run the service with stand-ins; exit if it does not end with 0."""
     program = [sys.executable, str(Path(__file__).with_name("stand_in.py")), "service", str(answers)]
-    process = subprocess.Popen(
-        [*program, "--sleep-ms", str(sleep_ms)], env={**os.environ, **place.environment}
-    )
+    program += ["--sleep-ms", str(sleep_ms), *(("--profile", str(profile)) if profile else ())]
+    process = subprocess.Popen(program, env={**os.environ, **place.environment})
     try:
         yield psutil.Process(process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
-        if process.wait(60):
-            sys.exit(f"the service ended with {process.returncode}")
+        process.wait(60)
+    # Not where the block has failed: its error would be lost.
+    if process.returncode:
+        sys.exit(f"the service ended with {process.returncode}")
+
+
+async def _done(queue: Producer, jobs: int, process: psutil.Process) -> int:
+    """Wait until so many jobs have ended, and return how many were completed. Exits where the service has ended."""
+    done = asyncio.create_task(finished(queue, jobs))
+    while not (await asyncio.wait((done,), timeout=1.0))[0]:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            done.cancel()
+            sys.exit("the service has ended before its jobs")
+    return done.result()
 
 
 async def measure(place: Stand, process: psutil.Process, jobs: int, sleep_s: float) -> dict[str, object]:
     """Wait for the end of the jobs, and return the figures of those behind the warm-up."""
     servers = {"redis_ms_per_job": place.valkey.pid, "s3_ms_per_job": place.seaweedfs.pid}
     async with producer(place.config.redis, place.config.queue) as queue:
-        first = await finished(queue, WARM_UP)
+        first = await _done(queue, WARM_UP, process)
         before, served = threads_cpu_s(process.pid), {name: busy_s(pid) for name, pid in servers.items()}
         all_before, began = busy_s(process.pid), time.monotonic()
-        completed = await finished(queue, WARM_UP + jobs)
+        completed = await _done(queue, WARM_UP + jobs, process)
         seconds, all_after, after = time.monotonic() - began, busy_s(process.pid), threads_cpu_s(process.pid)
     measured, workers = completed - first, len(process.children())
     spent = {name: 1000 * (cpu - before.get(name, 0.0)) / measured for name, cpu in after.items()}
@@ -102,12 +115,6 @@ async def measure(place: Stand, process: psutil.Process, jobs: int, sleep_s: flo
     }
 
 
-def profiled(pid: int, file: Path) -> subprocess.Popen[bytes]:
-    """Begin to write raw stacks of the supervisor into the file, until it is interrupted."""
-    options = ["--format", "raw", "--rate", "400", "--threads", "--output", str(file), "--duration", "600"]
-    return subprocess.Popen(["py-spy", "record", "--pid", str(pid), *options], stdout=subprocess.DEVNULL)
-
-
 def run(args: argparse.Namespace, folder: Path) -> dict[str, object]:
     """Start the servers and the service, and return the figures."""
     body, answers, key = picture(args.photo), folder / "answers", "photos/bench.jpg"
@@ -119,12 +126,8 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, object]:
         client.put_object(Bucket=place.config.s3.bucket, Key=key, Body=body, ContentType="image/jpeg")
         client.close()
         asyncio.run(fill(place, key, WARM_UP + args.jobs))
-        with service(answers, args.sleep_ms, place) as process:
-            profile = profiled(process.pid, args.profile) if args.profile else None
+        with service(answers, args.sleep_ms, place, args.profile) as process:
             found = asyncio.run(measure(place, process, args.jobs, args.sleep_ms / 1000))
-            if profile:
-                profile.send_signal(signal.SIGINT)
-                profile.wait()
     return {"photo": args.photo, "sleep_ms": args.sleep_ms, **found}
 
 
@@ -135,7 +138,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=400)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--sleep-ms", type=float, default=41.0)
-    parser.add_argument("--profile", type=Path, help="write raw stacks of the supervisor there (py-spy)")
+    parser.add_argument("--profile", type=Path, help="write raw stacks of the loop's thread there")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fastproc-bench-") as folder:

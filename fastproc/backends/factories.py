@@ -54,7 +54,7 @@ def event_sink(call: Call, config: Config, tally: Tally) -> EventSink:
         sinks.append(_backend("events", "stream").create(call, events))
     if config.webhook.urls:
         sinks.append(_backend("events", "webhook").create(call, config, tally))
-    return FanOut(sinks)
+    return FanOut(sinks) if len(sinks) > 1 else sinks[0]
 
 
 def vault(config: QuarantineConfig, objects: ObjectStore) -> Vault | None:

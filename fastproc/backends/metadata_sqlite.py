@@ -25,7 +25,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from fastproc.backends import photo_row
+from fastproc.backends import photo_row, thread_calls
 from fastproc.backends.group_commit import GroupCommit, Write
 from fastproc.backends.photo_row import COLUMNS
 from fastproc.config.database import DatabaseConfig
@@ -100,7 +100,7 @@ class SqliteMetadataStore:
         await asyncio.to_thread(self._thread.shutdown)
 
     async def _in_thread(self, work: Callable[..., None], *args: object) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
+        await thread_calls.call(self._thread, work, *args)
 
     async def _commit_in_thread(self, batch: Sequence[Write]) -> None:
         await self._in_thread(self._commit, batch)

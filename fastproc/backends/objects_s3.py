@@ -109,12 +109,13 @@ class S3ObjectStore:
             # No TaskGroup: one that holds a failure forgets that its own task was cancelled meanwhile.
             await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         finally:
-            for task in tasks:
-                task.cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
-        for end in ended:
-            if isinstance(end, Exception):  # Not a cancellation: those are ours.
-                raise end
+            if not all(task.done() for task in tasks):
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        # Of those that were cancelled nothing is to be told: that was here.
+        if errors := [error for task in tasks if not task.cancelled() and (error := task.exception())]:
+            raise errors[0]
 
     async def _put(self, bucket: str, upload: Upload) -> Mapping[str, str]:
         """Write one object; return the headers of the answer. Raises StorageUnavailable."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from fastproc.backends.s3_times import Timeouts, Timer
+from fastproc.backends.s3_times import Deadlines, Timeouts, Timer
 from fastproc.backends.s3_wire.connections import Connections
 from fastproc.backends.s3_wire.mover import Mover
 from fastproc.backends.s3_wire.transfers import Transfer
@@ -25,17 +25,18 @@ class Links:
         self.connections = Connections(timeouts.keep_s, authorities)
         self.places = asyncio.Semaphore(MOST)
         self._mover: Mover | None = None
+        self._deadlines = Deadlines()
 
     async def move(self, transfer: Transfer, timer: Timer) -> None:
         """Wait for a transfer's end. Raises OSError, Late, Malformed; then, and if cancelled, it is stopped."""
         if self._mover is None:
             self._mover = Mover()
         ended = self._mover.start(transfer)
-        timer.watch(transfer, ended)
+        self._deadlines.watch(transfer, timer, ended)
         try:
             await ended
         finally:
-            timer.stop()
+            self._deadlines.forget(transfer)
             self._mover.stop(transfer)
         if transfer.error is not None:
             raise transfer.error
@@ -43,6 +44,7 @@ class Links:
     async def close(self) -> None:
         """Close connections, and end the thread. Idempotent."""
         self.connections.close()
+        self._deadlines.close()
         if self._mover is not None:
             self._mover.close()
             self._mover = None

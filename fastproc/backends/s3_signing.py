@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import re
 import time
 from collections.abc import Mapping
 from hashlib import sha256
@@ -26,6 +27,10 @@ from fastproc.core.errors import ObjectNotFound
 
 #: Seconds that a signed URL is good for. It is used at once; the rest is for clocks that differ.
 _EXPIRES_S = 900
+
+#: A key or a bucket of which nothing is quoted (of a bucket a slash would be).
+
+_PLAIN = re.compile(r"[A-Za-z0-9._~/-]+").fullmatch
 
 logging.getLogger("botocore").setLevel(logging.WARNING)
 
@@ -54,11 +59,12 @@ class Signed(Struct, frozen=True):
 
 
 class _Day(Struct, frozen=True):
-    """What the signatures of one day and one pair of keys have in common."""
+    """What the signatures of one day and one pair of keys have in common; `who` is quoted."""
 
-    secret_key: str
+    credentials: Credentials
     date: str
     scope: str
+    who: str
     key: bytes
 
 
@@ -72,7 +78,7 @@ class Signer:
         self._public_url = config.public_url and config.public_url.rstrip("/")
         self._region = config.region
         self._is_virtual = config.is_virtual
-        self._day = _Day("", "", "", b"")
+        self._day = _Day(Credentials("", ""), "", "", "", b"")
         self._at, self._second = "", -1
         self._places: dict[str, tuple[tuple[str, str, int], str]] = {}
 
@@ -101,18 +107,16 @@ class Signer:
             self._second, self._at = second, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
         at = self._at
         day = self._day
-        if day.date != at[:8] or day.secret_key != credentials.secret_key:
-            day = self._day = self._day_of(at[:8], credentials.secret_key)
+        if day.credentials is not credentials or day.date != at[:8]:
+            day = self._day = self._day_of(at[:8], credentials)
         seconds = _EXPIRES_S
         if credentials.expires is not None:
             seconds = max(1, min(seconds, int(credentials.expires - now)))
         sent = sorted([("host", host), *[(each.lower(), value) for each, value in headers.items()]])
         lines = [f"{each}:{' '.join(value.split())}" for each, value in sent]
         names = [each for each, _ in sent]
-        who = quote(f"{credentials.access_key}/{day.scope}", safe="-._~")
-        head = (
-            f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={who}&X-Amz-Date={at}&X-Amz-Expires={seconds}"
-        )
+        head = f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={day.who}&X-Amz-Date={at}"
+        head += f"&X-Amz-Expires={seconds}"
         signs, token = f"&X-Amz-SignedHeaders={'%3B'.join(names)}", ""
         if credentials.session_token:
             token = f"&X-Amz-Security-Token={quote(credentials.session_token, safe='-._~')}"
@@ -125,11 +129,12 @@ class Signer:
         signature = hmac.digest(day.key, to_sign.encode(), "sha256").hex()
         return Signed(server, host, f"{where}?{head}{signs}{token}&X-Amz-Signature={signature}")
 
-    def _day_of(self, date: str, secret_key: str) -> _Day:
-        key = f"AWS4{secret_key}".encode()
+    def _day_of(self, date: str, credentials: Credentials) -> _Day:
+        key = f"AWS4{credentials.secret_key}".encode()
         for part in (date, self._region, "s3", "aws4_request"):
             key = hmac.digest(key, part.encode(), "sha256")
-        return _Day(secret_key, date, f"{date}/{self._region}/s3/aws4_request", key)
+        scope = f"{date}/{self._region}/s3/aws4_request"
+        return _Day(credentials, date, scope, quote(f"{credentials.access_key}/{scope}", safe="-._~"), key)
 
     def _place(self, bucket: str) -> tuple[tuple[str, str, int], str]:
         parts = urlsplit(f"{self._scheme}://{self._netloc_of(bucket)}")
@@ -154,6 +159,8 @@ def path(bucket: str, key: str) -> str:
     Source: "Create a canonical request" in the S3 API reference, UriEncode. Raises ObjectNotFound for a key that is
     not Unicode text.
     """
+    if _PLAIN(key) and _PLAIN(bucket) and "/" not in bucket:
+        return f"/{bucket}/{key}"  # `quote` would take ten times as long to change nothing.
     try:
         return f"/{quote(bucket, safe='')}/{quote(key, safe='-._~/')}"
     except UnicodeEncodeError:

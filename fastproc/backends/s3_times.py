@@ -1,13 +1,16 @@
-"""When a request to an S3 server has taken too long, by what its transfer has moved; one timer at a time.
+"""When a request to an S3 server has taken too long, by what its transfer has moved; one timer for all requests.
 
-Rule 1: whoever moves bytes only writes down when (`Transfer.moved_at`, `paced_at`): a timer that is due looks there,
-        and is set again where all is well.
+Rule 1: whoever moves bytes only writes down when (`Transfer.moved_at`, `paced_at`): the timer, when it is due, looks
+        there, and is set again where all is well.
 Rule 2: `Late` names the phase that took too long.
+Rule 3: the timer is due at the earliest moment that any transfer named at its beginning; one that has ended meanwhile
+        leaves it as it is. Nearly none is ever too slow, so setting one for each would cost for nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -47,7 +50,6 @@ class Timer:
         self._words = f"{'' if has_body else 'no answer, '}it took more than {most:g} s"
         self._paced_at: float | None = None
         self._next = 0
-        self._set: asyncio.TimerHandle | None = None
 
     def body(self) -> None:
         """From now on: the body of an answer."""
@@ -83,26 +85,7 @@ class Timer:
         except TimeoutError:
             raise Late(f"no connection was free, {self._words}") from None
 
-    def watch(self, transfer: Transfer, ended: asyncio.Future[None]) -> None:
-        """From now on: fail the future when its transfer is too slow."""
-        self._look(transfer, ended)
-
-    def stop(self) -> None:
-        """Nothing is waited for."""
-        if self._set is not None:
-            self._set.cancel()
-            self._set = None
-
-    def _look(self, transfer: Transfer, ended: asyncio.Future[None]) -> None:
-        at, words = self._due(transfer)
-        left = at - time.monotonic()
-        if left > 0:
-            # A loop's clock counts whole milliseconds.
-            self._set = asyncio.get_running_loop().call_later(left + 0.001, self._look, transfer, ended)
-        elif not ended.done():
-            ended.set_exception(Late(words))
-
-    def _due(self, transfer: Transfer) -> tuple[float, str]:
+    def due(self, transfer: Transfer) -> tuple[float, str]:
         """When the transfer will have taken too long, as far as it has come, and in which words."""
         times = self._times
         due = self._end, self._words
@@ -113,3 +96,46 @@ class Timer:
         if transfer.is_sent:
             due = min(due, (transfer.moved_at + times.idle_s, f"nothing came for {times.idle_s:g} s"))
         return due
+
+
+class Deadlines:
+    """Those of all transfers that are under way: the future of one that is too slow fails with `Late`."""
+
+    def __init__(self) -> None:
+        self._watched: dict[Transfer, tuple[Timer, asyncio.Future[None]]] = {}
+        self._set: asyncio.TimerHandle | None = None
+        self._at = math.inf
+
+    def watch(self, transfer: Transfer, timer: Timer, ended: asyncio.Future[None]) -> None:
+        """From now on, until `forget`."""
+        self._watched[transfer] = timer, ended
+        self._set_for(timer.due(transfer)[0])
+
+    def forget(self, transfer: Transfer) -> None:
+        """Nobody waits for it. Idempotent."""
+        self._watched.pop(transfer, None)
+
+    def close(self) -> None:
+        """Nothing is watched any more. Idempotent."""
+        if self._set is not None:
+            self._set.cancel()
+        self._set, self._at = None, math.inf
+
+    def _set_for(self, at: float) -> None:
+        if at < self._at:
+            self.close()
+            # A loop's clock counts whole milliseconds.
+            left = max(0.0, at - time.monotonic()) + 0.001
+            self._at, self._set = at, asyncio.get_running_loop().call_later(left, self._look)
+
+    def _look(self) -> None:
+        self._set, self._at = None, math.inf
+        earliest, now = math.inf, time.monotonic()
+        for transfer, (timer, ended) in self._watched.items():
+            at, words = timer.due(transfer)
+            if at > now:
+                earliest = min(earliest, at)
+            elif not ended.done():
+                ended.set_exception(Late(words))
+        if earliest < math.inf:
+            self._set_for(earliest)

@@ -20,7 +20,7 @@ from fastproc.core.errors import QueueUnavailable
 #: Commands of one batch at most, so that a long queue does not make one giant write.
 MAX_BATCH = 256
 #: Longest wait of a lazy command for others to travel with. tuning.md
-LINGER_S = 0.004
+LINGER_S = 0.008
 
 #: Returns a command, asked when it is sent.
 Make = Callable[[], Sequence[Arg]]

@@ -90,9 +90,11 @@ class Fleet:
         return (0, idle[0]) if may_carry else None
 
     def home(self, lent: Sequence[int]) -> int:
-        """Return the home slot of a new task; `lent` counts the tasks that each slot has now."""
-        alive = (State.IDLE, State.BUSY)
-        return min(range(len(self.slots)), key=lambda i: (lent[i], self.slots[i].state not in alive, i))
+        """Return the home slot of a new task; `lent` counts the tasks that each slot has now.
+
+        Of equals the one that is free first: a photo whose slot is busy for longer is carried to another.
+        """
+        return min(range(len(self.slots)), key=lambda i: (lent[i], *self.slots[i].turn, i))
 
     @property
     def refusal(self) -> str:
@@ -101,8 +103,7 @@ class Fleet:
 
     def due(self) -> float | None:
         """Return when `tick` has something to do, or None if nothing depends on time."""
-        times = [self._due(slot) for slot in self.slots]
-        return min((at for at in times if at is not None), default=None)
+        return min([at for slot in self.slots if (at := self._due(slot)) is not None], default=None)
 
     def is_overdue(self, now: float) -> bool:
         """Whether `tick` has not come for what was due: the alarm was lost, or the loop stood still."""
@@ -207,7 +208,7 @@ class Fleet:
 
     @property
     def _is_excess(self) -> bool:
-        return self.processes - self.count(State.RETIRING) > self.most
+        return self.most < len(self.slots) and self.processes - self.count(State.RETIRING) > self.most
 
     def _refuse(self, slot: Slot, why: str, now: float) -> None:
         slot.refused, slot.refusal = slot.refused + 1, why

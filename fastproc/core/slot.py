@@ -43,3 +43,10 @@ class Slot(Struct):
     refused: int = 0
     refusal: str = ""
     spawn_at: float = 0.0
+
+    @property
+    def turn(self) -> tuple[int, float]:
+        """What orders slots that have as many photos: the one whose task began first, then idle ones."""
+        if self.state is State.BUSY:
+            return 0, self.since
+        return (1, 0.0) if self.state is State.IDLE else (2, 0.0)

@@ -26,6 +26,9 @@ from fastproc.ipc.messages import (
 MAX_DESCRIPTORS = 8
 
 
+#: As plain numbers: `&` with a flag of `socket` is Python code of the enum module, a fifth of a packet's receipt.
+_TRUNCATED, _LOST_DESCRIPTORS = int(socket.MSG_TRUNC), int(socket.MSG_CTRUNC)
+
 #: Where the supervisor's ends receive a packet, which is decoded before the next one: memory of this size a packet is
 #: four fifths of what its receipt costs.
 _PACKET = memoryview(bytearray(MAX_MESSAGE_BYTES))
@@ -121,10 +124,10 @@ class SupervisorChannel:
         except ConnectionResetError:
             # It died before it read its task: an end like any other; the process's exit status says more.
             return None
-        if flags & socket.MSG_CTRUNC:
+        if flags & _LOST_DESCRIPTORS:
             # There was no buffer for descriptors, so the kernel has closed them.
             raise ProtocolError("it sent descriptors")
-        if flags & socket.MSG_TRUNC:
+        if flags & _TRUNCATED:
             raise ProtocolError(f"it sent a message over {MAX_MESSAGE_BYTES} bytes")
         if not size:
             return None

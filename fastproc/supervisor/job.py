@@ -148,7 +148,7 @@ class JobLine:
 
     async def _fetch(self, job: Job, loan: Loan, share: Share) -> Download:
         # A try before this one may have been admitted.
-        await share.give_back()
+        share.give_back()
         return await self._ports.objects.get_into(job.bucket, job.s3_key, loan.target, share.admit)
 
     async def _store(self, job: Job, result: Result) -> list[Stored]:

@@ -8,7 +8,7 @@ Rule 2: a body's end is known before its first byte is taken: by its length, by 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import httptools
 
@@ -23,17 +23,29 @@ class Malformed(Exception):
     """The server's answer is no HTTP."""
 
 
-class Headers(dict[str, str]):
-    """Headers by their names, whatever the case in which they were sent. A repeated one is joined by commas."""
+class Headers(Mapping[str, str]):
+    """Headers by their names, whatever the case in which they were sent. A repeated one is joined by commas.
 
-    def __contains__(self, name: object) -> bool:
-        return super().__contains__(str(name).lower())
+    Kept as bytes: of the ten or more that an answer has, two or three are read.
+    """
+
+    def __init__(self) -> None:
+        self._sent: dict[bytes, bytes] = {}
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """One line of the head."""
+        key = name.lower()
+        before = self._sent.get(key)
+        self._sent[key] = value if before is None else b"%s, %s" % (before, value)
 
     def __getitem__(self, name: str) -> str:
-        return super().__getitem__(name.lower())
+        return self._sent[name.lower().encode("latin-1")].decode("utf-8", "surrogateescape")
 
-    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
-        return super().get(name.lower(), default)
+    def __iter__(self) -> Iterator[str]:
+        return (name.decode("latin-1") for name in self._sent)
+
+    def __len__(self) -> int:
+        return len(self._sent)
 
 
 def request(method: str, target: str, headers: Mapping[str, str]) -> bytes:
@@ -62,12 +74,14 @@ class Head:
         self.headers = Headers()
         self._chunks: list[bytes] = []
         self._is_complete = self.is_ended = self.is_kept = False
+        #: For llhttp: it is called with each header.
+        self.on_header = self.headers.add
         self._parser = httptools.HttpResponseParser(self)
         self._feed(head)
         if not self._is_complete:
             raise Malformed("the head of the answer has no end")
         self.status = self._parser.get_status_code()
-        self.is_chunked = self.headers.get("Transfer-Encoding", "").lower() == "chunked"  # type: ignore[union-attr]
+        self.is_chunked = self.headers.get("Transfer-Encoding", "").lower() == "chunked"
         length = self.headers.get("Content-Length")
         self.length = int(length) if length is not None and not self.is_chunked else None
         if self.status in (204, 304):
@@ -84,13 +98,6 @@ class Head:
             self._parser.feed_data(part)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             raise Malformed(f"the answer is no HTTP ({error or type(error).__name__})") from None
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """For llhttp."""
-        key = name.decode("latin-1").lower()
-        text = value.decode("utf-8", "surrogateescape")
-        before = dict.get(self.headers, key)
-        dict.__setitem__(self.headers, key, text if before is None else f"{before}, {text}")
 
     def on_headers_complete(self) -> None:
         """For llhttp."""

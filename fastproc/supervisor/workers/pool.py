@@ -24,6 +24,7 @@ from fastproc.core.orders import Halt, Kill, Lost, Order, Spawn, Stop
 from fastproc.core.plan import allowance_s
 from fastproc.core.slot import State
 from fastproc.ipc.messages import GATE, Done, Failed, FromWorker, Progress, Ready, Settings
+from fastproc.supervisor.workers.alarm import Alarm
 from fastproc.supervisor.workers.deaths import Deaths
 from fastproc.supervisor.workers.host import ASIDE_S, Host
 from fastproc.supervisor.workers.idleness import Idleness
@@ -58,8 +59,7 @@ class Pool:
         self._tasks = TaskLists(self.memory, self._loans, self._host)
         self._deaths = Deaths(self.memory, self.processes)
         self.idleness = Idleness(self._fleet, self._loans)
-        self._numbers = itertools.count(1)
-        self._alarm: asyncio.TimerHandle | None = None
+        self._numbers, self._alarm = itertools.count(1), Alarm(self._tick)
         self.ready = asyncio.Event()
         self.halted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.greeting: Ready | None = None
@@ -131,8 +131,7 @@ class Pool:
         self._obey(self._fleet.drain(time.monotonic()))
         self._tick()
         await self.processes.gone()
-        if self._alarm:
-            self._alarm.cancel()
+        self._alarm.cancel()
         self._loans.close()
 
     # --- orders
@@ -291,10 +290,5 @@ class Pool:
         self._dispatch()
 
     def _set_alarm(self) -> None:
-        if self._alarm:
-            self._alarm.cancel()
-        due = min((at for at in (self._fleet.due(), self._tasks.carry_at) if at is not None), default=None)
-        if due is not None:
-            # At least a millisecond, so that a clock that is a hair behind cannot make the loop spin.
-            delay = max(0.001, due - time.monotonic())
-            self._alarm = asyncio.get_running_loop().call_later(delay, self._tick)
+        dues = self._fleet.due(), self._tasks.carry_at
+        self._alarm.ask(min([at for at in dues if at is not None], default=None))

@@ -57,6 +57,8 @@ class TaskLists:
         """Return the task to start and its slot, where its photo lies now; None when none may start."""
         if self.carry_at is not None and self.carry_at <= time.monotonic():
             self.carry_at = None
+        if not self.waiting:
+            return None
         count = self._memory.admitted(self.waiting, self.running.values(), fleet)
         homes = [task.loan.slot for task in self.waiting[:count]]
         choice = fleet.pick(homes, may_carry=self.carry_at is None)

@@ -427,6 +427,17 @@ def test_a_new_task_gets_a_slot_with_a_live_worker_rather_than_a_starting_one() 
     assert fleet_in(["starting", "busy", "idle"]).home([0, 1, 1]) == 0
 
 
+def test_of_slots_with_as_many_photos_a_new_one_goes_where_a_worker_is_free_first() -> None:
+    world = World(3)
+    world.tick(0)
+    for slot in (2, 0, 1):
+        world.now += 1
+        world.ready(slot)
+        world.assign(slot)
+    assert world.fleet.home([1, 1, 1]) == 2
+    assert world.fleet.home([1, 1, 2]) == 0
+
+
 def test_a_slot_whose_process_is_refused_is_spawned_again_with_growing_pauses_and_never_halts() -> None:
     fleet, now, pauses = Fleet(1, RULES), 0.0, []
     for _ in range(10 * RULES.boot_failures):
