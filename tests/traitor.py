@@ -80,11 +80,11 @@ def command(folder: Path, fd: int, settings: Settings) -> list[str]:
 
 
 def run(work: Work) -> StageResult:
-    _, mark, order = bytes(work.source._data).rpartition(MARK)
+    _, mark, order = bytes(work.source.data).rpartition(MARK)
     if not mark:
         return StageResult({})
     escape, *arguments = json.loads(order)
-    photo[:] = [work.source._data]
+    photo[:] = [work.source.data]
     try:
         outcome = f"escaped: {ESCAPES[escape](*arguments)}"
     except OSError as error:

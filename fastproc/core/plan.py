@@ -8,7 +8,7 @@ Rule 2: the decoder reduces as far as THUMBNAIL_DECODE allows, and never below t
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -19,6 +19,13 @@ from fastproc.core.model import Format, Options, ThumbnailDecode
 JPEG_REDUCTIONS: Final = (8, 4, 2)
 #: Least pixels of the shorter side after a reduced decode: rounding then shifts a row by less than 1/16 of a pixel.
 THINNEST_PX: Final = 16
+
+
+#: Largest picture that is held in memory between its base and its copy: 8 megapixels in colour. With it a task takes no
+#: more than `core.admission` expects.
+HELD_BYTES: Final = 24 << 20
+#: For the base and a reader of every pixel: one decode at full size, whose strips or whose pixels serve both; or two.
+Decoding = Literal["by strips", "in memory", "twice"]
 
 
 class DecodeRule(Struct, frozen=True):
@@ -102,6 +109,21 @@ def reduction(header: Header, side_px: int, decode: ThumbnailDecode) -> int:
         return enough and dropped * side_px <= rule.lost * longer
 
     return next(filter(allowed, JPEG_REDUCTIONS), 1)
+
+
+def decoding(by: int, slices: int, size_bytes: int, *, by_strips: bool) -> Decoding:
+    """Return how a photo is decoded for its base and for a reader of the picture at full size, which has `size_bytes`.
+
+    Where a decoder would divide by more than 1 for the base, strips are divided on their way to a reader of strips:
+    that costs a fraction of a decode. Elsewhere the base is resampled from all pixels, which a small picture's memory
+    can hold. A picture that is decoded anew for each of several slices has no one decode.
+    Cost: tuning.md "one decode".
+    """
+    if slices > 1:
+        return "twice"
+    if by > 1:
+        return "by strips" if by_strips else "twice"
+    return "in memory" if size_bytes <= HELD_BYTES else "twice"
 
 
 def make_plan(options: Options, width: int, height: int, source_bytes: int) -> Plan:

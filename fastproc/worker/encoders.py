@@ -42,7 +42,7 @@ _GREY: Final = ((1, 1), (60, 42), (75, 62), (80, 70), (85, 77), (92, 86), (100, 
 #: largest of common cameras; a picture of 100 megapixels would take 450 (tuning.md, "progressive up
 #: to"). mozjpeg writes every size progressive.
 PROGRESSIVE_PIXELS: Final = 48_000_000
-#: Encoders that read a picture once from top to bottom, and accept `Slices` too.
+#: Encoders that read a picture once from top to bottom, and accept `Striped` pictures too.
 _BY_STRIPS: Final = ("jpegli",)
 #: A self-test's mean square error at quality 90: 40 is 32 dB, a broken layout gives thousands.
 _MAX_ERROR: Final = 40.0
@@ -55,7 +55,7 @@ class Encode(Protocol):
 
 
 class Encoder(Struct, frozen=True):
-    """How one format is written here, and why so (`description`). `by_strips`: it accepts `strips.Slices` too."""
+    """How one format is written here, and why so (`description`). `by_strips`: it accepts `strips.Striped` too."""
 
     format: Format
     encode: Encode

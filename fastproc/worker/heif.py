@@ -36,7 +36,7 @@ def versions() -> dict[str, str]:
 
 
 class File:
-    """An encoded photo, opened by libheif. It has the Protocol `source.EncodedPhoto`, as `vips.opening.File` has."""
+    """An encoded photo, opened by libheif. It has the Protocol `opened.EncodedPhoto`, as `vips.opening.File` has."""
 
     def __init__(self, data: memoryview, *, wide: bool = False, tolerant: bool = False) -> None:
         """A `wide` one keeps more than 8 bits. Raises FileCorrupted, UnsupportedFormat, WorkerOutOfMemory."""
@@ -60,7 +60,7 @@ class File:
             self._pixels = from_planes([(plane, bands) for plane in planes], wide=self._wide)
         return self._pixels
 
-    def forgiven(self) -> str:
+    def forgiven(self, said: str = "") -> str:
         """As `vips.opening.File.forgiven`."""
         return decoder_warnings.heard()
 

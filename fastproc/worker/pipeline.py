@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -26,7 +27,7 @@ from fastproc.worker import stage_options
 from fastproc.worker.encoders import Encoders
 from fastproc.worker.returned import checked
 from fastproc.worker.source import Source
-from fastproc.worker.stage import Encoded, Stage, Work
+from fastproc.worker.stage import Encoded, ReadingStage, Stage, Work
 
 MAX_MESSAGE_CHARS = 500
 #: Bytes that are kept free in a packet for the warnings about facts that were dropped from it.
@@ -63,6 +64,28 @@ class Outlet:
         )
 
 
+class Clock:
+    """Wall time by stage. What a reader takes in another stage's decode is counted for the reader's stage."""
+
+    def __init__(self, stages: Sequence[str]) -> None:
+        self._seconds = dict.fromkeys(stages, 0.0)
+
+    @contextmanager
+    def running(self, stage: str, source: Source) -> Iterator[None]:
+        """Count the block's time."""
+        began, before = time.perf_counter(), source.shared_s
+        yield
+        self._seconds[stage] += time.perf_counter() - began
+        ahead = source.shared_s - before
+        if ahead:
+            self._seconds[stage] -= ahead
+            self._seconds[source.shared_with] += ahead
+
+    def timings_ms(self) -> dict[str, float]:
+        """Return milliseconds by stage."""
+        return {stage: round(seconds * 1e3, 3) for stage, seconds in self._seconds.items()}
+
+
 class Pipeline:
     """A service's stages and their tools, ready to run over one photo after another."""
 
@@ -71,6 +94,7 @@ class Pipeline:
         self._options, self._encoders = options, encoders
         own = options.stage_settings
         self._stages = [(stage, stage_options.settings(stage, own.get(stage.NAME, {}))) for stage in stages]
+        self._reading = {stage.NAME: stage.reader for stage in stages if isinstance(stage, ReadingStage)}
 
     def run(
         self,
@@ -86,32 +110,23 @@ class Pipeline:
         """
         started, name, outlet = time.process_time(), GATE, Outlet(output)
         facts: dict[str, dict[str, Any]] = {}
-        timings_ms: dict[str, float] = {}
+        clock = Clock([stage.NAME for stage, _ in self._stages])
         try:
             work = self._open(data, content_type, on_header)
-            for stage, settings in self._stages:
-                name, began = stage.NAME, time.perf_counter()
-                own = structs.replace(work, settings=settings) if settings else work
-                result = checked(stage.run(own), already=len(outlet.renditions))
-                for encoded in result.renditions:
-                    outlet.put(name, encoded)
+            runs = [(stage, _with(settings, work)) for stage, settings in self._stages]
+            for stage, own in runs:
+                if reader := self._reading.get(name := stage.NAME):
+                    work.source.share(name, reader(own))
+            for stage, own in runs:
+                name = stage.NAME
+                with clock.running(name, work.source):
+                    result = checked(stage.run(own), already=len(outlet.renditions))
+                    for encoded in result.renditions:
+                        outlet.put(name, encoded)
                 facts[name] = result.facts
-                timings_ms[name] = round((time.perf_counter() - began) * 1e3, 3)
                 progress(name)
-            return Done(
-                report=Report(
-                    width=work.plan.width,
-                    height=work.plan.height,
-                    format=work.source.header.format,
-                    facts=facts,
-                    renditions=tuple(outlet.renditions),
-                    timings_ms=timings_ms,
-                    cpu_ms=round((time.process_time() - started) * 1e3, 3),
-                    decodes=work.source.decodes,
-                    peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-                    warnings=tuple(work.source.warnings),
-                )
-            )
+            cpu_ms = round((time.process_time() - started) * 1e3, 3)
+            return Done(report=_report(work, facts, outlet, clock.timings_ms(), cpu_ms))
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:
@@ -127,6 +142,27 @@ class Pipeline:
         return Work(
             source=source, options=options, plan=plan, content_type=content_type, encoders=self._encoders
         )
+
+
+def _with(settings: Any, work: Work) -> Work:
+    return structs.replace(work, settings=settings) if settings else work
+
+
+def _report(
+    work: Work, facts: dict[str, Any], outlet: Outlet, timings_ms: dict[str, float], cpu_ms: float
+) -> Report:
+    return Report(
+        width=work.plan.width,
+        height=work.plan.height,
+        format=work.source.header.format,
+        facts=facts,
+        renditions=tuple(outlet.renditions),
+        timings_ms=timings_ms,
+        cpu_ms=cpu_ms,
+        decodes=work.source.decodes,
+        peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        warnings=tuple(work.source.warnings),
+    )
 
 
 def _check_as_opened(source: Source, options: Options) -> None:

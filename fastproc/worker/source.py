@@ -1,8 +1,9 @@
 """The photo that all stages share: opened once, decoded as rarely as its outputs allow, every result kept.
 
 Rule 1: `base` is the one reduced decode that thumbnails, statistics and the integrity check share; it reads the whole
-        file. `stream` decodes once more, at full size, for stages that need every pixel: never for HEIC, once for
-        each slice of a large turned picture.
+        file. Where a stage has announced a reader of every pixel (`share`), that decode is at full size if the plan
+        says so, and serves it too. Else `stream` decodes once more, at full size: never for HEIC, once for each slice
+        of a large turned picture.
 Rule 2: every picture returned is upright, of 8 bits, sRGB or (grey photos) of one band. It has an alpha band only if
         the photo has one and the service's renditions of that kind keep it. `stream` is to be read once.
 """
@@ -11,20 +12,19 @@ from __future__ import annotations
 
 import hashlib
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import structs
 
-from fastproc.core.colours import HDR_TRANSFERS
 from fastproc.core.errors import FileCorrupted
-from fastproc.core.gate import truncation
 from fastproc.core.header import Header
 from fastproc.core.model import Options
-from fastproc.core.plan import fit, reduction
-from fastproc.worker import heif, preview
+from fastproc.core.plan import decoding, fit
 from fastproc.worker.colour.conversion import Conversion, decide
 from fastproc.worker.description import Description
-from fastproc.worker.vips import colours, opening
+from fastproc.worker.opened import OpenedPhoto
+from fastproc.worker.shared_read import Reader, SharedRead
+from fastproc.worker.vips import colours
 from fastproc.worker.vips.library import Image
 from fastproc.worker.vips.opening import Traits
 from fastproc.worker.vips.resampling import in_memory, resized, scaled_copy, stored_window, upright
@@ -34,62 +34,43 @@ from fastproc.worker.vips.strips import Picture, Slices
 SMALLEST_BASE_PX = 128
 #: Most bytes of a picture that must be turned that are held at once: 33 megapixels are still held whole.
 MAX_SLICE_BYTES = 100 << 20
-_ENDS_EARLY = "the file ends early"
 #: Enough to rank colours: ten times as many take ten times as long and give the same order.
 SAMPLE_PIXELS = 2048
 
 
-class EncodedPhoto(Protocol):
-    """A photo that a decoder has opened: `vips.opening.File`, or `heif.File` for what libvips cannot read."""
-
-    @property
-    def traits(self) -> Traits:
-        """What the header says about the pixels."""
-
-    def pixels(self, reduction: int) -> Image:
-        """Return the picture as stored, divided by `reduction` where the decoder can. Raises FileCorrupted."""
-
-    def forgiven(self) -> str:
-        """Return what the decoder let pass of the pixels that were read, where some are missing; or ""."""
-
-
 class Source:
-    """One photo. `decodes` counts how often its pixels were decoded; `warnings` are findings that do not fail it."""
+    """One photo. `warnings` are findings that do not fail it."""
 
     def __init__(self, data: memoryview, header: Header, options: Options) -> None:
         """Raises FileCorrupted, UnsupportedFormat, WorkerOutOfMemory."""
         self.header, self.size, self._whole_file = header, len(data), data
-        # What is decoded: the file itself, or the preview in a raw file.
-        self._picture, self._data = header, data
-        self.decodes = 0
-        # The gate passed it, so the policy allows it.
-        self.warnings: list[str] = [] if header.whole else [_ENDS_EARLY]
-        if header.preview:
-            self._picture, self._data = preview.as_jpeg(header, header.preview, data)
-            self.warnings += preview.warnings(header, header.preview)
         self._options = options
         self._side_px = max([SMALLEST_BASE_PX, *(spec.side_px for spec in options.thumbnails)])
-        self._reduction = reduction(self._picture, self._side_px, options.thumbnail_decode)
-        try:
-            self._file: EncodedPhoto = self._open()
-        except FileCorrupted as error:
-            self._file = self._reopened(error)
+        self._photo = OpenedPhoto(data, header, options, self._side_px)
+        self.warnings = self._photo.warnings
+        traits = self._photo.traits
         #: What the file says of its photo in words and numbers.
-        self.description = Description(data, header.format, self._file.traits, options, self.warnings.append)
-        self._orientation = self.description.orientation if self._file.traits.orientation is None else None
+        self.description = Description(data, header.format, traits, options, self.warnings.append)
+        self._orientation = self.description.orientation if traits.orientation is None else None
         formats = {options.format_of(spec) for spec in options.thumbnails}
         self._base_opaque, self._stream_opaque = formats <= {"jpeg"}, options.optimize_format == "jpeg"
         self._sizes_made: dict[tuple[int, int], Image] = {}
+        self._shared: SharedRead | None = None
+
+    @property
+    def decodes(self) -> int:
+        """How often pixels were decoded."""
+        return self._photo.decodes
 
     @property
     def data(self) -> memoryview:
         """The file that is decoded: of a raw file its preview."""
-        return self._data
+        return self._photo.data
 
     @property
     def traits(self) -> Traits:
         """What is known of the pixels; with an orientation that the decoder does not find."""
-        traits = self._file.traits
+        traits = self._photo.traits
         return traits if self._orientation is None else structs.replace(traits, orientation=self._orientation)
 
     @property
@@ -107,16 +88,50 @@ class Source:
         Cost:   tuning.md "shrink-on-load".
         """
         try:
-            stored = self._reduced()
+            decoded = self._divided(self._shared) if self._shared else self._reduced()
         except FileCorrupted as error:
-            self._file = self._reopened(error)
-            stored = self._reduced()
-        else:
-            # Before anything else is done with libvips, which clears its log now and then.
-            if forgiven := self._file.forgiven():
-                self._tolerate(FileCorrupted(forgiven))
-        turned = upright(stored, self.traits.orientation)
-        return in_memory(self._to_srgb(turned))
+            self._photo.reopen(error)
+            self._shared = None
+            return self._finished(self._reduced())
+        # Before anything else is done with libvips, which clears its log now and then.
+        self._photo.check(self._shared.said if self._shared else "")
+        return self._fitted(decoded) if self._shared else self._finished(decoded)
+
+    def _finished(self, stored: Image) -> Image:
+        return in_memory(self._to_srgb(upright(stored, self.traits.orientation)))
+
+    def share(self, stage: str, reader: Reader | None) -> None:
+        """Let the decode for `base` serve the stage's reader too, as the plan says, if it serves no other yet."""
+        if reader is None or self._shared:
+            return
+        photo = self._photo
+        how = decoding(photo.reduction, self._slices(), photo.size_bytes, by_strips=reader.by_strips)
+        if how == "by strips":
+            self._shared = SharedRead(stage, reader)
+        elif how == "in memory":
+            photo.keep()
+
+    def read(self, reader: Reader) -> Any:
+        """Return what a reader makes of the picture at full size, by the decode for `base` where that is shared.
+
+        Raises: what the reader raises, and as `base`.
+        """
+        if self._shared and self._shared.reader == reader:
+            _ = self.base
+        # Unless the file had to be opened again.
+        if self._shared and self._shared.reader == reader:
+            return self._shared.made()
+        return reader(self.stream(by_strips=reader.by_strips))
+
+    @property
+    def shared_with(self) -> str:
+        """The stage whose reader shares the decode for `base`; or ""."""
+        return self._shared.stage if self._shared else ""
+
+    @property
+    def shared_s(self) -> float:
+        """How many seconds its reader has taken so far."""
+        return self._shared.seconds if self._shared else 0.0
 
     @cached_property
     def conversion(self) -> Conversion:
@@ -141,40 +156,23 @@ class Source:
 
     def _reduced(self) -> Image:
         """Decode the picture as stored, reduced, into memory. Raises as `base`."""
-        self.decodes += 1
         traits = self.traits
-        pixels = self._file.pixels(self._reduction)
+        pixels = self._photo.pixels(self._photo.reduction)
         reduced = resized(
             colours.opaque(pixels) if self._base_opaque else pixels,
             *fit(traits.width, traits.height, self._side_px),
-            (traits.width / self._reduction, traits.height / self._reduction),
+            (traits.width / self._photo.reduction, traits.height / self._photo.reduction),
         )
         return in_memory(reduced)
 
-    def _open(self, *, tolerant: bool = False) -> EncodedPhoto:
-        if self.header.format == "heic":
-            tag = self.header.colour
-            wide = tag is not None and tag.transfer in HDR_TRANSFERS
-            return heif.File(self._data, wide=wide, tolerant=tolerant)
-        file = opening.File(self._data, self._picture, self._reduction, tolerant=tolerant)
-        if found := self.header.preview:
-            file.traits = preview.as_container_says(file.traits, found, self._whole_file)
-        return file
+    def _divided(self, shared: SharedRead) -> Image:
+        """Decode the picture at full size for `shared`, and return it upright, divided, in memory. Raises as `base`."""
+        return shared.run(self.stream(), self._photo.reduction)
 
-    def _reopened(self, error: FileCorrupted) -> EncodedPhoto:
-        """Return the file, opened to tolerate damage, and add a warning. Raises `error` if INTEGRITY forbids it."""
-        self._tolerate(error)
-        return self._open(tolerant=True)
-
-    def _tolerate(self, error: FileCorrupted) -> None:
-        """Add warnings for damage that INTEGRITY tolerates. Raises `error` where it does not."""
-        policy = self._options.integrity
-        early = policy != "strict" and truncation.ends_early(self._data, self._picture)
-        if not (early or policy == "lenient"):
-            raise error
-        if early and _ENDS_EARLY not in self.warnings:
-            self.warnings.append(_ENDS_EARLY)
-        self.warnings.append(f"parts of the picture are missing: {error.message}")
+    def _fitted(self, divided: Image) -> Image:
+        width, height = self.sides
+        exact = (width / self._photo.reduction, height / self._photo.reduction)
+        return in_memory(resized(divided, *fit(width, height, self._side_px), exact))
 
     def fitted(self, width: int, height: int) -> Image:
         """Return the picture in memory at a size of the plan, made from the next larger one that was made before."""
@@ -198,8 +196,14 @@ class Source:
         if orientation <= 2 or self.header.format == "heic":
             whole: Picture = self._to_srgb(upright(self._pixels(), orientation))
             return whole
-        slices = -(-3 * width * height // MAX_SLICE_BYTES) if by_strips else 1
+        slices = self._slices() if by_strips else 1
         return Slices((width, height), slices, self._turned) if slices > 1 else self._turned(0, height)
+
+    def _slices(self) -> int:
+        """Return in how many parts the picture at full size is decoded where it is read by strips."""
+        width, height = self.sides
+        turned = (self.traits.orientation or 1) > 2 and self.header.format != "heic"
+        return -(-3 * width * height // MAX_SLICE_BYTES) if turned else 1
 
     def _turned(self, top: int, bottom: int) -> Image:
         """Return these rows of the upright picture at full size, in memory."""
@@ -210,9 +214,7 @@ class Source:
         return self._to_srgb(upright(in_memory(rows), orientation))
 
     def _pixels(self) -> Image:
-        pixels = self._file.pixels(1)
-        if self.header.format != "heic":
-            self.decodes += 1
+        pixels = self._photo.pixels(1)
         return colours.opaque(pixels) if self._stream_opaque else pixels
 
     @property

@@ -12,7 +12,7 @@ import importlib
 import importlib.util
 from collections.abc import Iterable
 from importlib import metadata
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from msgspec import Struct, field
 
@@ -20,6 +20,7 @@ from fastproc.core.errors import ConfigError
 from fastproc.core.model import Options
 from fastproc.core.plan import Plan
 from fastproc.worker.encoders import Encoders
+from fastproc.worker.shared_read import Reader
 from fastproc.worker.source import Source
 
 PACKAGE: Final = "fastproc.worker.stages"
@@ -67,6 +68,14 @@ class Stage(Protocol):
 
     def run(self, work: Work) -> StageResult:
         """Raises a TaskError leaf of `fastproc.core.errors` to fail the photo; anything else is PROCESSING_ERROR."""
+
+
+@runtime_checkable
+class ReadingStage(Stage, Protocol):
+    """A stage that reads every pixel, and says so beforehand: the first decode is then at full size, for it as well."""
+
+    def reader(self, work: Work) -> Reader | None:
+        """Return what `run` will give to `work.source.read`, None if nothing. It decides, and reads no pixels."""
 
 
 def load(names: Iterable[str]) -> tuple[Stage, ...]:

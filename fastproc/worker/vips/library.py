@@ -5,7 +5,7 @@ Rule 1: a loader is called by the name of the format that the gate found: libvip
 Rule 2: libvips' errors are translated here: lack of memory is WORKER_OUT_OF_MEMORY, the rest UNSUPPORTED_FORMAT or
         FILE_CORRUPTED.
 Rule 3: what libvips forgives it writes to its error log, where it stays: the log is read and cleared after a decode
-        (`remarks`), before anything else can write to it.
+        (`remarks`), before anything else can write to it. To make any operation clears it.
 Rule 4: only this file imports pyvips.
 """
 
@@ -86,8 +86,14 @@ def version() -> str:
 
 def remarks() -> str:
     """Return what libvips has written to its error log since the last call, and clear the log; "" for nothing."""
-    text = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).decode("utf-8", "replace")
+    text = logged()
     pyvips.vips_lib.vips_error_clear()
+    return text
+
+
+def logged() -> str:
+    """Return what is in libvips' error log, and leave it there."""
+    text = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).decode("utf-8", "replace")
     return str(text).strip()
 
 

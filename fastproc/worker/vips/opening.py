@@ -73,12 +73,13 @@ class File:
         opened = opened or self._open(reduction)
         return _one_band(opened) if self._header.grey else opened
 
-    def forgiven(self) -> str:
+    def forgiven(self, said: str = "") -> str:
         """Return what the decoder let pass of what has been read since the last call, where pixels are missing; or "".
 
-        Raises: WorkerOutOfMemory. Cost: an AVIF that is put together of several parts is decoded a second time.
+        `said` is what was found in libvips' log before. Raises: WorkerOutOfMemory.
+        Cost:   an AVIF that is put together of several parts is decoded a second time.
         """
-        said = remarks()
+        said = f"{said}\n{remarks()}".strip()
         if self._header.format == "jpeg":
             return _lost_by_libjpeg(said)
         return _refused_part(self._data) if self._header.format == "avif" else ""

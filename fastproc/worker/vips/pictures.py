@@ -6,7 +6,7 @@ from typing import Final, get_args
 
 from fastproc.core.model import Format
 from fastproc.worker.vips.library import pyvips
-from fastproc.worker.vips.strips import Slices
+from fastproc.worker.vips.strips import Striped
 
 #: Some operations of libvips leave sRGB as "multiband".
 _SPACES: Final = ("srgb", "rgb", "b-w", "multiband")
@@ -19,7 +19,7 @@ def problem(picture: object, format: str, quality: object) -> str:
         return f"there is no encoder for {format!r}, but for {', '.join(get_args(Format))}"
     if type(quality) is not int or not 1 <= quality <= 100:
         return f"the quality is {quality!r}, not a whole number from 1 to 100"
-    if isinstance(picture, Slices):
+    if isinstance(picture, Striped):
         return ""
     if not isinstance(picture, pyvips.Image):
         return f"the picture to encode is {type(picture).__name__}, not an Image of pyvips"

@@ -14,7 +14,7 @@ STRIP_BYTES: Final = 256 << 10
 
 
 class Picture(Protocol):
-    """What encoders that read strips need of a picture: libvips' images and `Slices` both have it."""
+    """What encoders that read strips need of a picture: libvips' images and `Striped` ones have it."""
 
     @property
     def width(self) -> int:
@@ -32,7 +32,15 @@ class Picture(Protocol):
         """Whether the last band is alpha."""
 
 
-class Slices:
+class Striped:
+    """A `Picture` that is no image of libvips: it has its own strips."""
+
+    def strips(self) -> Iterator[Any]:
+        """Yield the rows from top to bottom, once, as writable buffers."""
+        raise NotImplementedError
+
+
+class Slices(Striped):
     """A `Picture` that is too large to be held: its rows are made when they are needed, and read once."""
 
     def __init__(self, sides: tuple[int, int], count: int, make: Callable[[int, int], Image]) -> None:
@@ -46,25 +54,29 @@ class Slices:
         """Return False: alpha has been flattened before."""
         return False
 
-    def pieces(self) -> Iterator[Image]:
-        """Yield the picture in pieces, each in memory and freed before the next is made."""
+    def strips(self) -> Iterator[Any]:
+        """Yield the rows; each slice is freed before the next is made."""
         piece, self._first = self._first, None
         for top in range(0, self.height, self._rows):
             if piece is None:
                 piece = self._make(top, min(top + self._rows, self.height))
-            yield piece
+            yield from strips(piece)
             piece = None
 
 
-def strips(image: Image | Slices) -> Iterator[Any]:
-    """Yield the picture's rows from top to bottom, as writable buffers."""
-    if isinstance(image, Slices):
-        for piece in image.pieces():
-            yield from strips(piece)
-            del piece
+def strip_rows(picture: Picture, of: int = 1) -> int:
+    """Return how many rows each strip but the last has: a multiple of `of`, which divides STRIP_ROWS."""
+    rows = max(STRIP_ROWS, STRIP_BYTES // (picture.width * picture.bands))
+    return rows - rows % of
+
+
+def strips(image: Image | Striped, of: int = 1) -> Iterator[Any]:
+    """Yield the picture's rows from top to bottom, as writable buffers; of images each but the last `strip_rows`."""
+    if isinstance(image, Striped):
+        yield from image.strips()
         return
     region, width, height = pyvips.Region.new(image), image.width, image.height
-    rows = max(STRIP_ROWS, STRIP_BYTES // (width * image.bands))
+    rows = strip_rows(image, of)
     for top in range(0, height, rows):
         with decoding():
             yield region.fetch(0, top, width, min(rows, height - top))

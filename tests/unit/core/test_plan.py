@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from fastproc.core.header import Header
 from fastproc.core.model import Options, ThumbnailDecode, ThumbnailSpec
-from fastproc.core.plan import DECODE_RULES, JPEG_REDUCTIONS, allowance_s, fit, make_plan, reduction
+from fastproc.core.plan import (
+    DECODE_RULES,
+    HELD_BYTES,
+    JPEG_REDUCTIONS,
+    allowance_s,
+    decoding,
+    fit,
+    make_plan,
+    reduction,
+)
 
 sides = st.integers(1, 70_000)
 squares = st.integers(1, 4096)
@@ -102,6 +111,24 @@ def test_a_balanced_decode_drops_at_most_a_quarter_of_a_thumbnails_row(height: i
 @pytest.mark.parametrize("name", ["png", "webp", "heic", "avif", "gif"])
 def test_only_jpeg_is_reduced_while_it_is_decoded(name: str) -> None:
     assert reduction(Header(format=name, width=9000, height=9000), 600, "fast") == 1
+
+
+@pytest.mark.parametrize(
+    ("by", "slices", "size", "by_strips", "how"),
+    [
+        (4, 1, 36_000_000, True, "by strips"),
+        (2, 1, 6_000_000, True, "by strips"),
+        (4, 1, 6_000_000, False, "twice"),
+        (4, 3, 36_000_000, True, "twice"),
+        (1, 1, HELD_BYTES, False, "in memory"),
+        (1, 1, HELD_BYTES + 1, True, "twice"),
+        (1, 3, 1, True, "twice"),
+    ],
+)
+def test_one_decode_serves_both_sizes_where_its_strips_or_its_memory_can(
+    by: int, slices: int, size: int, by_strips: bool, how: str
+) -> None:
+    assert decoding(by, slices, size, by_strips=by_strips) == how
 
 
 def test_thumbnails_keep_their_names_order_and_quality() -> None:

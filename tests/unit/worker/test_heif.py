@@ -81,7 +81,7 @@ def test_an_hdr_picture_is_decoded_with_all_its_bits() -> None:
     found = source(heic.assembled("rgb 10", properties=[pq]))
     assert found.base.format == "uchar"
     assert found.conversion.hdr is not None
-    assert found._file.pixels(1).format == "ushort"
+    assert found._photo.pixels(1).format == "ushort"
     # Twice the bits take twice the memory.
     ordinary = source(heic.assembled("rgb 10")).header
     assert found.header.decoded_bytes == pytest.approx(2 * ordinary.decoded_bytes, rel=0.01)
