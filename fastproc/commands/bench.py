@@ -91,7 +91,9 @@ def command(is_running: bool, plots: Path | None, as_json: bool, **given: Any) -
         lambda words: print_line(told, words), lambda what, total: counted_progress(what, total, told)
     )
     words = shlex.join(["fastproc", *sys.argv[1:]])
-    report = running.run(lambda: _test(config if is_running else None, order, words, tell, plots))
+    report = running.run(
+        lambda: _test(config if is_running else None, order, words, tell, plots), cleans_up=is_running
+    )
     if isinstance(report, Refused):
         raise click.UsageError(str(report))
     if as_json:

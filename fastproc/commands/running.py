@@ -2,6 +2,7 @@
 
 Rule 1: what a person can correct ends in a message and an exit code; only what nobody expected ends in a traceback.
 Rule 2: this is the only place that reads the environment for the settings.
+Rule 3: a signal that ends a command is `interruption`'s; in a process that has not installed it, Python's.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, NoReturn, TypeVar
 
 import uvloop
 
+from fastproc import interruption
 from fastproc.config.host import usable_cores
 from fastproc.config.settings import Config, load
 from fastproc.core.errors import ConfigError, FleetHalted, TaskError, Unreachable
@@ -40,11 +42,19 @@ def settings(*, quiet: bool = False, supervisor: int = 0) -> Config:
     return config
 
 
-def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a command on uvloop and return its result. An error ends the process, with a message and an exit code."""
+def run(work: Callable[[], Coroutine[Any, Any, T]], *, cleans_up: bool = False) -> T:
+    """Run a command on uvloop and return its result. An error ends the process, with a message and an exit code.
+
+    `cleans_up`: a signal is told to the command once, because what it removes then may take a while.
+    """
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(work())
+            try:
+                return runner.run(_attended(work, cleans_up))
+            except BaseException:
+                if interruption.came():
+                    interruption.end(runner.get_loop())
+                raise
     except ConfigError as error:
         _end(Exit.CONFIG, error)
     except (Unreachable, TaskError) as error:
@@ -56,6 +66,13 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     except Exception:
         log.exception("unexpected error")
         sys.exit(Exit.HALTED)
+
+
+async def _attended(work: Callable[[], Coroutine[Any, Any, T]], once: bool) -> T:
+    task = asyncio.current_task()
+    assert task is not None
+    with interruption.attended(task, once=once):
+        return await work()
 
 
 def _end(code: Exit, error: Exception) -> NoReturn:
