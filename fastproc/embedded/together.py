@@ -30,7 +30,7 @@ class Server(Protocol):
 
 @contextmanager
 def together(*servers: Server) -> Iterator[None]:
-    """Start the servers, wait until each is ready, and end them with their data after the block. Raises ServerFailed."""
+    """Start the servers, wait until each is ready; end them, with their data, after the block. Raises ServerFailed."""
     try:
         for server in servers:
             server.start()

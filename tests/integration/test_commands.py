@@ -174,6 +174,33 @@ async def test_status_shows_jobs_by_state_and_the_newest_failures(run: Run, plac
     assert place.queue in shown.stdout
 
 
+@pytest.mark.parametrize("columns", ["60", "80", "200"])
+def test_status_has_its_columns_in_order_at_every_width(columns: str, run: Run) -> None:
+    found = run("status", COLUMNS=columns)
+    _, head, _, counts, workers = found.stdout.splitlines()
+    assert head.split() == list(STATES)
+    assert counts.split() == ["0"] * len(STATES)
+    assert workers == "workers: none"
+    assert max(map(len, found.stdout.splitlines())) <= int(columns)
+
+
+async def test_status_says_none_only_where_it_can_know(run: Run, place: Place) -> None:
+    place.redis.lpush(place.key("active"), "1")
+    assert "workers: none that Redis knows by name, though 1 jobs are active" in run("status").stdout
+    user = place.queue
+    place.redis.execute_command("ACL", "SETUSER", user, "on", ">p", "~*", "&*", "+@all", "-client|list")
+    try:
+        url = f"redis://{user}:p@{place.valkey.host}:{place.valkey.port}/0"
+        found = run("status", REDIS_URL=url)
+        assert found.returncode == Exit.OK, found.stderr
+        assert "workers: unknown, because Redis does not list its clients (" in found.stdout
+        assert json.loads(run("status", "--json", REDIS_URL=url).stdout)["workers_unknown"].startswith(
+            "unknown"
+        )
+    finally:
+        place.redis.execute_command("ACL", "DELUSER", user)
+
+
 def test_process_runs_the_pipeline_on_local_files_without_servers(run: Run, tmp_path: Path) -> None:
     photos = tmp_path / "in"
     photos.mkdir()

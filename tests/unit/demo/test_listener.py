@@ -24,7 +24,7 @@ class View:
     def stage(self, name: str, percent: float) -> None:
         self.shown.append(("stage", name, percent))
 
-    def finished(self, name: str, ok: bool) -> None:
+    def finished(self, name: str, ok: bool, *, meant: bool = False) -> None:
         self.shown.append(("finished", name, ok))
 
 
