@@ -19,7 +19,7 @@ import uvloop
 
 from fastproc import interruption
 from fastproc.config.host import usable_cores
-from fastproc.config.settings import Config, load
+from fastproc.config.settings import Config, load, strangers
 from fastproc.core.errors import ConfigError, FleetHalted, TaskError, Unreachable
 from fastproc.terminal.exits import Exit
 from fastproc.terminal.logs import configure
@@ -40,6 +40,11 @@ def settings(*, quiet: bool = False, supervisor: int = 0) -> Config:
         _end(Exit.CONFIG, error)
     configure("error" if quiet else config.log.level, supervisor)
     return config
+
+
+def misspelt() -> list[str]:
+    """Return a warning for each variable that seems to be a misspelt setting."""
+    return strangers(os.environ)
 
 
 def run(work: Callable[[], Coroutine[Any, Any, T]], *, cleans_up: bool = False) -> T:
@@ -77,6 +82,9 @@ async def _attended(work: Callable[[], Coroutine[Any, Any, T]], once: bool) -> T
 
 def _end(code: Exit, error: Exception) -> NoReturn:
     for line in str(error).splitlines():
+        print(f"fastproc: {line}", file=sys.stderr)
+    # What is not set, or has its default, may have been meant to be set.
+    for line in misspelt() if code in (Exit.CONFIG, Exit.UNREACHABLE) else ():
         print(f"fastproc: {line}", file=sys.stderr)
     print(f"fastproc: exit {code.value} ({code.name})", file=sys.stderr)
     sys.exit(code)
