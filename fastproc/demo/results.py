@@ -36,10 +36,7 @@ def show_results(stand: Stand, photos: list[Photo], out: Path, seconds: float, c
     print_line(console, summary)
     for photo in photos:
         if photo.is_meant:
-            print_line(
-                console,
-                f"{photo.file.name} fails on purpose: it is cut short, to show what {photo.fails} looks like",
-            )
+            print_line(console, f"{photo.file.name} is cut short on purpose, to show {photo.fails}")
     sheet = out / "contact-sheet.jpg"
     contact_sheet([_entry(photo, results) for photo in photos], sheet, f"fastproc demo\n{summary}")
     for name, path in (("contact sheet", sheet), ("results", results), ("rows", out / "photos.db")):
