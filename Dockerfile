@@ -8,10 +8,10 @@ ARG BASE=python:3.13.16-slim-trixie
 
 # --- What the service needs, as it was tested. A change of the sources alone installs none of it again.
 FROM ${BASE} AS dependencies
-COPY requirements/build.txt requirements/run.txt /requirements/
+COPY requirements/build.txt requirements/run.txt requirements/profile.txt /requirements/
 # Wheels only, so that nothing is compiled, but for pyvips, which has none and is pure Python where libvips has no headers.
 RUN python -m venv /opt/fastproc \
- && for lock in build run; do /opt/fastproc/bin/pip install --no-cache-dir --require-hashes --no-build-isolation \
+ && for lock in build run profile; do /opt/fastproc/bin/pip install --no-cache-dir --require-hashes --no-build-isolation \
       --only-binary :all: --no-binary pyvips -r "/requirements/$lock.txt" || exit 1; done
 
 # --- The service itself, under /package, so that it is a layer of its own.
@@ -37,6 +37,7 @@ RUN groupadd --system --gid 10001 fastproc \
 COPY --from=slim /usr/bin/tini-static /usr/bin/tini
 COPY --from=slim /opt/fastproc /opt/fastproc
 COPY --from=package /package/opt/fastproc /opt/fastproc
+COPY --chmod=0755 scripts/profile /opt/fastproc/bin/fastproc-profile
 COPY --chmod=0644 deploy/container/healthcheck.py /opt/fastproc/healthcheck.py
 # MALLOC_ARENA_MAX: tuning.md, "MALLOC_ARENA_MAX". The workers set their own, their environment is empty otherwise.
 ENV PATH=/opt/fastproc/bin:$PATH \

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from fastproc.commands.cli import main
+from fastproc import interruption
+
+
+def main() -> None:
+    """Run the command line."""
+    interruption.install()
+    # What takes a while to import comes after: Ctrl-C meanwhile ends in a line as well.
+    from fastproc.commands import cli
+
+    cli.main()
+
 
 if __name__ == "__main__":
     main()

@@ -15,11 +15,12 @@ from functools import partial
 
 from fastproc.backends import factories
 from fastproc.config.host import memory_limit, oom_kills
+from fastproc.config.misspelt import likely
 from fastproc.config.pipeline import PipelineConfig
 from fastproc.config.settings import Config
 from fastproc.core import admission
 from fastproc.core.errors import ConfigError
-from fastproc.core.model import own_stages
+from fastproc.core.model import Options, own_stages
 from fastproc.core.shares import WHOLE, Share
 from fastproc.ipc.messages import Ready, Settings
 from fastproc.ipc.stage_check import Row
@@ -105,7 +106,8 @@ async def required_stages(pipeline: PipelineConfig) -> tuple[Row, ...]:
         and not (name.isidentifier() and importlib.util.find_spec(f"fastproc.worker.stages.{name}"))
     ]
     if unknown:
-        raise ConfigError([f"PIPELINE: there is no stage {name!r}" for name in unknown])
+        known = (*outside, *Options().stages)
+        raise ConfigError([f"PIPELINE: there is no stage {name!r}{likely(name, known)}" for name in unknown])
     return await stages_as_found(own_stages(pipeline.stages), pipeline.stage_settings)
 
 

@@ -124,6 +124,7 @@ class S3ObjectStore:
         headers = {f"x-amz-meta-{field}": value for field, value in upload.metadata.items()}
         headers["Content-Type"] = upload.content_type
         headers |= self._attributes if upload.is_result else self._encryption
+        headers |= {"If-None-Match": "*"} if upload.only_new else {}
         if self._checksums:
             headers |= answers.checksum(upload.body)
         async with await self._send("PUT", bucket, upload.key, headers, upload.body) as response:

@@ -92,6 +92,16 @@ def job(job_id: str, token: str, fields: Mapping[str, bytes], defaults: Defaults
     )
 
 
+def refusal(data: Mapping[str, Any], defaults: Defaults) -> str:
+    """Return why a service with these defaults would refuse a job of that data; "" where it would not."""
+    try:
+        raw = msgspec.json.encode(data)
+    except UnicodeEncodeError:
+        return "the data is not text: a file's name need not be Unicode"
+    _, fault = _data({"data": raw, "timestamp": b"0"}, defaults)
+    return fault.reason if fault else ""
+
+
 def _data(fields: Mapping[str, bytes], defaults: Defaults) -> tuple[_Data, Fault | None]:
     unknown = _Data(photo_id="", s3_key="")
     raw = fields.get("data")

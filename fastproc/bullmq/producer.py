@@ -11,7 +11,7 @@ from typing import Any
 
 import bullmq
 from msgspec import Struct
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from fastproc.bullmq import failures as failure_hash
 from fastproc.bullmq.address import plain_client
@@ -52,7 +52,8 @@ class BrokenScheduler(Struct, frozen=True):
 class Status(Struct, frozen=True):
     """A queue's state: jobs by state, workers' names, whether it is paused, newest failures, broken schedulers.
 
-    `errors` are the failures by code of the last days.
+    `workers_unknown` says why nobody can know the workers, "" where they are known. `errors` are the failures by code
+    of the last days.
     """
 
     counts: dict[str, int]
@@ -61,6 +62,7 @@ class Status(Struct, frozen=True):
     failures: tuple[FailedJob, ...]
     broken_schedulers: tuple[BrokenScheduler, ...]
     errors: tuple[Failure, ...] = ()
+    workers_unknown: str = ""
 
 
 class Producer:
@@ -107,13 +109,15 @@ class Producer:
             for job_id in newest
         ]
         in_order = {state: int(counts[state]) for state in STATES}
+        workers, unknown = await self._workers()
         return Status(
             in_order,
-            await self._workers(),
+            workers,
             paused,
             tuple(failed),
             await self._broken_schedulers(),
             tuple(await self.errors()),
+            unknown,
         )
 
     async def errors(self) -> list[Failure]:
@@ -133,12 +137,21 @@ class Producer:
             if isinstance(reason, bytes)
         )
 
-    async def _workers(self) -> tuple[str, ...]:
-        """Return the names of the queue's workers. Source: BullMQ Queue.getWorkers, which reads the clients' names."""
+    async def _workers(self) -> tuple[tuple[str, ...], str]:
+        """Return the names of the queue's workers, or why nobody can know them.
+
+        Source: BullMQ Queue.getWorkers, which reads the names of Redis' clients. An ACL may keep the list from us, and
+        some managed servers and proxies do not have it.
+        """
         prefix = f"{self._keys.client_name}:w:"
-        names = [client["name"] for client in await self._redis.client_list()]
-        named = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
-        return tuple(sorted(named) + [name for name in names if name == self._keys.client_name])
+        try:
+            clients = await self._redis.client_list()
+        except ResponseError as error:
+            return (), f"unknown, because Redis does not list its clients ({error})"
+        named = [each for each in clients if each["name"].startswith(prefix)]
+        unnamed = [each for each in clients if each["name"] == self._keys.client_name]
+        names = sorted(each["name"].removeprefix(prefix) for each in named)
+        return (*names, *(f"unnamed at {each['addr']}" for each in unnamed)), ""
 
 
 @asynccontextmanager

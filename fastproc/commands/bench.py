@@ -13,7 +13,7 @@ import msgspec
 from rich.console import Console
 
 from fastproc.commands import running
-from fastproc.config.settings import Config, table
+from fastproc.config.settings import Config, strangers, table
 from fastproc.core.errors import ConfigError
 from fastproc.load import charts, run
 from fastproc.load.arrivals import Burst, Load, Open
@@ -91,7 +91,9 @@ def command(is_running: bool, plots: Path | None, as_json: bool, **given: Any) -
         lambda words: print_line(told, words), lambda what, total: counted_progress(what, total, told)
     )
     words = shlex.join(["fastproc", *sys.argv[1:]])
-    report = running.run(lambda: _test(config if is_running else None, order, words, tell, plots))
+    report = running.run(
+        lambda: _test(config if is_running else None, order, words, tell, plots), cleans_up=is_running
+    )
     if isinstance(report, Refused):
         raise click.UsageError(str(report))
     if as_json:
@@ -166,7 +168,8 @@ def _order(is_running: bool, given: dict[str, Any]) -> Order:
         raise click.UsageError(f"--set {wrong[0]}: expected NAME=VALUE")
     known = {row.env for row in table(Config())}
     if unknown := [name for name, _, _ in pairs if name not in known]:
-        raise click.UsageError(f"--set {unknown[0]}: there is no such setting (fastproc check shows all)")
+        meant = "".join(strangers({unknown[0]})) or f"{unknown[0]}: there is no such setting"
+        raise click.UsageError(f"--set {meant} (fastproc check shows all)")
     steps, varied = _steps(is_running, given)
     return Order(
         steps=steps,

@@ -41,6 +41,8 @@ async def check(config: Config) -> bool:
     console = Console()
     rows = [(row.env, row.value, row.default, row.meaning) for row in table(config)]
     console.print(settings_table([*rows, *await _own_settings(config)]))
+    for words in running.misspelt():
+        print_line(console, f"WARN {words}")
     _show_plan(console, config, room())
     greetings: list[Ready] = []
     results = [

@@ -17,12 +17,13 @@ from fastproc.terminal.exits import Exit
 @click.option(
     "--keep",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the results; by default a new temporary folder.",
+    help="Folder for the results; by default a new temporary one, and the newest few of those stay.",
 )
 def command(folder: Path | None, keep: Path | None) -> None:
     """Show everything at work: embedded servers, real jobs, results.
 
-    The photos are the files of FOLDER; without it, a dozen pictures are painted. Needs the extra `demo`.
+    The photos are the files of FOLDER; without it, a dozen pictures are painted, and kept for the next time. One of
+    them is meant to fail. Needs the extra `demo`.
     """
     config = running.settings(quiet=True)
     all_ended = running.run(lambda: tour.run(config, folder, keep))

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
 from fastproc.backends import factories
+from fastproc.bullmq import decode
+from fastproc.bullmq.decode import Defaults
 from fastproc.bullmq.producer import producer
 from fastproc.commands import running
+from fastproc.commands.photos import upload
 from fastproc.config.settings import Config
 from fastproc.core import uploads
 from fastproc.core.errors import ConfigError
-from fastproc.supervisor.ports import Upload
+from fastproc.terminal.text import print_line
 
 
 @click.command()
@@ -28,16 +32,19 @@ from fastproc.supervisor.ports import Upload
     "--attempts", type=click.IntRange(1), help="Attempts; by default WORKER_MAX_RETRIES of the service."
 )
 @click.option("--delay", type=click.IntRange(0), default=0, help="Milliseconds before the job may start.")
-@click.option("--upload", is_flag=True, help="KEYS are local files: put them into the bucket first.")
-def command(keys: tuple[str, ...], photo_id: str | None, upload: bool, **options: Any) -> None:
+@click.option(
+    "--upload", "uploads_files", is_flag=True, help="KEYS are local files: put them into the bucket first."
+)
+def command(keys: tuple[str, ...], photo_id: str | None, uploads_files: bool, **options: Any) -> None:
     """Add a job for each object key.
 
-    Prints the id of each job, the id of its photo, and the key.
+    Prints the id of each job, the id of its photo, and the key. What the service would refuse is refused at once, all
+    of it; an object that is there already is never overwritten.
     """
     if photo_id and len(keys) > 1:
         raise click.UsageError("--photo-id needs exactly one key")
     config = running.settings(quiet=True)
-    running.run(lambda: enqueue(config, keys, photo_id=photo_id, upload=upload, **options))
+    running.run(lambda: enqueue(config, keys, photo_id=photo_id, uploads_files=uploads_files, **options))
 
 
 async def enqueue(
@@ -45,7 +52,7 @@ async def enqueue(
     keys: Sequence[str],
     *,
     photo_id: str | None,
-    upload: bool,
+    uploads_files: bool,
     bucket: str | None,
     client_id: str | None,
     session_id: str | None,
@@ -56,28 +63,31 @@ async def enqueue(
     options: dict[str, Any] = {"timestamp": time.time_ns() // 1_000_000}
     options |= {"attempts": attempts} if attempts else {}
     options |= {"delay": delay} if delay else {}
-    more = {"bucket": bucket, "clientId": client_id, "sessionId": session_id}
-    if upload:
-        keys = await _upload(config, bucket or config.s3.bucket, [Path(key) for key in keys])
+    about = {"bucket": bucket, "clientId": client_id, "sessionId": session_id}
+    more = {name: value for name, value in about.items() if value is not None}
+    files = upload.read([Path(key) for key in keys], config.pipeline.options()) if uploads_files else []
+    keys = [each.upload.key for each in files] or keys
+    jobs = [{"photoId": photo_id or uploads.photo_id(key), "s3Key": key, **more} for key in keys]
+    _refuse(config, jobs)
+    if files:
+        await _upload(config, bucket or config.s3.bucket, files)
     async with producer(config.redis, config.queue) as queue:
-        for key in keys:
-            data = {"photoId": photo_id or uploads.photo_id(key), "s3Key": key}
-            data |= {name: value for name, value in more.items() if value is not None}
-            print(await queue.add(data, options), data["photoId"], key)
+        for data in jobs:
+            print(await queue.add(data, options), data["photoId"], data["s3Key"])
 
 
-async def _upload(config: Config, bucket: str, files: Sequence[Path]) -> list[str]:
+def _refuse(config: Config, jobs: Sequence[dict[str, str]]) -> None:
+    """Raises ConfigError with every job that the service would refuse, before any of them is added."""
+    defaults = Defaults(bucket=config.s3.bucket, buckets=config.s3.buckets, attempts=1)
+    refused = [(job["s3Key"], why) for job in jobs if (why := decode.refusal(job, defaults))]
+    if refused:
+        raise ConfigError([f"{key}: the service would refuse it: {why}" for key, why in refused])
+
+
+async def _upload(config: Config, bucket: str, files: Sequence[upload.Given]) -> None:
     objects = factories.object_store(config.s3, config.uploads)
-    keys = []
+    told = Console(stderr=True)
     try:
-        for file in files:
-            try:
-                body = file.read_bytes()
-            except OSError as error:
-                raise ConfigError([f"{file}: {error.strerror}"]) from None
-            key = uploads.object_key(file.name)
-            await objects.put_all(bucket, [Upload(key, body, uploads.content_type(file.name), {})])
-            keys.append(key)
+        await upload.put(objects, bucket, files, lambda words: print_line(told, words))
     finally:
         await objects.close()
-    return keys

@@ -17,7 +17,6 @@ import click
 import msgspec
 from msgspec import structs
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from fastproc.backends import factories
@@ -30,7 +29,14 @@ from fastproc.core.model import Json
 from fastproc.parts import started_pool
 from fastproc.supervisor.ports import Vault
 from fastproc.terminal.exits import Exit
+from fastproc.terminal.rows import Column, Rows
 from fastproc.terminal.text import clean
+
+#: An id has a time and a part of a sum in it, which is for copying: it is not folded.
+_COLUMNS = (
+    *(Column(name) for name in ("id", "age", "bytes", "code", "stage")),
+    *(Column(name, least=12) for name in ("how", "photo", "job")),
+)
 
 
 @click.group()
@@ -75,12 +81,7 @@ async def show_all(config: Config, *, as_json: bool) -> None:
             print(_text(evidence))
         return
     title = clean(f"{len(found)} photos in {config.quarantine.place}")
-    rows = Table(title=Text(title), title_justify="left")
-    for name in ("id", "age", "bytes", "code", "stage", "how", "photo", "job"):
-        rows.add_column(name, overflow="fold")
-    for evidence in found:
-        rows.add_row(*(Text(clean(cell)) for cell in _row(evidence)))
-    Console().print(rows)
+    Console().print(Rows(_COLUMNS, [[Text(clean(cell)) for cell in _row(each)] for each in found], title))
 
 
 async def show(config: Config, id: str) -> None:

@@ -46,7 +46,7 @@ def command() -> None:
     """
     config = running.settings()
     supervisors = sharing.supervisors(config)
-    for words in misfits(config.pool, room(), supervisors):
+    for words in (*running.misspelt(), *misfits(config.pool, room(), supervisors)):
         log.warning("%s", words)
     if supervisors > 1:
         sys.exit(running.run(lambda: lead(config)))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from fastproc.bullmq.producer import producer
+from fastproc.bullmq.producer import Status, producer
 from fastproc.commands import running
 from fastproc.config.settings import Config
 from fastproc.terminal.failures import in_short
+from fastproc.terminal.rows import Column, Rows
 from fastproc.terminal.text import clean, print_line
 
 
@@ -31,12 +31,10 @@ async def status(config: Config, *, as_json: bool) -> None:
         print(msgspec.json.encode(found).decode())
         return
     console = Console()
-    rows = Table(title=Text(clean(f"{config.queue.prefix}:{config.queue.name}")), title_justify="left")
-    for state in found.counts:
-        rows.add_column(state, justify="right")
-    rows.add_row(*(str(count) for count in found.counts.values()))
-    console.print(rows)
-    print_line(console, f"workers: {', '.join(found.workers) or 'none'}")
+    columns = tuple(Column(state, right=True) for state in found.counts)
+    counts = [Text(str(count)) for count in found.counts.values()]
+    console.print(Rows(columns, [counts], title=clean(f"{config.queue.prefix}:{config.queue.name}")))
+    print_line(console, f"workers: {_workers(found)}")
     if found.paused:
         print_line(console, "the queue is paused")
     for job in found.failures:
@@ -47,3 +45,13 @@ async def status(config: Config, *, as_json: bool) -> None:
         print_line(console, "what the codes mean, and what to do: fastproc errors")
     for scheduler in found.broken_schedulers:
         print_line(console, f"scheduler {scheduler.id} stands still: {scheduler.reason}")
+
+
+def _workers(found: Status) -> str:
+    """Say who serves the queue: names, or why there are none to show."""
+    if found.workers_unknown or found.workers:
+        return found.workers_unknown or ", ".join(found.workers)
+    if active := found.counts["active"]:
+        # Their worker has died, or an ACL keeps it from giving its connection a name.
+        return f"none that Redis knows by name, though {active} jobs are active"
+    return "none"

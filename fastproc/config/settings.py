@@ -12,13 +12,13 @@ Rule 5: every variable NAME may come as a file by NAME_FILE (`config.files`), so
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct, structs
 
-from fastproc.config import sharing, values
+from fastproc.config import misspelt, sharing, values
 from fastproc.config.database import DatabaseConfig
 from fastproc.config.events import EventsConfig
 from fastproc.config.files import Given, given
@@ -120,6 +120,11 @@ def table(config: Config) -> list[Setting]:
     return rows
 
 
+def strangers(given: Collection[str]) -> list[str]:
+    """Return a warning for each name of a variable that seems to be a setting's, misspelt."""
+    return misspelt.misspelt(given, {row.env for row in table(Config())})
+
+
 def _fields(kind: type[Struct]) -> Iterator[tuple[str, Any, Any]]:
     for name, hint in get_type_hints(kind, include_extras=True).items():
         if hasattr(hint, "__metadata__"):
@@ -139,7 +144,9 @@ def _parse(text: str, hint: Any, meta: Any) -> Any:
         return msgspec.convert(text.lower() if choices or plain is bool else text, kind, strict=False)
     except msgspec.ValidationError as error:
         if choices:
-            raise ValueError(f"expected one of {', '.join(choices)}") from None
+            raise ValueError(
+                f"expected one of {', '.join(choices)}{misspelt.likely(text, choices)}"
+            ) from None
         if "got `str`" in str(error):
             raise ValueError(f"expected {_EXPECTED[plain]}") from None
         raise ValueError(str(error).replace("`", "").replace("Expected", "expected")) from None

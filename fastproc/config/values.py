@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from msgspec import Meta
 
+from fastproc.config.misspelt import likely
 from fastproc.core.model import Format, ThumbnailSpec
 
 
@@ -38,7 +39,8 @@ def formats(text: str) -> tuple[str, ...]:
     given = names(text.lower())
     wrong = [name for name in given if name not in FORMATS]
     if wrong or not given:
-        raise ValueError(f"expected some of {', '.join(FORMATS)}")
+        meant = likely(wrong[0], FORMATS) if wrong else ""
+        raise ValueError(f"expected some of {', '.join(FORMATS)}{meant}")
     return given
 
 

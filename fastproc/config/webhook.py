@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from fastproc.config import values
+from fastproc.config.misspelt import likely
 from fastproc.config.values import var
 from fastproc.core import addresses
 
@@ -78,7 +79,8 @@ def events(text: str) -> tuple[str, ...]:
     """Return the events that the text names. Raises ValueError for an unknown one, or none at all."""
     found = tuple(dict.fromkeys(values.names(text.lower())))
     if not found or any(name not in EVENTS for name in found):
-        raise ValueError(f"expected some of {', '.join(EVENTS)}")
+        meant = next((words for name in found if name not in EVENTS and (words := likely(name, EVENTS))), "")
+        raise ValueError(f"expected some of {', '.join(EVENTS)}{meant}")
     return found
 
 

@@ -43,7 +43,7 @@ class Listener:
             self._view.stage(photo.file.name, data["progress"])
         elif not data.get("error", {}).get("willRetry"):
             photo.reported, photo.seconds = data, now - self._started_at.get(photo.id, now)
-            self._view.finished(photo.file.name, "error" not in data)
+            self._view.finished(photo.file.name, "error" not in data, meant=photo.is_meant)
             self._left.discard(photo.id)
             if not self._left:
                 self.all_ended.set()

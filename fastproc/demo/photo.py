@@ -15,18 +15,24 @@ class Photo(Struct):
     """One photo of the tour.
 
     `reported` is the data of the event that ended it, empty until then; `seconds` is the time from its first start to
-    that event.
+    that event; `fails` is the code of the error that the photo is meant to show.
     """
 
     id: str
     file: Path
     reported: dict[str, Json] = msgspec.field(default_factory=dict)
     seconds: float = 0.0
+    fails: str = ""
 
     @property
     def key(self) -> str:
         """The original's key in the bucket."""
         return uploads.object_key(self.file.name)
+
+    @property
+    def is_meant(self) -> bool:
+        """Whether it failed as it was meant to."""
+        return bool(self.fails) and self.reported.get("error", {}).get("code") == self.fails
 
     @property
     def thumbnails(self) -> list[dict[str, Json]]:

@@ -34,7 +34,7 @@ class Shot(Struct, frozen=True, kw_only=True):
     """One picture to make. `width` and `height` are as displayed; `keep` is the part of the file that is written.
 
     `grain` is the strength of the film grain, 0 for none; `exposure` is (seconds as a fraction, f-number, ISO);
-    `place` is (latitude, longitude, altitude in m).
+    `place` is (latitude, longitude, altitude in m); `fails` is the code of the error that it is meant to show.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Shot(Struct, frozen=True, kw_only=True):
     taken: str = ""
     exposure: tuple[tuple[int, int], float, int] = ((1, 250), 8.0, 100)
     place: tuple[float, float, float] | None = None
+    fails: str = ""
 
 
 SHOTS = (
@@ -73,24 +74,28 @@ SHOTS = (
     Shot(name="10-aurora.jpg", paint=highlands.aurora, width=2000, height=1333, progressive=True, grain=0.34,
          taken="2025:02:27 22:10:41", exposure=((6, 1), 2.0, 1600), place=(69.6492, 18.9553, 10.0)),
     Shot(name="11-cut-short.jpg", paint=highlands.lake, seed=7, width=1920, height=1280, keep=0.55,
-         taken="2025:07:19 18:02:09"),
+         fails="FILE_CORRUPTED", taken="2025:07:19 18:02:09"),
     Shot(name="12-poppies-small.jpg", paint=lowlands.meadow, width=640, height=480, quality=88,
          taken="2025:05:30 15:12:36", exposure=((1, 800), 5.6, 100), place=(43.2551, 11.6856, 410.0)),
 )  # fmt: skip
 
 
+def writable() -> list[Shot]:
+    """Return the shots in order, without formats that this Pillow cannot write."""
+    return [
+        shot for shot in SHOTS if not shot.name.endswith((".webp", ".avif")) or features.check(shot.name[-4:])
+    ]
+
+
 def make(folder: Path, on_made: Callable[[Path], None] | None = None) -> list[Path]:
     """Write the pictures into `folder` (created if it does not exist) and return their paths, in order.
 
-    `on_made` is called with each path when its file is complete. Formats that this Pillow cannot write are left
-    out. Raises OSError when the folder cannot be written.
+    `on_made` is called with each path when its file is complete. Raises OSError when the folder cannot be written.
     Cost: about 4 s of one core for all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     made: list[Path] = []
-    for shot in SHOTS:
-        if shot.name.endswith((".webp", ".avif")) and not features.check(shot.name[-4:]):
-            continue
+    for shot in writable():
         path = folder / shot.name
         write(shot, path)
         made.append(path)

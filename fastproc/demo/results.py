@@ -34,6 +34,9 @@ def show_results(stand: Stand, photos: list[Photo], out: Path, seconds: float, c
     console.print(results_table(rows))
     summary = summary_line(rows, seconds)
     print_line(console, summary)
+    for photo in photos:
+        if photo.is_meant:
+            print_line(console, f"{photo.file.name} is cut short on purpose, to show {photo.fails}")
     sheet = out / "contact-sheet.jpg"
     contact_sheet([_entry(photo, results) for photo in photos], sheet, f"fastproc demo\n{summary}")
     for name, path in (("contact sheet", sheet), ("results", results), ("rows", out / "photos.db")):
@@ -69,6 +72,7 @@ def _row(photo: Photo, status: str) -> ResultRow:
         duration_ms=photo.seconds * 1000,
         status=status,
         code=photo.reported.get("error", {}).get("code"),
+        meant=photo.is_meant,
     )
 
 
@@ -78,6 +82,6 @@ def _entry(photo: Photo, results: Path) -> SheetEntry:
     return SheetEntry(
         name=photo.file.name,
         thumbnail=(results / largest["s3Key"]).read_bytes() if largest else None,
-        lines=sheet_lines(row) if largest else (row.code or "no result",),
+        lines=sheet_lines(row) if largest else (row.code or "no result", *(["as meant"] * row.meant)),
         failed=largest is None,
     )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 import time
 from pathlib import Path
 
+from msgspec import structs
 from rich.console import Console
 
 from fastproc.app import App
@@ -15,11 +14,13 @@ from fastproc.bullmq.producer import Producer, producer
 from fastproc.config.settings import Config
 from fastproc.core import uploads
 from fastproc.core.errors import ConfigError, Unreachable
-from fastproc.demo import pictures
+from fastproc.demo import album, pictures
 from fastproc.demo.listener import listening
 from fastproc.demo.photo import Photo
+from fastproc.demo.result_folders import result_folder
 from fastproc.demo.results import show_results
 from fastproc.embedded.child import ServerFailed
+from fastproc.embedded.folder import temporary_folder
 from fastproc.embedded.stand import Stand, stand
 from fastproc.terminal.progress import live_progress
 from fastproc.terminal.text import print_line
@@ -38,29 +39,46 @@ async def run(config: Config, folder: Path | None, keep: Path | None) -> bool:
     given = sorted(p for p in folder.iterdir() if p.is_file()) if folder else []
     if folder and not given:
         raise ConfigError([f"{folder}: there are no files in this folder"])
-    out = keep or Path(tempfile.mkdtemp(prefix="fastproc-demo-"))
-    out.mkdir(parents=True, exist_ok=True)
-    files = given or paint(out, console)
-    ids = uploads.photo_ids([file.name for file in files])
-    photos = [Photo(id=id, file=file) for id, file in zip(ids, files, strict=True)]
-    print_line(console, "starting Valkey and SeaweedFS ...")
-    with tempfile.TemporaryDirectory(prefix="fastproc-demo-servers-") as servers:
+    if keep:
+        keep.mkdir(parents=True, exist_ok=True)
+    with temporary_folder("fastproc-demo-servers-") as home:
+        photos = _given(given) if given else painted(home, console)
+        print_line(console, "starting Valkey and SeaweedFS ...")
         try:
-            with stand(Path(servers), {"LOG_LEVEL": config.log.level}) as running:
+            with stand(home, {"LOG_LEVEL": config.log.level}) as running:
                 seconds = await _process(running, photos, console)
-                all_ended = show_results(running, photos, out, seconds, console)
+                with result_folder(keep, console) as out:
+                    all_ended = show_results(running, photos, out, seconds, console)
         except ServerFailed as error:
             raise Unreachable(str(error)) from error
     print_line(console, "servers stopped")
     return all_ended
 
 
-def paint(out: Path, console: Console) -> list[Path]:
-    """Paint the tour's pictures into `out/pictures`, in place of those of an earlier tour."""
-    print_line(console, "painting a dozen pictures ...")
-    folder = out / "pictures"
-    shutil.rmtree(folder, ignore_errors=True)
-    return pictures.make(folder)
+def _given(files: list[Path]) -> list[Photo]:
+    ids = uploads.photo_ids([file.name for file in files])
+    return [Photo(id=id, file=file) for id, file in zip(ids, files, strict=True)]
+
+
+def painted(home: Path, console: Console) -> list[Photo]:
+    """Return the tour's own pictures: those of the album; where none can be kept, painted below `home`."""
+
+    def say() -> None:
+        print_line(console, "painting a dozen pictures ...")
+
+    files: list[Path] = []
+    if kept := album.folder():
+        try:
+            files = album.filled(kept, say)
+        except OSError as error:
+            print_line(console, f"the pictures cannot be kept: {kept}: {error.strerror}")
+        else:
+            print_line(console, f"pictures: {kept}")
+    if not files:
+        say()
+        files = pictures.make(home / "pictures")
+    fails = {shot.name: shot.fails for shot in pictures.SHOTS}
+    return [structs.replace(photo, fails=fails[photo.file.name]) for photo in _given(files)]
 
 
 async def _process(servers: Stand, photos: list[Photo], console: Console) -> float:
@@ -74,11 +92,15 @@ async def _process(servers: Stand, photos: list[Photo], console: Console) -> flo
                 await _add_jobs(queue, photos)
             serving = asyncio.create_task(service.serve())
             waiting = asyncio.create_task(all_ended.wait())
-            await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
-            seconds = time.monotonic() - started
-            waiting.cancel()
-            service.stop()
-            await serving
+            try:
+                await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
+                seconds = time.monotonic() - started
+            finally:
+                # Before the servers end, which it would take for an outage; twice: jobs in hand are not waited for.
+                waiting.cancel()
+                service.stop()
+                service.stop()
+                await serving
     return seconds
 
 

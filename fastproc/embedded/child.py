@@ -3,6 +3,7 @@
 Rule 1: the kernel kills the child when its owner dies, however that happens (PDEATHSIG). Linux ties that to the
         *thread* that called `spawn`, so call it on a thread that lives as long as the server must.
 Rule 2: the child writes to a log in its own folder; a failure shows the end of that log.
+Rule 3: Ctrl-C does not reach it: it has a session of its own, and its owner ends it when what uses it has ended.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
+from fastproc import interruption
 from fastproc.core.errors import FastprocError
 
 HOST = "127.0.0.1"
@@ -65,7 +67,7 @@ class Child:
 
     def spawn(self, command: list[str], env: dict[str, str]) -> None:
         """Start the command and return at once."""
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, interruption.held():
             self._process = subprocess.Popen(
                 dies_with_us(command),
                 stdin=subprocess.DEVNULL,
@@ -73,6 +75,7 @@ class Child:
                 stderr=log,
                 cwd=self.folder,
                 env=env,
+                start_new_session=True,
             )
 
     def wait_until(self, ready: Callable[[], bool], respawn: Callable[[], None], timeout_s: float) -> None:
@@ -100,6 +103,11 @@ class Child:
             self._process.send_signal(self._end)
             # A test may have stopped it (SIGSTOP): it would never act on another signal.
             self._process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """SIGKILL; `stop` waits for its end."""
+        if self._process:
+            self._process.kill()
 
     def stop(self, grace_s: float) -> None:
         """End the process, by SIGKILL after `grace_s`. Idempotent."""

@@ -126,8 +126,8 @@ class PostgreSQL:
             return False
         return self._child.alive
 
-    def terminate(self) -> None:
-        """Ask the server to end; `stop` waits for it."""
+    def drop(self) -> None:
+        """Ask the server to end; `stop` waits for it. One that is killed leaves shared memory and processes."""
         self._child.terminate()
 
     def stop(self) -> None:

@@ -137,9 +137,9 @@ class SeaweedFS:
             client.close()
         return self._child.alive
 
-    def terminate(self) -> None:
-        """Ask the server to end; `stop` waits for it."""
-        self._child.terminate()
+    def drop(self) -> None:
+        """End the server with all its data; `stop` waits for it."""
+        self._child.kill()
 
     def stop(self) -> None:
         """End the server. Idempotent."""

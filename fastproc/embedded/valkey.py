@@ -68,9 +68,9 @@ class Valkey:
         # A server that is still loading its data answers PING with an error.
         return b"process_id:%d\r\n" % self.pid in reply and reply.endswith(b"+PONG\r\n")
 
-    def terminate(self) -> None:
-        """Ask the server to end; `stop` waits for it."""
-        self._child.terminate()
+    def drop(self) -> None:
+        """End the server with all its data; `stop` waits for it."""
+        self._child.kill()
 
     def stop(self) -> None:
         """End the server. Idempotent."""

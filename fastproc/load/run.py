@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -13,6 +12,7 @@ from fastproc.bullmq.opening import checked_server, open_pipe
 from fastproc.bullmq.producer import producer
 from fastproc.bullmq.scripts import installed_version
 from fastproc.config.settings import Config, table
+from fastproc.embedded.folder import temporary_folder
 from fastproc.load import embedded_servers, photos
 from fastproc.load.order import Order, Tell
 from fastproc.load.report import Report, Run, machine
@@ -27,26 +27,22 @@ HIDDEN = "no memory: the workers' jail shows it to root alone (or --set WORKER_S
 
 async def on_embedded(order: Order, command: str, tell: Tell) -> Report:
     """Start servers and services, measure, end them. Raises Unreachable, ConfigError."""
-    try:
-        with tempfile.TemporaryDirectory(prefix="fastproc-bench-") as home:
-            files = _files(order, Path(home) / "photos", tell)
-            tell.line("starting Valkey and SeaweedFS")
-            with embedded_servers.servers(Path(home), order) as ground:
-                keys = embedded_servers.upload(ground, files)
-                runs = await embedded_servers.run(ground, keys, order, tell)
-                return await _report(order, "embedded", ground.config, files, command, runs)
-    except asyncio.CancelledError:
-        tell.line("interrupted: servers and services have ended, nothing is left")
-        raise
+    with temporary_folder("fastproc-bench-") as home:
+        files = _files(order, home / "photos", tell)
+        tell.line("starting Valkey and SeaweedFS")
+        with embedded_servers.servers(home, order) as ground:
+            keys = embedded_servers.upload(ground, files)
+            runs = await embedded_servers.run(ground, keys, order, tell)
+            return await _report(order, "embedded", ground.config, files, command, runs)
 
 
 async def on_running(config: Config, order: Order, command: str, tell: Tell) -> Report:
     """Measure the deployment that `config` names, and clean up. Raises Refused, Unreachable, TaskError, ConfigError."""
-    with tempfile.TemporaryDirectory(prefix="fastproc-bench-") as home:
+    with temporary_folder("fastproc-bench-") as home:
         async with producer(config.redis, config.queue) as queue:
             deployment = RunningDeployment(config, queue, order, tell)
             await deployment.check()
-            files = _files(order, Path(home) / "photos", tell)
+            files = _files(order, home / "photos", tell)
             deployment.announce(files)
             try:
                 await deployment.upload(files)

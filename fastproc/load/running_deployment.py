@@ -41,6 +41,8 @@ def refusal(status: Status, *, yes: bool) -> str:
     waiting = sum(status.counts[state] for state in ("wait", "prioritized", "paused"))
     if waiting and not yes:
         return f"jobs of others wait in this queue ({waiting}): they and the test would delay each other (--yes: begin)"
+    if status.workers_unknown and not yes:
+        return f"whether a worker serves this queue is {status.workers_unknown} (--yes: begin all the same)"
     if not status.workers and not yes:
         return "no worker serves this queue (--yes: begin all the same)"
     return ""

@@ -31,7 +31,8 @@ class Download(Struct, frozen=True):
 class Upload(Struct, frozen=True):
     """One object to write. `metadata` is user metadata: names without the `x-amz-meta-` prefix, ASCII values.
 
-    `is_result`: it is what a job was asked for, so the store gives it the attributes of results.
+    `is_result`: it is what a job was asked for, so the store gives it the attributes of results. `only_new`: it is
+    refused where there is an object of that key, by stores that know how.
     """
 
     key: str
@@ -39,6 +40,7 @@ class Upload(Struct, frozen=True):
     content_type: str
     metadata: Mapping[str, str]
     is_result: bool = False
+    only_new: bool = False
 
 
 class Row(Struct, frozen=True, kw_only=True):

@@ -24,8 +24,8 @@ class PhotoProgress(Protocol):
     def stage(self, name: str, percent: float) -> None:
         """A photo in flight is `percent` (0..100) done."""
 
-    def finished(self, name: str, ok: bool) -> None:
-        """A photo has ended, with success (`ok`) or not."""
+    def finished(self, name: str, ok: bool, *, meant: bool = False) -> None:
+        """A photo has ended, with success (`ok`) or not; `meant`: its failure was wanted."""
 
 
 @contextmanager
@@ -61,11 +61,11 @@ class _Bars:
         self.started(name)
         self._progress.update(self._in_flight[name], completed=percent, note=f"{percent:.0f} %")
 
-    def finished(self, name: str, ok: bool) -> None:
+    def finished(self, name: str, ok: bool, *, meant: bool = False) -> None:
         if (task := self._in_flight.pop(name, None)) is not None:
             self._progress.remove_task(task)
         self._done += 1
-        self._failed += not ok
+        self._failed += not (ok or meant)
         self._progress.update(self._overall, completed=self._done, note=self._count())
 
     def _count(self) -> str:
@@ -85,12 +85,11 @@ class _Lines:
     def stage(self, name: str, percent: float) -> None:
         """Write nothing, for the same reason."""
 
-    def finished(self, name: str, ok: bool) -> None:
+    def finished(self, name: str, ok: bool, *, meant: bool = False) -> None:
         self._done += 1
         count = f"{self._done:>{len(str(self._total))}}/{self._total}"
-        line = Text.assemble(
-            f"{count}  ", (f"{'ok' if ok else 'FAILED':6}", GOOD if ok else BAD), f"  {clean(name)}"
-        )
+        word, style = ("ok", GOOD) if ok else ("failed", QUIET) if meant else ("FAILED", BAD)
+        line = Text.assemble(f"{count}  ", (f"{word:6}", style), f"  {clean(name)}{', as meant' * meant}")
         self._console.print(line, soft_wrap=True)
 
 

@@ -135,6 +135,12 @@ class ObjectStoreSuite:
         assert outside.get("k")[0] == b"second"
         assert outside.keys() == {"k"}
 
+    async def test_what_must_be_new_replaces_nothing(self, store, bucket, outside) -> None:
+        await store.put_all(bucket, [Upload("k", b"first", "image/jpeg", {}, only_new=True)])
+        with pytest.raises(StorageUnavailable, match="PreconditionFailed"):
+            await store.put_all(bucket, [Upload("k", b"second", "image/jpeg", {}, only_new=True)])
+        assert outside.get("k")[0] == b"first"
+
     async def test_writing_nothing_is_fine(self, store, bucket) -> None:
         await store.put_all(bucket, [])
 

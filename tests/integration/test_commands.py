@@ -76,6 +76,18 @@ def test_check_tries_everything_though_one_fails(run: Run) -> None:
     assert re.search(r"^ok +worker: ", found.stdout, re.MULTILINE), found.stdout
 
 
+def test_a_misspelt_variable_is_named_by_check_by_run_and_where_a_server_is_not_found(run: Run) -> None:
+    words = "OPTIMISE_QUALITY: there is no such setting; did you mean OPTIMIZE_QUALITY?"
+    found = run("check", OPTIMISE_QUALITY="1")
+    assert found.returncode == Exit.OK, found.stdout
+    assert f"WARN {words}" in found.stdout.splitlines()
+    nobody = str(free_ports(1)[0])
+    away = run("run", OPTIMISE_QUALITY="1", REDIS_PORT=nobody)
+    assert away.returncode == Exit.UNREACHABLE
+    assert f" WARNING fastproc.commands.run: {words}" in away.stderr
+    assert f"fastproc: {words}" in run("status", OPTIMISE_QUALITY="1", REDIS_PORT=nobody).stderr.splitlines()
+
+
 def test_init_db_makes_the_table_once_and_leaves_what_is_there(run: Run, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     assert run("init-db", SQLITE_PATH="data/new.db").returncode == Exit.OK
@@ -116,7 +128,8 @@ def test_enqueue_adds_a_job_for_each_key_and_prints_what_it_added(run: Run, plac
 
 
 def test_enqueue_can_delay_and_name_photo_and_bucket(run: Run, place: Place) -> None:
-    found = run("enqueue", "k.jpg", "--photo-id", "mine", "--bucket", "other", "--delay", "3600000")
+    arguments = ("enqueue", "k.jpg", "--photo-id", "mine", "--bucket", "other", "--delay", "3600000")
+    found = run(*arguments, ALLOWED_BUCKETS=f"{place.s3.bucket},other")
     assert found.returncode == Exit.OK, found.stderr
     assert place.ids("delayed") == ["1"]
     assert json.loads(place.job("1")["data"]) == {"photoId": "mine", "s3Key": "k.jpg", "bucket": "other"}
@@ -137,6 +150,66 @@ def test_enqueue_of_a_file_that_is_not_there_is_a_message_and_adds_nothing(run: 
     assert found.returncode == Exit.CONFIG
     assert "missing.png" in found.stderr
     assert place.ids("wait") == []
+
+
+def test_enqueue_never_overwrites_anothers_object(run: Run, place: Place, tmp_path: Path) -> None:
+    for folder, photo in (("a", pictures.png()), ("b", pictures.png(321, 200))):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "one.png").write_bytes(photo)
+    (tmp_path / "b/two.png").write_bytes(pictures.png())
+    bucket = place.s3.bucket
+    first = run("enqueue", "--upload", "a/one.png")
+    assert (first.returncode, first.stderr) == (Exit.OK, f"uploaded photos/one.png to {bucket}\n")
+    again = run("enqueue", "--upload", "a/one.png")
+    assert again.stderr == f"photos/one.png is in {bucket} already, with the same bytes\n"
+    # Nothing is done for the others either.
+    found = run("enqueue", "--upload", "b/two.png", "b/one.png")
+    assert found.returncode == Exit.CONFIG
+    assert f"photos/one.png: {bucket} has another object of this name, which stays as it is" in found.stderr
+    both = run("enqueue", "--upload", "a/one.png", "b/one.png")
+    assert "b/one.png: photos/one.png is the key of a/one.png as well, which is another photo" in both.stderr
+    stored = place.s3_client.list_objects_v2(Bucket=bucket, Prefix="photos/")["Contents"]
+    assert [each["Key"] for each in stored] == ["photos/one.png"]
+    assert place.s3_client.get_object(Bucket=bucket, Key="photos/one.png")["Body"].read() == pictures.png()
+    assert len(place.ids("wait")) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["one.png", "a/../b.jpg"], "a/../b.jpg: the service would refuse it: INVALID_JOB: s3Key has a path step of"),
+        ([b"caf\xe9.jpg"], "the data is not text: a file's name need not be Unicode"),
+        (["--upload", "one.png", "--bucket", "theirs"], "BUCKET_NOT_ALLOWED: bucket 'theirs' is not in"),
+        (["--upload", "one.png", "words.jpg", "half.jpg", "large.jpg", "pipe.jpg"],
+         "words.jpg: the service would refuse it: UNSUPPORTED_FORMAT|half.jpg: the service would refuse it: FILE_CORR"
+         "|large.jpg: the service would refuse it: SOURCE_TOO_LARGE|pipe.jpg: a pipe"),
+    ],
+    ids=["step", "name", "bucket", "photos"],
+)  # fmt: skip
+def test_enqueue_refuses_what_must_fail_before_it_does_anything(
+    arguments: list[str], why: str, run: Run, place: Place, tmp_path: Path
+) -> None:
+    (tmp_path / "one.png").write_bytes(pictures.png())
+    (tmp_path / "words.jpg").write_text("no photo")
+    (tmp_path / "half.jpg").write_bytes(pictures.jpeg()[:30])
+    with (tmp_path / "large.jpg").open("wb") as file:
+        file.truncate(65 << 20)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    found = run("enqueue", *arguments)
+    assert found.returncode == Exit.CONFIG, found.stderr
+    assert all(part in found.stderr for part in why.split("|")), found.stderr
+    assert found.stdout == ""
+    assert place.ids("wait") == []
+    assert place.s3_client.list_objects_v2(Bucket=place.s3.bucket)["KeyCount"] == 0
+
+
+def test_enqueue_gives_a_photo_its_own_type_whatever_its_name(run: Run, place: Place, tmp_path: Path) -> None:
+    (tmp_path / "one.jpg").write_bytes(pictures.png())
+    assert run("enqueue", "--upload", "one.jpg").returncode == Exit.OK
+    assert (
+        place.s3_client.head_object(Bucket=place.s3.bucket, Key="photos/one.jpg")["ContentType"]
+        == "image/png"
+    )
 
 
 @pytest.mark.parametrize("command", [["enqueue", "k.jpg"], ["status"]])
@@ -172,6 +245,33 @@ async def test_status_shows_jobs_by_state_and_the_newest_failures(run: Run, plac
     assert "scheduler nightly stands still: the weekday 'L': [red]L needs" in shown.stdout
     assert "\x1b" not in shown.stdout
     assert place.queue in shown.stdout
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "200"])
+def test_status_has_its_columns_in_order_at_every_width(columns: str, run: Run) -> None:
+    found = run("status", COLUMNS=columns)
+    _, head, _, counts, workers = found.stdout.splitlines()
+    assert head.split() == list(STATES)
+    assert counts.split() == ["0"] * len(STATES)
+    assert workers == "workers: none"
+    assert max(map(len, found.stdout.splitlines())) <= int(columns)
+
+
+async def test_status_says_none_only_where_it_can_know(run: Run, place: Place) -> None:
+    place.redis.lpush(place.key("active"), "1")
+    assert "workers: none that Redis knows by name, though 1 jobs are active" in run("status").stdout
+    user = place.queue
+    place.redis.execute_command("ACL", "SETUSER", user, "on", ">p", "~*", "&*", "+@all", "-client|list")
+    try:
+        url = f"redis://{user}:p@{place.valkey.host}:{place.valkey.port}/0"
+        found = run("status", REDIS_URL=url)
+        assert found.returncode == Exit.OK, found.stderr
+        assert "workers: unknown, because Redis does not list its clients (" in found.stdout
+        assert json.loads(run("status", "--json", REDIS_URL=url).stdout)["workers_unknown"].startswith(
+            "unknown"
+        )
+    finally:
+        place.redis.execute_command("ACL", "DELUSER", user)
 
 
 def test_process_runs_the_pipeline_on_local_files_without_servers(run: Run, tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ MODULES = sorted(str(path.relative_to(HOUSE)) for path in HOUSE.rglob("*.py"))
 #: of its own, and may not import what surrounds it unless the line says so.
 MAY: dict[str, set[str]] = {
     "__init__": set(),
+    # What a signal does to a command: below all, because it is there before anything else is imported.
+    "interruption": set(),
     # Pure decisions.
     "core": set(),
     "core.gate": {"core"},
@@ -59,15 +61,16 @@ MAY: dict[str, set[str]] = {
     "master": {"core", "ipc", "supervisor"},
     # What a person sees, and servers to try things with. The service needs neither.
     "terminal": {"core"},
-    "embedded": {"core", "config", "backends"},
+    "embedded": {"interruption", "core", "config", "backends"},
     # A service on trial: what the chaos tests and the soak bench share, because neither may import the other.
     "embedded.trial": {"core", "config", "bullmq", "backends", "embedded"},
     # The guided tour puts the servers up, and is the application at both ends of the queue.
-    "demo": {"core", "config", "bullmq", "app", "terminal", "embedded"},
+    "demo": {"interruption", "core", "config", "bullmq", "app", "terminal", "embedded"},
     # A load test is an application too, and looks at what its jobs cost.
     "load": {"core", "config", "bullmq", "backends", "supervisor.ports", "terminal", "embedded", "demo"},
     # Errands beside the service: each file reaches what it needs.
     "commands": {
+        "interruption",
         "core",
         "ipc",
         "config",
@@ -81,7 +84,7 @@ MAY: dict[str, set[str]] = {
         "demo",
         "load",
     },
-    "__main__": {"commands"},
+    "__main__": {"interruption", "commands"},
 }
 
 #: package -> the only files (or folders, with a slash) that may import it. A third-party package without a line

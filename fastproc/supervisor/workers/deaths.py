@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from fastproc.core.errors import NeighbourAway, TaskError, WorkerKilled
 from fastproc.core.evidence import Death
+from fastproc.core.orders import DRAINED
 from fastproc.supervisor.workers.memory import Memory
 from fastproc.supervisor.workers.roster import Roster
 from fastproc.supervisor.workers.task import KILLED, PendingTask
@@ -39,15 +40,16 @@ class Deaths:
         #: Of the libraries in the workers, as the last one said that was ready.
         self.versions: dict[str, str] = {}
 
-    def seen(self, slot: int, how: str, *, starting: bool, ordered: bool) -> Exit:
-        """Log the end of the slot's process, and return what it was. `ordered`: the fleet wanted it."""
+    def seen(self, slot: int, how: str, *, starting: bool, ordered: str) -> Exit:
+        """Log the end of the slot's process, and return what it was. `ordered`: why the fleet wanted it, if it did."""
         by_kernel = how == KILLED and not ordered and self._memory.killed_by_kernel()
         if how == KILLED and not ordered:
             how = OUT_OF_MEMORY if by_kernel else f"{KILLED}, perhaps the container is out of memory"
         said = self._processes.said(slot)
         if how != "exit code 0":
             words = f"; it said: {said}" if said else ""
-            log.warning("worker %d (pid %d): %s%s", slot, self._processes.pid(slot), how, words)
+            level = logging.DEBUG if ordered == DRAINED else logging.WARNING
+            log.log(level, "worker %d (pid %d): %s%s", slot, self._processes.pid(slot), how, words)
         if starting and said:
             # No photo had a hand in it yet, and the operator needs the reason: the jail's, a stage's, a library's.
             how = f"{how}: {said.splitlines()[-1][:MAX_REASON_CHARS]}"

@@ -241,7 +241,7 @@ class Pool:
     def _exited(self, slot: int, how: str) -> None:
         about = self._fleet.slots[slot]
         self.deaths += not self._fleet.draining and about.state is not State.RETIRING
-        end = self._deaths.seen(slot, how, starting=about.state is State.STARTING, ordered=bool(about.doomed))
+        end = self._deaths.seen(slot, how, starting=about.state is State.STARTING, ordered=about.doomed)
         self._obey(self._fleet.exited(slot, end.how, time.monotonic(), by_kernel=end.by_kernel))
         self._tick()
 

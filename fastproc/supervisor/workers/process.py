@@ -160,6 +160,8 @@ def _started(fd: int, settings: Settings) -> tuple[subprocess.Popen[bytes], int]
                 stderr=their_errors,
                 env=launch.ENVIRONMENT,
                 pass_fds=(fd,),
+                # What a terminal sends would end one that has not yet come to ignore it.
+                process_group=0,
             )
         undo.pop_all()
     return process, errors

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from fastproc.core.orders import DRAINED
 from fastproc.ipc.messages import FromWorker, Settings
 from fastproc.supervisor.workers.process import WorkerProcess
 
@@ -44,7 +45,9 @@ class Roster:
 
     def kill(self, slot: int, why: str) -> None:
         """SIGKILL; its exit follows."""
-        log.warning("worker %d (pid %d) is killed: %s", slot, self._by_slot[slot].pid, why)
+        # At the end of the service nobody asks why.
+        level = logging.DEBUG if why == DRAINED else logging.WARNING
+        log.log(level, "worker %d (pid %d) is killed: %s", slot, self._by_slot[slot].pid, why)
         self._by_slot[slot].kill()
 
     @property

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastproc.bullmq import protocol
-from fastproc.bullmq.decode import MAX_DATA_BYTES, Defaults, job
+from fastproc.bullmq.decode import MAX_DATA_BYTES, Defaults, job, refusal
 from fastproc.core.errors import BY_CODE
 from fastproc.core.model import Backoff, Fault, Job, Keep
 from fastproc.core.naming import SAFE_NAME
@@ -373,3 +373,25 @@ def test_a_job_that_an_operator_has_marked_must_end(raw: bytes, reason: str) -> 
 
 def test_a_mark_that_was_obeyed_is_none() -> None:
     assert read(hashed(fastprocCancel=b"")).fault is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, ""),
+        ({"s3Key": ""}, "INVALID_JOB: s3Key must have 1 to 1024 bytes"),
+        ({"s3Key": "k" * 1025}, "INVALID_JOB: s3Key must have 1 to 1024 bytes"),
+        ({"s3Key": "a/../b"}, "INVALID_JOB: s3Key has a path step of '.' or '..' in it"),
+        ({"s3Key": "caf\udce9.jpg"}, "the data is not text: a file's name need not be Unicode"),
+        ({"photoId": "a b"}, "INVALID_JOB: photoId must be 1 to 128 of A-Z a-z 0-9 . _ -"),
+        ({"bucket": "theirs"}, "BUCKET_NOT_ALLOWED: bucket 'theirs' is not in ALLOWED_BUCKETS"),
+        ({"clientId": "c" * 300}, "INVALID_JOB: clientId must be at most 256 printable characters"),
+    ],
+    ids=range(8),
+)
+def test_a_producer_is_told_what_the_service_would_refuse(changes: dict[str, str], why: str) -> None:
+    assert refusal(DATA | changes, DEFAULTS) == why
+    if why and "text" not in why:
+        fault = read(hashed(DATA | changes)).fault
+        assert fault is not None
+        assert fault.reason == why

@@ -24,7 +24,7 @@ class View:
     def stage(self, name: str, percent: float) -> None:
         self.shown.append(("stage", name, percent))
 
-    def finished(self, name: str, ok: bool) -> None:
+    def finished(self, name: str, ok: bool, *, meant: bool = False) -> None:
         self.shown.append(("finished", name, ok))
 
 
@@ -66,6 +66,17 @@ def test_the_run_is_over_when_every_photo_has_ended_however_often_it_is_reported
     assert not listener.all_ended.is_set()
     listener.receive(event(naming.COMPLETED, "b"))
     assert listener.all_ended.is_set()
+
+
+def test_a_failure_is_meant_only_where_it_has_the_code_that_was_wanted(photos: list[Photo]) -> None:
+    photo = Photo(id="a", file=Path("a.jpg"), fails="FILE_CORRUPTED")
+    assert not photo.is_meant
+    photo.reported = {"error": {"code": "WORKER_CRASHED"}}
+    assert not photo.is_meant
+    photo.reported = {"error": {"code": "FILE_CORRUPTED"}}
+    assert photo.is_meant
+    photos[0].reported = photo.reported
+    assert not photos[0].is_meant
 
 
 def test_the_keys_of_a_photos_results_are_its_thumbnails_and_its_copy(photos: list[Photo]) -> None:

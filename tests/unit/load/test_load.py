@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 
 from fastproc.bullmq.producer import STATES, Status
 from fastproc.commands import bench
@@ -33,6 +34,8 @@ def test_a_queue_in_which_jobs_of_others_wait_is_refused(state: str) -> None:
 def test_a_queue_without_worker_is_refused_and_a_paused_one_even_so() -> None:
     assert "no worker" in refusal(status(workers=()), yes=False)
     assert refusal(status(workers=()), yes=True) == ""
+    hidden = structs.replace(status(workers=()), workers_unknown="unknown, because")
+    assert "is unknown, because" in refusal(hidden, yes=False)
     assert "paused" in refusal(status(is_paused=True), yes=True)
     assert refusal(status(active=2, delayed=1, completed=9, failed=1), yes=False) == ""
 

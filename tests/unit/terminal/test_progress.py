@@ -17,7 +17,10 @@ def test_a_log_gets_one_plain_line_a_photo_in_the_order_of_the_ends() -> None:
             progress.stage(name, 50)
         progress.finished(long, False)
         progress.finished("a.jpg", True)
-    assert text_of(console) == f" 1/10  FAILED  {long}\n 2/10  ok      a.jpg\n"
+        progress.finished("c.jpg", False, meant=True)
+    assert (
+        text_of(console) == f" 1/10  FAILED  {long}\n 2/10  ok      a.jpg\n 3/10  failed  c.jpg, as meant\n"
+    )
 
 
 def test_a_terminal_gets_a_bar_for_all_and_one_for_each_in_flight() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from fastproc.terminal.results import results_table, summary_line
 from tests.unit.terminal.consoles import FAILED, log, printed, row
 
@@ -27,6 +29,27 @@ def test_results_fit_80_columns_and_lose_nothing() -> None:
     photo_ends = lines[0].index("type")
     assert "".join(line[:photo_ends].strip() for line in lines[2:]) == name
     assert "STORAGE_UNAVAILABLE" in "\n".join(lines)
+
+
+def test_results_on_60_columns_have_lines_of_their_own_for_each_photo() -> None:
+    lines = printed(results_table([row(), FAILED]), log(60))
+    assert lines == [
+        "a.jpg",
+        "  type jpeg, pixels 4000x3000, size 4.0 MiB, thumbs 3,",
+        "  saved 25%, time 132 ms, result ok",
+        "c.jpg",
+        "  type jpeg, size 4.0 MiB, thumbs 0, time 132 ms,",
+        "  result FILE_CORRUPTED",
+    ]
+
+
+def test_a_failure_that_was_wanted_is_said_to_be_meant() -> None:
+    meant = structs.replace(FAILED, meant=True)
+    lines = printed(results_table([row("a-long-name-of-a-photo.jpg"), meant]), log(80))
+    assert max(map(len, lines)) <= 80
+    assert "FILE_CORRUPTED, as meant" in " ".join(" ".join(line[-15:] for line in lines[-2:]).split())
+    assert summary_line([row(), meant], 1).endswith(", 1 failed, as meant: FILE_CORRUPTED")
+    assert summary_line([FAILED, meant], 1).endswith("2 failed (1 of them as meant): FILE_CORRUPTED x2")
 
 
 def test_the_summary_counts_and_names_what_failed() -> None:

@@ -1,0 +1,94 @@
+"""The scripts where something is missing: a sentence and an exit code, before anything is done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """What the scripts need of a checkout, in a folder that everybody may read."""
+    for name in ("scripts", "requirements"):
+        shutil.copytree(ROOT / name, tmp_path / "clone" / name)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path / "clone")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    return tmp_path / "clone"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who may become another user, and mount")
+@pytest.mark.parametrize("how", ["user", "mount"])
+@pytest.mark.parametrize("script", ["setup", "demo", "test", "check"])
+def test_a_checkout_that_cannot_be_written_gets_a_sentence(script: str, how: str, clone: Path) -> None:
+    start = {
+        "user": ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", f"scripts/{script}"],
+        "mount": ["unshare", "--mount", "sh", "-c",
+                  f"mount --bind . . && mount -o remount,ro,bind {clone} && cd {clone} && scripts/{script}"],
+    }  # fmt: skip
+    found = run(*start[how], cwd=clone)
+    assert found.returncode == 1, found.stderr
+    assert found.stderr == (
+        f"setup: {clone} cannot be written, and the environment (.venv) belongs there; copy it first:"
+        f" git clone {clone} FOLDER\n"
+    )
+    assert found.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["4194305"], "there is no process 4194305"),  # More than the kernel gives (PID_MAX_LIMIT, 2**22).
+        (["x"], "PID must be a number, not 'x'"),
+        (["1", "soon"], "SECONDS must be a whole number, not 'soon'"),
+        ([], "which process?"),
+    ],
+)
+def test_profile_refuses_what_is_no_process(arguments: list[str], why: str, tmp_path: Path) -> None:
+    found = run("scripts/profile", *arguments, OUT=str(tmp_path / "out"))
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.startswith(f"profile: {why}")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def busy() -> Iterator[subprocess.Popen[str]]:
+    """A process that computes, with a child that does; both say their numbers."""
+    child = "import os; print(os.getpid(), flush=True)\nwhile True: pass"
+    program = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}]); {child}"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        yield process
+        os.killpg(process.pid, 9)
+
+
+def test_profile_draws_a_process_and_its_children(busy: subprocess.Popen[str], tmp_path: Path) -> None:
+    assert busy.stdout is not None
+    pids = sorted(int(busy.stdout.readline()) for _ in range(2))
+    found = run("scripts/profile", str(busy.pid), "1", OUT=str(tmp_path), VENV=sys.prefix)
+    if "no permission" in found.stderr:
+        pytest.skip("needs root, where ptrace_scope allows nobody else to look into processes")
+    assert found.returncode == 0, found.stderr
+    assert sorted(tmp_path.iterdir()) == sorted(tmp_path / f"{pid}.svg" for pid in pids)
+    assert "<svg" in (tmp_path / f"{pids[0]}.svg").read_text()
