@@ -44,13 +44,13 @@ def command() -> None:
     The first signal finishes the jobs in hand, for SHUTDOWN_GRACE_S seconds at most; a second signal gives them back
     to the queue at once. SIGHUP and SIGUSR1 do the same.
     """
-    config = running.settings()
+    config = running.service_settings()
     supervisors = sharing.supervisors(config)
     for words in misfits(config.pool, room(), supervisors):
         log.warning("%s", words)
     if supervisors > 1:
-        sys.exit(running.run(lambda: lead(config)))
-    running.run(lambda: serve(config))
+        sys.exit(running.run(lambda: lead(config), is_service=True))
+    running.run(lambda: serve(config), is_service=True)
 
 
 async def serve(config: Config, share: Share | None = None, fd: int | None = None) -> None:
@@ -88,8 +88,8 @@ async def lead(config: Config) -> int:
 def main(argv: list[str]) -> None:
     """Run one supervisor of several."""
     share = msgspec.json.decode(argv[2], type=Share)
-    config = sharing.shared(running.settings(supervisor=share.number), share)
-    running.run(lambda: serve(config, share, int(argv[1])))
+    config = sharing.shared(running.service_settings(share.number), share)
+    running.run(lambda: serve(config, share, int(argv[1])), is_service=True)
 
 
 def _supervisor(fd: int, share: Share) -> list[str]:
