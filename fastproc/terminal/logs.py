@@ -5,7 +5,8 @@ Rule 1: both formats have the same names: time (RFC 3339, UTC), level, logger, s
 Rule 2: a value can end neither its line nor its quotes: what a terminal, a parser or a reader of lines could obey is
         escaped. Names of photos and jobs come from strangers.
 Rule 3: no secret passes (`core.masking`). Nobody should say one; this is the last line of defence.
-Rule 4: what other libraries say below a warning is not shown, whatever their loggers are set to.
+Rule 4: the traceback of an exception is told once for each place that raises it, then once an hour, with how often.
+Rule 5: what other libraries say below a warning is not shown, whatever their loggers are set to.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from fastproc.core.defects import Telling, defect
 from fastproc.core.fields import FIELDS
 from fastproc.core.masking import Known
 
@@ -72,6 +74,7 @@ class Line(logging.Formatter):
         self._who = [("supervisor", supervisor)] if supervisor else []
         self._known = Known(secrets)
         self._second = (-1, "")
+        self._telling = Telling(time.time())
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its end."""
@@ -83,16 +86,16 @@ class Line(logging.Formatter):
             ("message", self._text(record.getMessage())),
         ]
         for name, value in getattr(record, FIELDS, {}).items():
-            if value is not None:
-                items.append((name, value if type(value) is int else self._value(value)))
+            items.append((name, value if type(value) is int else self._value(value)))
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
-            words = "".join(traceback.format_exception(error)).rstrip()
             items.append(("error", self._text("".join(traceback.format_exception_only(error)).rstrip())))
-            items.append(("traceback", self._text(words)))
+            if times := self._telling.seen(defect(error), record.created):
+                items.append(("times", times if times > 1 else None))
+                items.append(("traceback", self._text("".join(traceback.format_exception(error)).rstrip())))
         if record.stack_info:
             items.append(("stack", self._text(record.stack_info)))
-        return self._write(items)
+        return self._write((name, value) for name, value in items if value is not None)
 
     def _time(self, at: float) -> str:
         second = int(at)

@@ -181,7 +181,7 @@ async def test_a_lock_is_ours_until_it_would_run_out_without_another_renewal(clo
     clock.now += 20
     await keeper.renew()
     assert keeper.ours_until(JOB) == 1050.0
-    keeper._interrupt(keeper._held["7", "w:1"], "gone")
+    keeper._interrupt([keeper._held["7", "w:1"]], "gone")
     assert keeper.ours_until(JOB) == -math.inf
     await ended(task)
 
@@ -198,7 +198,7 @@ async def test_a_job_that_is_lost_and_cancelled_in_the_same_moment_is_cancelled(
     keeper = Keeper()
     task = keeper.job()
     await asyncio.sleep(0)
-    keeper._interrupt(keeper._held["7", "w:1"], "gone")
+    keeper._interrupt([keeper._held["7", "w:1"]], "gone")
     task.cancel()
     await ended(task)
     assert task.cancelled()
