@@ -55,7 +55,7 @@ class SqliteMetadataStore:
 
     def __init__(self, path: str, variable: str = "SQLITE_PATH") -> None:
         """`variable` is the setting that names the file, for messages."""
-        self.missing_rows = 0
+        self.missing_rows, self.endpoint = 0, path
         self._path, self._variable = path, variable
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection | None = None

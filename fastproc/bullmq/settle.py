@@ -71,6 +71,11 @@ class JobsInHand:
         self._locks: set[tuple[str, str]] = set()
         self._strays_possible = False
 
+    @property
+    def count(self) -> int:
+        """Jobs in hand."""
+        return len(self._locks)
+
     def new_token(self) -> str:
         """Return a lock token that was never used."""
         return f"{self._worker_id}:{next(self._numbers)}"

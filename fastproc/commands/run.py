@@ -28,6 +28,7 @@ from fastproc.config.settings import Config
 from fastproc.core.shares import Share
 from fastproc.ipc import link
 from fastproc.supervisor.master_link import obey
+from fastproc.supervisor.outage_link import ToMaster
 from fastproc.terminal.exits import Exit
 
 log = logging.getLogger(__name__)
@@ -114,9 +115,12 @@ async def _led(service: App, fd: int | None) -> AsyncIterator[None]:
         return
     end = await link.supervisor_end(fd)
     obeying = asyncio.create_task(obey(end, service), name="master")
+    [handler] = logging.getLogger().handlers[:1]
+    handler.addFilter(to_master := ToMaster(end.send))
     try:
         yield
     finally:
+        handler.removeFilter(to_master)
         obeying.cancel()
         end.send(service.told())
         await end.close()

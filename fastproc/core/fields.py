@@ -9,10 +9,18 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from msgspec import Struct
+
 from fastproc.core.model import Job
 
 #: The record's attribute.
 FIELDS: Final = "fields"
+
+
+class At(Struct, frozen=True):
+    """A moment, in seconds since 1970; a line shows it as its own time."""
+
+    seconds: float
 
 
 def fields(**values: Any) -> dict[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ import os
 import random
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
@@ -25,6 +26,7 @@ from fastproc.core.errors import FleetHalted
 from fastproc.core.restarts import Cause, Halt, Restarts
 from fastproc.core.shares import Share
 from fastproc.master.answers import Answers
+from fastproc.master.outages import SharedOutages
 from fastproc.master.process import Command, SupervisorProcess, how
 from fastproc.supervisor.listening import Listening, json_answer, metrics_answer
 from fastproc.supervisor.stopping import StopRequest
@@ -64,6 +66,7 @@ class Master:
         self._living: dict[int, SupervisorProcess] = {}
         self._tasks: dict[asyncio.Task[int], int] = {}
         self._changed = asyncio.Event()
+        self._outages = SharedOutages()
         self._answers = Answers(
             rules.supervisors, lambda: self._living, lambda number: self._restarts.places[number].serves
         )
@@ -125,7 +128,8 @@ class Master:
         again = self._restarts.places[number].starts > 0
         share = Share(number, self._rules.supervisors, again)
         try:
-            process = SupervisorProcess(share, self._command, lambda: self._served(number))
+            told = partial(self._outages.heard, number)
+            process = SupervisorProcess(share, self._command, lambda: self._served(number), told)
         except OSError as error:
             log.warning("supervisor %d: the kernel refuses the process: %s", number, error)
             self._restarts.refused(number, now, random.random())
@@ -156,6 +160,7 @@ class Master:
     def _left(self, task: asyncio.Task[int]) -> int:
         number = self._tasks.pop(task)
         self._answers.ended(number, self._living.pop(number).told)
+        self._outages.gone(number)
         return number
 
     async def _end(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""What one attempt of a job took, for the one line that the log has of it: times by step, and the bytes of its photo."""
+"""What one attempt of a job took, for the one line that the log has of it: times by step, bytes of its photo."""
 
 from __future__ import annotations
 

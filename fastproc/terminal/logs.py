@@ -23,7 +23,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from fastproc.core.defects import Telling, defect
-from fastproc.core.fields import FIELDS
+from fastproc.core.fields import FIELDS, At
 from fastproc.core.masking import Known
 
 Format = Literal["text", "json"]
@@ -110,6 +110,8 @@ class Line(logging.Formatter):
                 return value
             case str():
                 return self._text(value)
+            case At(at):
+                return self._time(at)
             case list() | tuple() | set() | frozenset() if depth < MAX_DEPTH:
                 return [self._value(each, depth + 1) for each in value]
             case dict() if depth < MAX_DEPTH:

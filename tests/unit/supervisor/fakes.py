@@ -145,6 +145,8 @@ class FakeQueue:
 class FakeObjects:
     """Objects in a dict."""
 
+    endpoint = "http://s3"
+
     def __init__(self, effects: Effects) -> None:
         self.effects = effects
         self.stored = {("photos", JOB.s3_key): b"a photo"}
@@ -180,6 +182,8 @@ class FakeObjects:
 
 class FakeMetadata:
     """Rows in a dict: status, error, row."""
+
+    endpoint = "photos.db"
 
     def __init__(self, effects: Effects) -> None:
         self.effects = effects
