@@ -21,6 +21,8 @@ def secrets_of(config: Config) -> tuple[str, ...]:
             found |= dict.fromkeys(_in_url(value, is_secret=is_secret))
             if is_secret:
                 found[value] = None
+    for own in config.pipeline.stage_settings.values():
+        found |= {value: None for name, value in own.items() if is_secret_name(name)}
     # A receiver's address often is all that it asks for.
     for url in config.webhook.urls:
         parts = urlsplit(url)
@@ -34,7 +36,7 @@ def _texts(struct: Struct) -> Iterator[tuple[str, bool]]:
     """Every text of a room's settings, and whether its variable is secret."""
     for name, hint in get_type_hints(type(struct), include_extras=True).items():
         value: Any = getattr(struct, name)
-        is_secret = bool((hint.__metadata__[0].extra or {}).get("secret"))
+        is_secret = hasattr(hint, "__metadata__") and bool(hint.__metadata__[0].extra.get("secret"))
         for each in value if isinstance(value, tuple) else (value,):
             if isinstance(each, str) and each:
                 yield each, is_secret

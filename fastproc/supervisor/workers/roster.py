@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from fastproc.core.fields import fields
 from fastproc.ipc.messages import FromWorker, Settings
 from fastproc.supervisor.workers.process import WorkerProcess
 
@@ -44,7 +45,8 @@ class Roster:
 
     def kill(self, slot: int, why: str) -> None:
         """SIGKILL; its exit follows."""
-        log.warning("worker %d (pid %d) is killed: %s", slot, self._by_slot[slot].pid, why)
+        pid = self._by_slot[slot].pid
+        log.warning("worker %d is killed: %s", slot, why, extra=fields(slot=slot, pid=pid, why=why))
         self._by_slot[slot].kill()
 
     @property

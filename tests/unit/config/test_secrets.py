@@ -17,13 +17,16 @@ def test_secrets_are_those_of_secret_variables_and_of_urls() -> None:
             "WEBHOOK_URL": "https://user:password6@h/services/T0?token=token7,https://plain",
             "WEBHOOK_SECRET": webhook,
             "SENTRY_DSN": "https://key8@sentry/1",
+            "PIPELINE": "validation,ocr",
+            "STAGE_OCR_API_KEY": "stage-key9",
+            "STAGE_OCR_LANGUAGE": "english",
         },
         2,
     )
     found = set(secrets_of(config))
     assert found == {
         "pass%2Fword1", "pass word2", "password3", "password4", "secret-key5", "password6", "token7",
-        "h/services/T0?token=token7", webhook, "https://key8@sentry/1", "key8",
+        "h/services/T0?token=token7", webhook, "https://key8@sentry/1", "key8", "stage-key9",
     }  # fmt: skip
 
 
