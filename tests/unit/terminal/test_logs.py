@@ -164,6 +164,21 @@ def test_an_exception_is_folded_into_the_line(form: Any) -> None:
     assert len(line.splitlines()) == 1
 
 
+def test_a_traceback_is_told_once_and_then_only_its_error() -> None:
+    line, said = Line(), []
+    for number in range(1000):
+        try:
+            raise ValueError(f"photo {number}")
+        except ValueError:
+            said.append(logfmt.parsed(line.format(record("broken", error=True))))
+    assert [found["error"] for found in said] == [f"ValueError: photo {n}" for n in range(1000)]
+    assert [n for n, found in enumerate(said) if "traceback" in found] == [0]
+    try:
+        raise ValueError("at another place")
+    except ValueError:
+        assert "traceback" in line.format(record("broken", error=True))
+
+
 def test_a_long_text_keeps_its_beginning_and_its_end() -> None:
     words = logfmt.parsed(Line().format(record("a%sz", "b" * 100_000)))["message"]
     assert len(words) < logs.MAX_CHARS + 10
