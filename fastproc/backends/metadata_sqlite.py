@@ -30,6 +30,7 @@ from fastproc.backends.group_commit import GroupCommit, Write
 from fastproc.backends.photo_row import COLUMNS
 from fastproc.config.database import DatabaseConfig
 from fastproc.core.errors import DatabaseUnavailable, Unreachable
+from fastproc.core.fields import fields
 from fastproc.supervisor.ports import MetadataStore, Row
 
 log = logging.getLogger(__name__)
@@ -161,7 +162,8 @@ class SqliteMetadataStore:
         except _REFUSALS as error:
             write.rowless = True
             self.missing_rows += 1
-            log.warning("photo %s has no row, and none could be made: %s", write.photo_id, error)
+            words, about = "photo %s has no row, and none could be made: %s", fields(photoId=write.photo_id)
+            log.warning(words, write.photo_id, error, extra=about)
 
     def _opened(self) -> sqlite3.Connection:
         """Return the connection to the file that is at the path now. Raises sqlite3.Error, OSError."""

@@ -45,7 +45,7 @@ def fault_of(value: Any, *, tuples: bool = False) -> str:
         count, level = count + len(following), following
         if count > MAX_VALUES:
             return f"more than {MAX_VALUES} values"
-    return f"more than {levels} levels"
+    return f"facts within facts: more than {levels} levels"
 
 
 def _fault_of_one(value: Any) -> str:

@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from fastproc.core import health
 from fastproc.core.errors import FleetHalted
+from fastproc.core.fields import fields
 from fastproc.core.restarts import Cause, Halt, Restarts
 from fastproc.core.shares import Share
 from fastproc.master.answers import Answers
@@ -139,7 +140,8 @@ class Master:
             self._answers.restarts.inc()
         self._living[number] = process
         self._tasks[asyncio.create_task(process.run(), name=f"supervisor {number}")] = number
-        log.info("supervisor %d of %d has pid %d", number, self._rules.supervisors, process.pid)
+        about = fields(supervisor=number, pid=process.pid)
+        log.info("supervisor %d of %d has pid %d", number, self._rules.supervisors, process.pid, extra=about)
 
     def _served(self, number: int) -> None:
         self._restarts.served(number)
@@ -151,10 +153,13 @@ class Master:
         cause, place = _CAUSES.get(code, Cause.KILLED), self._restarts.places[number]
         halt = self._restarts.ended(number, cause, how(code), now, random.random())
         if halt:
-            log.error("supervisor %d ended: %s; all end", number, how(code))
+            about = fields(supervisor=number, how=how(code))
+            log.error("supervisor %d ended: %s; all end", number, how(code), extra=about)
         else:
             pause_s = max(0.0, (place.start_at or now) - now)
-            log.warning("supervisor %d ended: %s; it is started again in %.1f s", number, how(code), pause_s)
+            words = "supervisor %d ended: %s; it is started again in %.1f s"
+            about = fields(supervisor=number, how=how(code), delayMs=round(pause_s * 1000))
+            log.warning(words, number, how(code), pause_s, extra=about)
         return halt
 
     def _left(self, task: asyncio.Task[int]) -> int:

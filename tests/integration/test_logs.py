@@ -46,7 +46,7 @@ WRONG = [
     "odd.nan is left out of the facts: a number that is not finite",
     "odd.kinds is left out of the facts: a value of type set",
     "odd.a b is left out of the facts: a key with a control character",
-    "odd.loop is left out of the facts: more than 10 levels",
+    "odd.loop is left out of the facts: facts within facts: more than 10 levels",
     "odd.large is left out of the facts: a number beyond 2^53",
     "odd.signs of 60003 bytes did not fit into the report",
 ]
