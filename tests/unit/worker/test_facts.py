@@ -43,8 +43,8 @@ WRONG: dict[str, tuple[Any, str]] = {
     "number as key": ({1: "one"}, "a key that is no text but int"),
     "long key": ({"k" * (MAX_KEY_CHARS + 1): 1}, f"a key of more than {MAX_KEY_CHARS} characters"),
     "line in key": ({"a\nb": 1}, "a key with a control character"),
-    "deep": (nested(10), "facts within facts: facts within facts: more than 10 levels"),
-    "endless": (endless(), "facts within facts: facts within facts: more than 10 levels"),
+    "deep": (nested(10), "facts within facts: more than 10 levels"),
+    "endless": (endless(), "facts within facts: more than 10 levels"),
     "wide": ([0] * 60_000, "more than 50000 values"),
 }
 FINE = {"number": 2**53, "text": "two\nlines \u0007", "list": (1, [None, True]), "levels": nested(9)}
