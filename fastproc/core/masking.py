@@ -41,25 +41,15 @@ _HEADER: Final = re.compile(
 _BEARER: Final = re.compile(r"(?i)\b(bearer|basic)(\s+)([\w.~+/=-]{8,})")
 #: Source: Standard Webhooks 1.0.0, "Signature scheme".
 _WEBHOOK: Final = re.compile(r"whsec_[\w+/=-]{8,}")
+#: What every secret has around it, in lower case.
 _SIGNS: Final = (
-    "=",
-    "@",
-    "://",
-    '": ',
-    "': ",
-    "whsec_",
-    "earer ",
-    "asic ",
-    "uthorization:",
-    "oken:",
-    "ey:",
-    "ookie:",
-)
+    "=", "@", "://", '":', "':", "whsec_", "bearer ", "basic ", "authorization:", "token:", "key:", "cookie:",
+)  # fmt: skip
 
 
 def masked(text: str) -> str:
     """Return the text without what may be a secret. Cost: a microsecond where nothing looks like one."""
-    if not any(sign in text for sign in _SIGNS):
+    if not _may_have_one(text):
         return text
     if "@" in text:
         text = _BARE_LOGIN.sub(rf"\1:{MASK}@", _LOGIN.sub(rf"\1:{MASK}@", text))
@@ -71,6 +61,12 @@ def masked(text: str) -> str:
     elif "%" in text:
         text = _PARAMETER.sub(_mask_parameter, text)
     return _WEBHOOK.sub(MASK, _BEARER.sub(rf"\1\2{MASK}", text))
+
+
+def _may_have_one(text: str) -> bool:
+    plain = text.lower()
+    # A list: a generator takes twice as long.
+    return any([sign in plain for sign in _SIGNS])  # noqa: C419
 
 
 def _names_one(text: str) -> bool:
@@ -108,6 +104,10 @@ class Known:
         self._forms = sorted(
             (form for form in forms if len(form) >= LEAST_KNOWN_CHARS), key=len, reverse=True
         )
+
+    def has_one(self, text: str) -> bool:
+        """Whether one of them stands in a text that has none of the signs `=`, `:`, `@`, quotes and spaces."""
+        return "whsec_" in text or any([form in text for form in self._forms])  # noqa: C419
 
     def masked(self, text: str) -> str:
         """Return the text without them, and without what else may be a secret."""

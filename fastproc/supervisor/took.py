@@ -11,10 +11,14 @@ FIELDS: Final = {"fetch": "fetchMs", "work": "workMs", "store": "storeMs"}
 
 
 class Took:
-    """Times from its making on. `size` is the photo's, once it is known."""
+    """Times from its making on. `size` is the photo's, once it is known.
+
+    It is the context of its own steps, which come one after another: a generator's context costs five times as much.
+    """
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
+        self._began = self._at = time.monotonic()
+        self._field = ""
         self._ms: dict[str, int] = {}
         self.size: int | None = None
 
@@ -23,20 +27,10 @@ class Took:
         """How long the attempt has taken until now."""
         return time.monotonic() - self._began
 
-    def of(self, step: str) -> _Step:
+    def of(self, step: str) -> Took:
         """Time the block as this step of FIELDS, whatever ends it."""
-        return _Step(self._ms, FIELDS[step])
-
-    def fields(self, seconds: float) -> dict[str, int | None]:
-        """Return the fields of an attempt that took so long; steps that it has not come to are missing."""
-        return {"ms": round(seconds * 1000), **self._ms, "bytes": self.size}
-
-
-class _Step:
-    """A block that is timed. A class: a generator's context costs five times as much."""
-
-    def __init__(self, ms: dict[str, int], field: str) -> None:
-        self._ms, self._field = ms, field
+        self._field = FIELDS[step]
+        return self
 
     def __enter__(self) -> None:
         self._at = time.monotonic()
@@ -44,4 +38,8 @@ class _Step:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ms[self._field] = round((time.monotonic() - self._at) * 1000)
+        self._ms[self._field] = int((time.monotonic() - self._at) * 1000)
+
+    def fields(self, seconds: float) -> dict[str, int | None]:
+        """Return the fields of an attempt that took so long; steps that it has not come to are missing."""
+        return {"ms": int(seconds * 1000), **self._ms, "bytes": self.size}

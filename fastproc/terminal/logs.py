@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
 import msgspec
@@ -34,27 +34,36 @@ MAX_CHARS: Final = 8192
 MAX_DEPTH: Final = 8
 
 #: What needs no quotes in logfmt. Source: the grammar of github.com/kr/logfmt, less what is not printable ASCII.
-_PLAIN: Final = re.compile(r"[!#-<>-\[\]-~]+")
+_is_bare: Final = re.compile(r"[!#-<>-\[\]-~]+").fullmatch
+#: Lines of words that need no quotes, without the signs `:` and `@` that secrets have around them.
+_is_simple: Final = re.compile(r"[!#-9;<>?A-\[\]-~\n]+").fullmatch
 #: Beside what JSON escapes by itself: DEL, C1 controls, separators of lines, and marks that turn the direction of text.
 _UNPRINTABLE: Final = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _OURS: Final = "fastproc"
+_ROOM: Final = "fastproc."
+_LEVELS: Final = {number: logging.getLevelName(number).lower() for number in (10, 20, 30, 40)}
 
 
-def text(items: Iterable[tuple[str, Any]]) -> str:
+def text(found: Mapping[str, Any]) -> str:
     """Return a line of logfmt. Values in quotes have JSON's escapes, as Go's parsers read them."""
-    return " ".join(f"{name}={_logfmt(value)}" for name, value in items)
+    return " ".join([f"{name}={_logfmt(value)}" for name, value in found.items() if value is not None])
 
 
-def json(items: Iterable[tuple[str, Any]]) -> str:
+def _simple(found: Mapping[str, Any]) -> str:
+    """The same of values that need no quotes."""
+    return " ".join([f"{name}={value}" for name, value in found.items() if value is not None])
+
+
+def json(found: Mapping[str, Any]) -> str:
     """Return a line with a JSON object."""
-    return _encoded(dict(items))
+    return _encoded({name: value for name, value in found.items() if value is not None})
 
 
 def _logfmt(value: Any) -> str:
     if type(value) is int:
         return str(value)
-    shown = value if isinstance(value, str) else _encoded(value)
-    return shown if _PLAIN.fullmatch(shown) else _encoded(shown)
+    shown = value if type(value) is str else _encoded(value)
+    return shown if _is_bare(shown) else _encoded(shown)
 
 
 def _encoded(value: Any) -> str:
@@ -70,32 +79,43 @@ class Line(logging.Formatter):
 
     def __init__(self, form: Format = "text", supervisor: int = 0, secrets: Iterable[str] = ()) -> None:
         super().__init__()
-        self._write = json if form == "json" else text
-        self._who = [("supervisor", supervisor)] if supervisor else []
+        self._write, self._write_simple = (json, json) if form == "json" else (text, _simple)
+        self._who = {"supervisor": supervisor} if supervisor else {}
         self._known = Known(secrets)
         self._second = (-1, "")
         self._telling = Telling(time.time())
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its end."""
-        items = [
-            ("time", self._time(record.created)),
-            ("level", record.levelname.lower()),
-            ("logger", record.name),
-            *self._who,
-            ("message", self._text(record.getMessage())),
-        ]
-        for name, value in getattr(record, FIELDS, {}).items():
-            items.append((name, value if type(value) is int else self._value(value)))
-        error = record.exc_info[1] if record.exc_info else None
-        if error is not None:
-            items.append(("error", self._text("".join(traceback.format_exception_only(error)).rstrip())))
-            if times := self._telling.seen(defect(error), record.created):
-                items.append(("times", times if times > 1 else None))
-                items.append(("traceback", self._text("".join(traceback.format_exception(error)).rstrip())))
+        level = _LEVELS.get(record.levelno) or record.levelname.lower()
+        head = {"time": self._time(record.created), "level": level, "logger": record.name, **self._who}
+        message, about = record.getMessage(), getattr(record, FIELDS, {})
+        if not record.exc_info and not record.stack_info and self._is_simple(message, about):
+            return self._write_simple({**head, "message": message, **about})
+        found = {**head, "message": message, **about}
+        if record.exc_info and (error := record.exc_info[1]) is not None:
+            found |= self._told(error, record.created)
         if record.stack_info:
-            items.append(("stack", self._text(record.stack_info)))
-        return self._write((name, value) for name, value in items if value is not None)
+            found["stack"] = record.stack_info
+        return self._write({name: self._value(value) for name, value in found.items()})
+
+    def _is_simple(self, message: str, about: Mapping[str, Any]) -> bool:
+        """Whether nothing in a line needs a closer look, as in most: numbers and plain words, and none is a secret."""
+        words = [message]
+        for value in about.values():
+            if type(value) is str and value:
+                words.append(value)
+            elif type(value) is not int and value is not None:
+                return False
+        text = "\n".join(words)
+        return _is_simple(text) is not None and len(text) < MAX_CHARS and not self._known.has_one(text)
+
+    def _told(self, error: BaseException, at: float) -> dict[str, Any]:
+        about: dict[str, Any] = {"error": "".join(traceback.format_exception_only(error)).rstrip()}
+        if times := self._telling.seen(defect(error), at):
+            about["times"] = times if times > 1 else None
+            about["traceback"] = "".join(traceback.format_exception(error)).rstrip()
+        return about
 
     def _time(self, at: float) -> str:
         second = int(at)
@@ -134,9 +154,16 @@ class ToStderr(logging.StreamHandler[Any]):
 
     def filter(self, record: logging.LogRecord) -> Any:
         """Whether the record is shown."""
-        if record.levelno < logging.WARNING and record.name.partition(".")[0] != _OURS:
+        if record.levelno < logging.WARNING and record.name != _OURS and not record.name.startswith(_ROOM):
             return False
-        return super().filter(record)
+        return not self.filters or super().filter(record)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record's line, in one piece. stderr passes each line on by itself."""
+        try:
+            self.stream.write(self.format(record) + "\n")
+        except Exception:
+            self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Say what could not be said; a stderr that takes nothing takes this no more."""
@@ -161,6 +188,10 @@ def configure(form: Format = "text", supervisor: int = 0, secrets: Iterable[str]
 def take_over() -> None:
     """Make events of the log of what Python itself would print: warnings, exceptions that nobody could be told."""
     logging.captureWarnings(True)
+    # What no line shows need not be found out. Source: the logging HOWTO of Python's documentation, Optimization.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    setattr(logging, "logAsyncioTasks", False)  # noqa: B010  # From Python 3.12 on.
+    setattr(logging, "_srcfile", None)  # noqa: B010
     sys.unraisablehook = _unraisable
     threading.excepthook = _thread_ended
 

@@ -55,6 +55,8 @@ def test_what_is_known_is_hidden_in_every_form(secret: str) -> None:
         f"url='{SIGNED}'",
         "{'Authorization': 'AWS4-HMAC-SHA256 Credential=AKIDhush/x, SignedHeaders=host;x, Signature=hush'}",
         '{"x-amz-security-token": "hush"}',
+        '{"password":"hush"}',
+        "BEARER hush.hush.hush",
         "b'X-Amz-Security-Token': b'hush'",
         "{'password': 'x\\'hush'}",
         "authorization: AWS4-HMAC-SHA256 Credential=AKIDhush/x, Signature=hush\nhost: h",
