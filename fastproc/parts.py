@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from fastproc.backends import factories
-from fastproc.config.host import memory_limit, oom_kills
+from fastproc.config.host import memory_limit, oom_kills, sees_oom_kills
 from fastproc.config.misspelt import likely
 from fastproc.config.pipeline import PipelineConfig
 from fastproc.config.settings import Config
@@ -80,6 +80,7 @@ async def started_pool(
     host = Host(
         budget_of=partial(admission.budget_bytes, limit, workers, config.pool.memory_bytes),
         oom_kills=oom_kills,
+        sees_kills=sees_oom_kills(),
         refused=kernel.refused,
     )
     pool = Pool(workers, settings, config.pool.job_timeout_s, host=host)

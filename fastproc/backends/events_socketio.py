@@ -31,8 +31,8 @@ BROADCAST = 3
 _Wire = Callable[[EventsConfig, dict[str, Any], tuple[Room, ...]], Command]
 
 
-def create(call: Call, config: EventsConfig) -> EventSink:
-    """Return the sink over a connection's `call`; `config.socketio` names the adapter."""
+def create(call: Call, config: EventsConfig, endpoint: str = "") -> EventSink:
+    """Return the sink over a connection's `call` to the server `endpoint`; `config.socketio` names the adapter."""
     wire = _WIRES[config.socketio]
 
     def broadcast(event: Event) -> Command | None:
@@ -43,7 +43,7 @@ def create(call: Call, config: EventsConfig) -> EventSink:
         said = [event.type, {**msgspec.structs.asdict(event), "data": rooms.exact(event.data)}]
         return wire(config, {"type": EVENT, "data": said}, hearing)
 
-    return RedisSink(call, f"Socket.IO ({config.socketio})", broadcast)
+    return RedisSink(call, f"Socket.IO ({config.socketio})", broadcast, endpoint)
 
 
 def _pubsub(config: EventsConfig, packet: dict[str, Any], hearing: tuple[Room, ...]) -> Command:

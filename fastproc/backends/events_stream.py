@@ -17,8 +17,8 @@ from fastproc.core.model import Event
 from fastproc.supervisor.ports import EventSink
 
 
-def create(call: Call, config: EventsConfig) -> EventSink:
-    """Return the sink over a connection's `call`; `config.stream` names the key."""
+def create(call: Call, config: EventsConfig, endpoint: str = "") -> EventSink:
+    """Return the sink over a connection's `call` to the server `endpoint`; `config.stream` names the key."""
     key = config.stream or ""
 
     def add(event: Event) -> Command | None:
@@ -27,4 +27,4 @@ def create(call: Call, config: EventsConfig) -> EventSink:
         fields = ("id", event.id, "type", event.type, "event", msgspec.json.encode(event))
         return ("XADD", key, "MAXLEN", "~", config.stream_max, "*", *fields)
 
-    return RedisSink(call, f"the stream {key}", add)
+    return RedisSink(call, f"the stream {key}", add, endpoint)

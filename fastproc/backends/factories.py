@@ -46,12 +46,12 @@ def metadata_store(config: DatabaseConfig) -> MetadataStore:
 
 def event_sink(call: Call, config: Config, tally: Tally) -> EventSink:
     """Return the sink of all events; `call` sends a Redis command, `tally` counts webhooks."""
-    events = config.events
-    sinks: list[EventSink] = [_backend("events", "redis").create(call)]
+    events, where = config.events, config.redis.where
+    sinks: list[EventSink] = [_backend("events", "redis").create(call, where)]
     if events.socketio != "off":
-        sinks.append(_backend("events", "socketio").create(call, events))
+        sinks.append(_backend("events", "socketio").create(call, events, where))
     if events.stream:
-        sinks.append(_backend("events", "stream").create(call, events))
+        sinks.append(_backend("events", "stream").create(call, events, where))
     if config.webhook.urls:
         sinks.append(_backend("events", "webhook").create(call, config, tally))
     return FanOut(sinks) if len(sinks) > 1 else sinks[0]

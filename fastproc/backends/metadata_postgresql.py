@@ -51,6 +51,7 @@ class PostgresMetadataStore:
         """Raises ConfigError."""
         self.missing_rows, self._most = 0, _MOST
         self._target = Target(url)
+        self.endpoint = self._target.where
         self._writer = RowWriter(self._target.table, self._missing)
         self._links = tuple(Link(self._target) for _ in range(3))
         main, late, self._probing = self._links

@@ -30,6 +30,7 @@ from fastproc.backends.group_commit import GroupCommit, Write
 from fastproc.backends.photo_row import COLUMNS
 from fastproc.config.database import DatabaseConfig
 from fastproc.core.errors import DatabaseUnavailable, Unreachable
+from fastproc.core.fields import fields
 from fastproc.supervisor.ports import MetadataStore, Row
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class SqliteMetadataStore:
 
     def __init__(self, path: str, variable: str = "SQLITE_PATH") -> None:
         """`variable` is the setting that names the file, for messages."""
-        self.missing_rows = 0
+        self.missing_rows, self.endpoint = 0, path
         self._path, self._variable = path, variable
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection | None = None
@@ -161,7 +162,8 @@ class SqliteMetadataStore:
         except _REFUSALS as error:
             write.rowless = True
             self.missing_rows += 1
-            log.warning("photo %s has no row, and none could be made: %s", write.photo_id, error)
+            words, about = "photo %s has no row, and none could be made: %s", fields(photoId=write.photo_id)
+            log.warning(words, write.photo_id, error, extra=about)
 
     def _opened(self) -> sqlite3.Connection:
         """Return the connection to the file that is at the path now. Raises sqlite3.Error, OSError."""

@@ -67,6 +67,10 @@ class S3ObjectStore:
         self._links = Links(timeouts or Timeouts(), config.authorities)
 
     @property
+    def endpoint(self) -> str:
+        return self._signer.endpoint
+
+    @property
     def about(self) -> str:
         """The server, the credentials that it is asked with, and until when they are valid, for people."""
         return f"{self._signer.endpoint}, {self._credentials.about}"

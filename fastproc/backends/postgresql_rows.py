@@ -23,6 +23,7 @@ from fastproc.backends.photo_row import Value
 from fastproc.backends.postgresql_clock import NOW, ServerClock
 from fastproc.backends.postgresql_errors import Verdict, verdict
 from fastproc.backends.postgresql_link import Connection
+from fastproc.core.fields import fields
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +149,8 @@ class RowWriter:
     def _rowless(self, write: Write, why: str) -> None:
         write.rowless = True
         self._missing()
-        log.warning("photo %s has no row, and none could be made: %s", write.photo_id, why)
+        words, about = "photo %s has no row, and none could be made: %s", fields(photoId=write.photo_id)
+        log.warning(words, write.photo_id, why, extra=about)
 
 
 async def _judged(connection: Connection, error: Exception) -> Verdict:

@@ -4,8 +4,9 @@ Rule 1: order is the connection's: an event is sent after those accepted before 
 Rule 2: `publish` sends an event again until Redis takes it, where its reply was lost or Redis takes no command of
         anybody now (`STANDS`): its id is stable, so a listener can drop the double. A caller that gives up cancels it.
         A posted event is sent once.
-Rule 3: an event that Redis refuses for good, that was posted in vain, or that cannot be encoded, is counted and logged
-        with the sink's name, at most once in LOG_EVERY_S for each sink, and fails nothing.
+Rule 3: an event that Redis refuses for good, or that was posted in vain, is counted and fails nothing; the log has a
+        line when that begins and one when events are taken again, with the sink's name. One that cannot be encoded is
+        counted and logged, at most once in LOG_EVERY_S.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from fastproc.core import outages
 from fastproc.core.errors import QueueRefused, QueueUnavailable
+from fastproc.core.fields import At, fields
 from fastproc.core.model import Event
 from fastproc.core.pause import pause_s
 
@@ -53,13 +56,20 @@ def is_final(error: QueueUnavailable) -> bool:
 class RedisSink:
     """Satisfies the port EventSink."""
 
-    def __init__(self, call: Call, name: str, command: Callable[[Event], Command | None]) -> None:
-        """`name` is what the log calls the sink; `command` says what is sent of an event, None for nothing."""
+    def __init__(
+        self, call: Call, name: str, command: Callable[[Event], Command | None], endpoint: str = ""
+    ) -> None:
+        """`name` is what the log calls the sink; `command` says what is sent of an event, None for nothing.
+
+        `endpoint` is the server, for the log.
+        """
         self._call, self._name, self._command = call, name, command
         #: Posted events, in their order. Whoever comes next looks which have ended: a callback for each would cost
         #: more than sending it.
         self._underway: deque[asyncio.Future[Any]] = deque()
         self._said_at = -LOG_EVERY_S
+        self._endpoint, self._outage = endpoint, outages.Outage()
+        self._since, self._before = At(0.0), 0
         self._dropped = 0
 
     @property
@@ -83,6 +93,7 @@ class RedisSink:
         while True:
             try:
                 await self._call(*command)
+                self._passed()
                 return
             except QueueUnavailable as error:
                 if is_final(error):
@@ -102,18 +113,40 @@ class RedisSink:
             return self._command(event)
         except (ValueError, OverflowError) as error:
             # A number or a text that the format does not have, in what a job or a stage said.
-            self._drop(error)
+            self._dropped += 1
+            if time.monotonic() - self._said_at >= LOG_EVERY_S:
+                self._said_at = time.monotonic()
+                log.warning("%s: events not published (%d so far): %s", self._name, self._dropped, error)
             return None
 
     def _settle(self) -> None:
         """Count the posted events that have ended in vain."""
         while self._underway and self._underway[0].done():
             sent = self._underway.popleft()
-            if not sent.cancelled() and (error := sent.exception()):
+            if sent.cancelled():
+                continue
+            if error := sent.exception():
                 self._drop(error)
+            else:
+                self._passed()
 
     def _drop(self, error: BaseException) -> None:
+        now = time.monotonic()
+        if self._outage.began_at is None:
+            self._since, self._before = At(time.time()), self._dropped
+            is_due = self._outage.began(now)
+        else:
+            is_due = self._outage.lasts(now)
         self._dropped += 1
-        if time.monotonic() - self._said_at >= LOG_EVERY_S:
-            self._said_at = time.monotonic()
-            log.warning("%s: events not published (%d so far): %s", self._name, self._dropped, error)
+        if is_due:
+            about = outages.begin("events", self._endpoint, str(error), sink=self._name, since=self._since)
+            words = "%s: events not published (%d so far): %s"
+            log.warning(words, self._name, self._dropped, error, extra=fields(**about))
+
+    def _passed(self) -> None:
+        """Redis has taken an event."""
+        if self._outage.began_at is None or not (over := self._outage.ended(time.monotonic())):
+            return
+        more = {"sink": self._name, "since": self._since, "dropped": self._dropped - self._before}
+        about = outages.end("events", self._endpoint, over, **more)
+        log.warning("%s: events are published again", self._name, extra=fields(**about))

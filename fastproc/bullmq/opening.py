@@ -37,6 +37,7 @@ async def open_pipe(config: Config) -> AsyncIterator[Pipe]:
     Raises: ConfigError when the scripts are not there or not known; Unreachable.
     """
     pipe = Pipe(connector(config.redis, _keys(config).base), greeting(scripts.load()))
+    pipe.outage.endpoint = config.redis.where
     try:
         await pipe.open()
     except QueueUnavailable as error:
@@ -66,6 +67,7 @@ async def open_queue(config: Config, pipe: Pipe, name: str) -> AsyncIterator[Bul
     client = Client(pipe, keys, scripts.load(), name, rules.lock_duration_ms)
     waiter = Waiter(connector(config.redis, keys.base), keys("marker"), f"{keys.client_name}:w:{name}")
     in_hand = JobsInHand(client, str(uuid.uuid4()))
+    pipe.outage.in_hand = lambda: in_hand.count
     series = Series(client, local_zone())
     defaults = Defaults(bucket=config.s3.bucket, buckets=config.s3.buckets, attempts=rules.max_retries)
     sweep = Sweep(interval_ms=rules.stalled_interval_ms, max_stalled_count=rules.max_stalled_count)

@@ -10,7 +10,10 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Callable
 
+from fastproc.core import outages
+from fastproc.core.fields import At, fields
 from fastproc.core.pause import pause_s
 
 log = logging.getLogger(__name__)
@@ -21,11 +24,17 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 3.0
 
 
 class Outage:
-    """The parts that fail now, by name, each with its reason."""
+    """The parts that fail now, by name, each with its reason.
 
-    def __init__(self) -> None:
+    `endpoint`: the server, for the log; `in_hand` counts the jobs that the outage delays.
+    """
+
+    def __init__(self, endpoint: str = "") -> None:
+        self.endpoint = endpoint
+        self.in_hand: Callable[[], int] = lambda: 0
         self._failing: dict[str, str] = {}
-        self._since = 0.0
+        self._outage = outages.Outage()
+        self._since = At(0.0)
 
     @property
     def why(self) -> str:
@@ -34,15 +43,25 @@ class Outage:
 
     def failed(self, part: str, why: str) -> None:
         """Report that the part has failed."""
-        if not self._failing:
-            self._since = time.monotonic()
-            log.warning("Redis does not serve the queue, trying again until it does: %s", why)
+        now = time.monotonic()
+        if self._failing:
+            is_due = self._outage.lasts(now)
+        else:
+            self._since = At(time.time())
+            is_due = self._outage.began(now)
         self._failing[part] = why
+        if is_due:
+            about = outages.begin("redis", self.endpoint, why, since=self._since)
+            words = "Redis does not serve the queue, trying again until it does: %s"
+            log.warning(words, why, extra=fields(**about))
 
     def passed(self, part: str) -> None:
         """Report that the part has succeeded."""
-        if self._failing.pop(part, None) is not None and not self._failing:
-            log.warning("Redis serves the queue again, after %.1f s", time.monotonic() - self._since)
+        if self._failing.pop(part, None) is None or self._failing:
+            return
+        if over := self._outage.ended(time.monotonic()):
+            about = outages.end("redis", self.endpoint, over, since=self._since, inHand=self.in_hand())
+            log.warning("Redis serves the queue again, after %.1f s", over.seconds, extra=fields(**about))
 
 
 def retry_pause_s(failures: int) -> float:

@@ -25,6 +25,7 @@ from fastproc.bullmq.watch import Watch
 from fastproc.core import retry
 from fastproc.core.cancellation import Mark
 from fastproc.core.errors import Cancelled, JobError, LockLost, ProcessingError, QueueUnavailable
+from fastproc.core.fields import of_job
 from fastproc.core.health import Backlog
 from fastproc.core.model import Job, Keep, Retry
 
@@ -205,9 +206,9 @@ class BullQueue:
         try:
             async with asyncio.timeout(LAST_REPLY_S):
                 await self._in_hand.give_back(following)
-            log.info("job %s: given back to the queue: it came with the end of another", following.id)
+            log.debug("given back to the queue: it came with the end of another", extra=of_job(following))
         except (LockLost, QueueUnavailable, TimeoutError) as error:
-            log.warning("job %s: cannot be given back, it will be found stalled: %s", following.id, error)
+            log.warning("cannot be given back, it will be found stalled: %s", error, extra=of_job(following))
 
     async def _refused(self, job: Job, refused: Refused, fetch_next: bool) -> Job | None:
         """Fail the attempt as Node does: pending children may be gone at the next one, failed ones never."""

@@ -24,6 +24,7 @@ from fastproc.bullmq.outage import retry_pause_s
 from fastproc.bullmq.protocol import text
 from fastproc.bullmq.scheduler import ERROR_FIELD, Iteration
 from fastproc.core.errors import QueueUnavailable
+from fastproc.core.fields import fields as about
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,8 @@ class Series:
         except _UNREADABLE as error:
             why = str(error) or type(error).__name__
             if self.broken.get(name) != why:
-                log.error("scheduler %s: cannot be continued after job %s: %s", name, job_id, why)
+                words = "scheduler %s: cannot be continued after job %s: %s"
+                log.error(words, name, job_id, why, extra=about(jobId=job_id))
             if name in self.broken or len(self.broken) < MAX_BROKEN:
                 self.broken[name] = why
             await self._until_answered(name, lambda: self._keep_error(name, why))
@@ -104,7 +106,10 @@ class Series:
             await self._client.set_scheduler_error(name, "")
         if scheduler.looks_legacy(name) and "ic" not in known:
             log.warning(
-                "job %s: repeats by a rule of BullMQ 4 or older (%s), which is not continued", job_id, name
+                "job %s: repeats by a rule of BullMQ 4 or older (%s), which is not continued",
+                job_id,
+                name,
+                extra=about(jobId=job_id),
             )
             return
         if known and "data" not in known and data not in ("", "{}"):

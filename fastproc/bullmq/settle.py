@@ -21,6 +21,7 @@ from fastproc.bullmq.client import Client
 from fastproc.bullmq.outage import retry_pause_s
 from fastproc.bullmq.protocol import Fetched, Standing
 from fastproc.core.errors import LockLost, QueueRefused, QueueUnavailable
+from fastproc.core.fields import fields, of_job
 from fastproc.core.model import Job
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,11 @@ class JobsInHand:
         self._locks: set[tuple[str, str]] = set()
         self._strays_possible = False
 
+    @property
+    def count(self) -> int:
+        """Jobs in hand."""
+        return len(self._locks)
+
     def new_token(self) -> str:
         """Return a lock token that was never used."""
         return f"{self._worker_id}:{next(self._numbers)}"
@@ -101,7 +107,7 @@ class JobsInHand:
             except QueueUnavailable as error:
                 if failures == 0 and isinstance(error, QueueRefused) and not self._client.outage.why:
                     # No outage, which would be in the log, but a job that Redis' script stumbles over.
-                    log.warning("job %s: the outcome of its end is unknown: %s", job.id, error)
+                    log.warning("the outcome of its end is unknown: %s", error, extra=of_job(job))
                 settled = await self._settled(job, error, fetch_next, finishing, removed)
             except asyncio.CancelledError:
                 if fetch_next:
@@ -155,9 +161,11 @@ class JobsInHand:
             if token.startswith(f"{self._worker_id}:") and (job_id, token) not in self._locks:
                 try:
                     await self._client.move_to_wait(job_id, token)
-                    log.warning("job %s: a fetch without a reply gave it to us; it goes back", job_id)
+                    log.debug(
+                        "a fetch without a reply gave it to us; it goes back", extra=fields(jobId=job_id)
+                    )
                 except LockLost as lost:
-                    log.info("job %s: a stray that is not ours any more: %s", job_id, lost)
+                    log.debug("a stray that is not ours any more: %s", lost, extra=fields(jobId=job_id))
         self._strays_possible = False
 
     async def _settled(
@@ -170,7 +178,7 @@ class JobsInHand:
             self.fetch_unanswered()
         standing = await self._standing(job)
         settled = settle(standing, job.token, finishing=finishing, removed=removed)
-        log.debug("job %s: %s", job.id, settled.value)
+        log.debug("%s", settled.value, extra=of_job(job))
         return settled
 
     async def _standing(self, job: Job) -> Standing:

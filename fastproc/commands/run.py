@@ -28,6 +28,7 @@ from fastproc.config.settings import Config
 from fastproc.core.shares import Share
 from fastproc.ipc import link
 from fastproc.supervisor.master_link import obey
+from fastproc.supervisor.outage_link import ToMaster
 from fastproc.terminal.exits import Exit
 
 log = logging.getLogger(__name__)
@@ -44,13 +45,13 @@ def command() -> None:
     The first signal finishes the jobs in hand, for SHUTDOWN_GRACE_S seconds at most; a second signal gives them back
     to the queue at once. SIGHUP and SIGUSR1 do the same.
     """
-    config = running.settings()
+    config = running.service_settings()
     supervisors = sharing.supervisors(config)
     for words in (*running.misspelt(), *misfits(config.pool, room(), supervisors)):
         log.warning("%s", words)
     if supervisors > 1:
-        sys.exit(running.run(lambda: lead(config)))
-    running.run(lambda: serve(config))
+        sys.exit(running.run(lambda: lead(config), is_service=True))
+    running.run(lambda: serve(config), is_service=True)
 
 
 async def serve(config: Config, share: Share | None = None, fd: int | None = None) -> None:
@@ -88,8 +89,8 @@ async def lead(config: Config) -> int:
 def main(argv: list[str]) -> None:
     """Run one supervisor of several."""
     share = msgspec.json.decode(argv[2], type=Share)
-    config = sharing.shared(running.settings(supervisor=share.number), share)
-    running.run(lambda: serve(config, share, int(argv[1])))
+    config = sharing.shared(running.service_settings(share.number), share)
+    running.run(lambda: serve(config, share, int(argv[1])), is_service=True)
 
 
 def _supervisor(fd: int, share: Share) -> list[str]:
@@ -114,9 +115,12 @@ async def _led(service: App, fd: int | None) -> AsyncIterator[None]:
         return
     end = await link.supervisor_end(fd)
     obeying = asyncio.create_task(obey(end, service), name="master")
+    [handler] = logging.getLogger().handlers[:1]
+    handler.addFilter(to_master := ToMaster(end.send))
     try:
         yield
     finally:
+        handler.removeFilter(to_master)
         obeying.cancel()
         end.send(service.told())
         await end.close()

@@ -3,6 +3,7 @@
 Rule 1: what a person can correct ends in a message and an exit code; only what nobody expected ends in a traceback.
 Rule 2: this is the only place that reads the environment for the settings.
 Rule 3: a signal that ends a command is `interruption`'s; in a process that has not installed it, Python's.
+Rule 4: a command tells a person what is wrong; the service tells its log, in the log's format.
 """
 
 from __future__ import annotations
@@ -19,27 +20,46 @@ import uvloop
 
 from fastproc import interruption
 from fastproc.config.host import usable_cores
+from fastproc.config.secrets import secrets_of
 from fastproc.config.settings import Config, load, strangers
 from fastproc.core.errors import ConfigError, FleetHalted, TaskError, Unreachable
+from fastproc.core.masking import masked
+from fastproc.supervisor.log_level import set_level
 from fastproc.terminal.exits import Exit
-from fastproc.terminal.logs import configure
+from fastproc.terminal.logs import configure, take_over
 
 log = logging.getLogger("fastproc")
 
 T = TypeVar("T")
 
 
-def settings(*, quiet: bool = False, supervisor: int = 0) -> Config:
-    """Read the settings and start logging; `quiet` logs errors only. Ends the process if a setting is wrong.
-
-    `supervisor`: which one of several this process is (0: there is one).
-    """
+def settings(*, quiet: bool = False) -> Config:
+    """Read a command's settings and start logging; `quiet` logs errors only. Ends the process if a setting is wrong."""
     try:
         config = load(os.environ, usable_cores())
     except ConfigError as error:
         _end(Exit.CONFIG, error)
-    configure("error" if quiet else config.log.level, supervisor)
+    _log_by(config, "error" if quiet else config.log.level)
     return config
+
+
+def service_settings(supervisor: int = 0) -> Config:
+    """The same for the service, whose errors are lines of its log. `supervisor`: which one of several this is."""
+    try:
+        config = load(os.environ, usable_cores())
+    except ConfigError as error:
+        # Which format is wanted may be read all the same.
+        wanted = os.environ.get("LOG_FORMAT", "").strip().lower()
+        configure("json" if wanted == "json" else "text", supervisor)
+        _end(Exit.CONFIG, error, is_logged=True)
+    _log_by(config, config.log.level, supervisor)
+    take_over()
+    return config
+
+
+def _log_by(config: Config, level: str, supervisor: int = 0) -> None:
+    configure(config.log.format, supervisor, secrets_of(config))
+    set_level(level)
 
 
 def misspelt() -> list[str]:
@@ -47,10 +67,13 @@ def misspelt() -> list[str]:
     return strangers(os.environ)
 
 
-def run(work: Callable[[], Coroutine[Any, Any, T]], *, cleans_up: bool = False) -> T:
+def run(
+    work: Callable[[], Coroutine[Any, Any, T]], *, cleans_up: bool = False, is_service: bool = False
+) -> T:
     """Run a command on uvloop and return its result. An error ends the process, with a message and an exit code.
 
-    `cleans_up`: a signal is told to the command once, because what it removes then may take a while.
+    `cleans_up`: a signal is told to the command once, because what it removes then may take a while. `is_service`: the
+    message is a line of the log.
     """
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -61,11 +84,11 @@ def run(work: Callable[[], Coroutine[Any, Any, T]], *, cleans_up: bool = False) 
                     interruption.end(runner.get_loop())
                 raise
     except ConfigError as error:
-        _end(Exit.CONFIG, error)
+        _end(Exit.CONFIG, error, is_logged=is_service)
     except (Unreachable, TaskError) as error:
-        _end(Exit.UNREACHABLE, error)
+        _end(Exit.UNREACHABLE, error, is_logged=is_service)
     except FleetHalted as error:
-        _end(Exit.HALTED, error)
+        _end(Exit.HALTED, error, is_logged=is_service)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except Exception:
@@ -80,11 +103,12 @@ async def _attended(work: Callable[[], Coroutine[Any, Any, T]], once: bool) -> T
         return await work()
 
 
-def _end(code: Exit, error: Exception) -> NoReturn:
-    for line in str(error).splitlines():
-        print(f"fastproc: {line}", file=sys.stderr)
+def _end(code: Exit, error: Exception, *, is_logged: bool = False) -> NoReturn:
     # What is not set, or has its default, may have been meant to be set.
-    for line in misspelt() if code in (Exit.CONFIG, Exit.UNREACHABLE) else ():
-        print(f"fastproc: {line}", file=sys.stderr)
-    print(f"fastproc: exit {code.value} ({code.name})", file=sys.stderr)
+    meant = misspelt() if code in (Exit.CONFIG, Exit.UNREACHABLE) else []
+    for line in [*str(error).splitlines(), *meant, f"exit {code.value} ({code.name})"]:
+        if is_logged:
+            log.error("%s", line)
+        else:
+            print(f"fastproc: {masked(line)}", file=sys.stderr)
     sys.exit(code)

@@ -90,6 +90,15 @@ def oom_kills(cgroup: pathlib.Path = _CGROUP, own: pathlib.Path = _OWN) -> int:
 
     Source: kernel docs, cgroup-v2 memory.events `oom_kill`; the same line of memory.oom_control for v1.
     """
+    return _oom_kills(cgroup, own) or 0
+
+
+def sees_oom_kills(cgroup: pathlib.Path = _CGROUP, own: pathlib.Path = _OWN) -> bool:
+    """Return whether that count can be read: a SIGKILL that does not raise it is not the kernel's."""
+    return _oom_kills(cgroup, own) is not None
+
+
+def _oom_kills(cgroup: pathlib.Path, own: pathlib.Path) -> int | None:
     for folder, name in _files(cgroup, own, "memory", "memory.events", "memory.oom_control"):
         try:
             words = (folder / name).read_text().split()
@@ -97,7 +106,7 @@ def oom_kills(cgroup: pathlib.Path = _CGROUP, own: pathlib.Path = _OWN) -> int:
             continue
         if "oom_kill" in words[:-1]:
             return int(words[words.index("oom_kill") + 1])
-    return 0
+    return None
 
 
 def _files(

@@ -1,4 +1,4 @@
-"""Settings of the log: how much is written."""
+"""Settings of the log: how much is written, and in which format."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from fastproc.config.values import var
 
 
 class LogConfig(Struct, frozen=True, kw_only=True):
-    """How much is logged."""
+    """How much is logged, and how."""
 
     level: Annotated[
         Literal["debug", "info", "warn", "warning", "error"],
         var("LOG_LEVEL", "`debug`, `info`, `warn` or `error`"),
     ] = "info"
+    format: Annotated[
+        Literal["text", "json"],
+        var("LOG_FORMAT", "`text`: lines of logfmt, `json`: a JSON object a line"),
+    ] = "text"
     health_s: Annotated[
         float,
         var(

@@ -9,11 +9,12 @@ import ipaddress
 import re
 from collections.abc import Callable
 from typing import Any, cast
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Meta
 
 from fastproc.config.misspelt import likely
+from fastproc.core import masking
 from fastproc.core.model import Format, ThumbnailSpec
 
 
@@ -176,21 +177,20 @@ def text_of(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-#: `user:password@` in a URL. It ends at the last `@`, because a password that is not quoted may have `/` and `@`.
-_LOGIN = re.compile(r"(?<=://)([^/?#:@]*):.*@", re.DOTALL)
-#: A parameter of a URL's query: clients of Redis and PostgreSQL accept passwords there as well.
-_IN_QUERY = re.compile(r"(?<=[?&])([^=&#]+)=([^&#]*)")
-_SECRET_WORDS = ("password", "secret", "token", "signature", "api_key", "apikey")
+#: A login in front of a host, without a scheme: whatever stands before the last `@`, spaces included.
+_LOGIN = re.compile(r"^([^:@]*):.*@", re.DOTALL)
+#: A parameter of a URL's query, to its end: what needs quotes there may have none.
+_IN_QUERY = re.compile(r"(?<=[?&])([^=&#]+)=([^&]*)")
 
 
 def masked(text: str, *, secret: bool) -> str:
-    """Return the text without its secrets: a secret variable is masked whole, a URL's passwords alone."""
+    """Return the text without its secrets: a secret variable is masked whole, of others what may be a password."""
     if secret:
-        return "********" if text else ""
-    return _IN_QUERY.sub(_mask, _LOGIN.sub(r"\1:********@", text)) if "://" in text else text
+        return masking.MASK if text else ""
+    if "@" in text and "://" not in text:
+        text = _LOGIN.sub(rf"\1:{masking.MASK}@", text)
+    return masking.masked(_IN_QUERY.sub(_mask, text))
 
 
 def _mask(found: re.Match[str]) -> str:
-    # `password`, `sslpassword`, a receiver's `access_token`; a name may be quoted as well.
-    name = unquote(found[1]).lower()
-    return f"{found[1]}=********" if any(word in name for word in _SECRET_WORDS) else found[0]
+    return f"{found[1]}={masking.MASK}" if masking.is_secret_name(found[1]) else found[0]

@@ -237,7 +237,11 @@ class NeighbourAway(FastprocError):
 
 
 class LockLost(FastprocError):
-    """The job's lock is gone or belongs to another worker: the job is no longer ours."""
+    """The job's lock is gone or belongs to another worker: the job is no longer ours. `is_told`: the log has it."""
+
+    def __init__(self, message: str = "", *, is_told: bool = False) -> None:
+        super().__init__(message)
+        self.is_told = is_told
 
 
 class ConfigError(FastprocError):

@@ -44,8 +44,17 @@ class Told(Struct, frozen=True, tag="told"):
     metrics: bytes
 
 
+class OutageTold(Struct, frozen=True, tag="outage"):
+    """To the master: a line about an outage, with its fields and since when it lasts (seconds since 1970)."""
+
+    logger: str
+    words: str
+    fields: dict[str, Any]
+    since: float
+
+
 ToSupervisor = Ask | Stop
-FromSupervisor = Serving | Told
+FromSupervisor = Serving | Told | OutageTold
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from fastproc.core.defects import Defect
 from fastproc.core.model import Options, Report, Sandbox
 
 #: The largest message, in bytes. Linux's default socket buffer takes 208 KiB; a worker drops facts from a report that
-#: would be larger (`pipeline.bounded`).
+#: would be larger (`worker.facts.bounded`).
 MAX_MESSAGE_BYTES: Final = 160 << 10
 
 #: The lane of the worker's output blob; sources are lanes 1, 2, ...

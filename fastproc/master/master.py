@@ -16,15 +16,18 @@ import os
 import random
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
 
 from fastproc.core import health
 from fastproc.core.errors import FleetHalted
+from fastproc.core.fields import fields
 from fastproc.core.restarts import Cause, Halt, Restarts
 from fastproc.core.shares import Share
 from fastproc.master.answers import Answers
+from fastproc.master.outages import SharedOutages
 from fastproc.master.process import Command, SupervisorProcess, how
 from fastproc.supervisor.listening import Listening, json_answer, metrics_answer
 from fastproc.supervisor.stopping import StopRequest
@@ -64,6 +67,7 @@ class Master:
         self._living: dict[int, SupervisorProcess] = {}
         self._tasks: dict[asyncio.Task[int], int] = {}
         self._changed = asyncio.Event()
+        self._outages = SharedOutages()
         self._answers = Answers(
             rules.supervisors, lambda: self._living, lambda number: self._restarts.places[number].serves
         )
@@ -125,7 +129,8 @@ class Master:
         again = self._restarts.places[number].starts > 0
         share = Share(number, self._rules.supervisors, again)
         try:
-            process = SupervisorProcess(share, self._command, lambda: self._served(number))
+            told = partial(self._outages.heard, number)
+            process = SupervisorProcess(share, self._command, lambda: self._served(number), told)
         except OSError as error:
             log.warning("supervisor %d: the kernel refuses the process: %s", number, error)
             self._restarts.refused(number, now, random.random())
@@ -135,7 +140,8 @@ class Master:
             self._answers.restarts.inc()
         self._living[number] = process
         self._tasks[asyncio.create_task(process.run(), name=f"supervisor {number}")] = number
-        log.info("supervisor %d of %d has pid %d", number, self._rules.supervisors, process.pid)
+        about = fields(supervisor=number, pid=process.pid)
+        log.info("supervisor %d of %d has pid %d", number, self._rules.supervisors, process.pid, extra=about)
 
     def _served(self, number: int) -> None:
         self._restarts.served(number)
@@ -147,15 +153,19 @@ class Master:
         cause, place = _CAUSES.get(code, Cause.KILLED), self._restarts.places[number]
         halt = self._restarts.ended(number, cause, how(code), now, random.random())
         if halt:
-            log.error("supervisor %d ended: %s; all end", number, how(code))
+            about = fields(supervisor=number, how=how(code))
+            log.error("supervisor %d ended: %s; all end", number, how(code), extra=about)
         else:
             pause_s = max(0.0, (place.start_at or now) - now)
-            log.warning("supervisor %d ended: %s; it is started again in %.1f s", number, how(code), pause_s)
+            words = "supervisor %d ended: %s; it is started again in %.1f s"
+            about = fields(supervisor=number, how=how(code), delayMs=round(pause_s * 1000))
+            log.warning(words, number, how(code), pause_s, extra=about)
         return halt
 
     def _left(self, task: asyncio.Task[int]) -> int:
         number = self._tasks.pop(task)
         self._answers.ended(number, self._living.pop(number).told)
+        self._outages.gone(number)
         return number
 
     async def _end(self) -> list[int]:

@@ -18,7 +18,7 @@ from typing import Final
 
 from fastproc.core.shares import Share
 from fastproc.ipc import link
-from fastproc.ipc.link import Ask, Serving, Stop, Told
+from fastproc.ipc.link import Ask, OutageTold, Serving, Stop, Told
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +32,15 @@ Command = Callable[[int, Share], list[str]]
 class SupervisorProcess:
     """A running supervisor. `told`: what it told last."""
 
-    def __init__(self, share: Share, command: Command, on_serving: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        share: Share,
+        command: Command,
+        on_serving: Callable[[], None],
+        on_outage: Callable[[OutageTold], None] = lambda told: None,
+    ) -> None:
         """Spawn it. Raises OSError."""
-        self._on_serving = on_serving
+        self._on_serving, self._on_outage = on_serving, on_outage
         self._link: link.Link[link.FromSupervisor] | None = None
         self._stop: Stop | None = None
         self._asked: asyncio.Future[Told | None] | None = None
@@ -101,6 +107,8 @@ class SupervisorProcess:
         match message:
             case Serving():
                 self._on_serving()
+            case OutageTold():
+                self._on_outage(message)
             case Told():
                 self.told = message
                 self._answered(message)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 
 from fastproc.core import naming, record
+from fastproc.core.fields import of_job
 from fastproc.core.model import Completed, Ended, Event, Job, Json, Retry
 from fastproc.supervisor.ports import EventSink, Queue
 
@@ -57,19 +58,18 @@ class Announcer:
         await self._events.publish(_event(job, naming.FAILED, data))
 
 
-def log_end(job: Job, end: Completed | Ended, seconds: float) -> None:
-    """Log the attempt's end, `seconds` after it was taken: one line."""
-    about = (
-        f"job={job.id} photo={job.photo_id or '?'} attempt={job.attempt}/{job.attempts} seconds={seconds:.3f}"
-    )
+def log_end(job: Job, end: Completed | Ended, times: Mapping[str, int | None]) -> None:
+    """Log the attempt's end, with what it took: the one line of a job."""
     if isinstance(end, Completed):
-        log.info("completed %s", about)
+        extra = of_job(job, attempts=job.attempts, outcome="completed", **times)
+        log.info("completed", extra=extra)
         return
     words = end.reason.removeprefix(f"{end.code}: ")
+    about = {"attempts": job.attempts, "code": end.code, "reason": words, **times}
     if isinstance(end.decision, Retry):
-        log.warning("retrying %s delay_ms=%d code=%s: %s", about, end.decision.delay_ms, end.code, words)
+        log.warning("retrying", extra=of_job(job, outcome="retried", delayMs=end.decision.delay_ms, **about))
     else:
-        log.warning("failed %s why=%r code=%s: %s", about, end.decision.why, end.code, words)
+        log.warning("failed", extra=of_job(job, outcome="failed", why=end.decision.why, **about))
 
 
 def utc() -> str:

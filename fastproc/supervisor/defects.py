@@ -11,10 +11,11 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from fastproc.core.defects import Defect, Telling, defect
 from fastproc.core.errors import FastprocError
+from fastproc.core.fields import fields
 from fastproc.supervisor.ports import Reporter
 
 log = logging.getLogger(__name__)
@@ -31,16 +32,17 @@ class Defects(logging.Handler):
         self._reporter = reporter
         self._telling = Telling(time.monotonic())
 
-    def seen(self, found: Defect, about: str) -> None:
-        """A defect that was caught and not logged: `about` is who has it, with its message. Logged when it is due."""
+    def seen(self, found: Defect, about: str, **more: Any) -> None:
+        """A defect that was caught and not logged: `about` is its message, `more` who has it. Logged when it is due."""
         self.acquire()
         try:
             count = self._telling.seen(found, time.monotonic())
         finally:
             self.release()
         if count:
-            again = f", {count} times since it was told last" if count > 1 else ""
-            log.error("unexpected: %s%s\n%s", about, again, found.text())
+            stage, times = found.stage or None, count if count > 1 else None
+            told = fields(**more, stage=stage, place=found.place or None, times=times, traceback=found.text())
+            log.error("unexpected: %s", about, extra=told)
             self._report(found, count)
 
     def emit(self, record: logging.LogRecord) -> None:

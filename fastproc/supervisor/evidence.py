@@ -16,8 +16,10 @@ from datetime import UTC, datetime
 from fastproc.core import record, retry
 from fastproc.core.errors import TaskError
 from fastproc.core.evidence import ID_CHARS, Death, Evidence
+from fastproc.core.fields import of_job
 from fastproc.core.model import Job
 from fastproc.supervisor.ports import Vault
+from fastproc.supervisor.seldom import Seldom
 from fastproc.supervisor.workers.loans import Loan
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,7 @@ class Quarantine:
 
     def __init__(self, vault: Vault | None = None) -> None:
         self._vault = vault
-        self._hinted = False
+        self._hinted, self._seldom = False, Seldom(log)
         self.kept = 0
 
     async def prepare(self) -> None:
@@ -73,9 +75,10 @@ class Quarantine:
                 evidence = await asyncio.to_thread(_evidence, job, error, death, photo)
                 await self._vault.keep(evidence, photo)
             self.kept += 1
-            log.warning("job %s: its photo is in quarantine as %s", job.id, evidence.id)
+            log.warning("its photo is in quarantine as %s", evidence.id, extra=of_job(job))
         except Exception as trouble:
-            log.warning("job %s: its photo cannot be kept: %s: %s", job.id, type(trouble).__name__, trouble)
+            words = "its photo cannot be kept: %s: %s"
+            self._seldom.warn(words, type(trouble).__name__, trouble, extra=of_job(job))
 
 
 def _evidence(job: Job, error: TaskError, death: Death, photo: bytes) -> Evidence:

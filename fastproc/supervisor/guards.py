@@ -7,6 +7,7 @@ from msgspec import Struct
 from fastproc.core.breaker import Rules
 from fastproc.core.errors import DatabaseUnavailable, StorageUnavailable
 from fastproc.supervisor.neighbours import Neighbour
+from fastproc.supervisor.outage_log import OutageLog
 from fastproc.supervisor.ports import MetadataStore, ObjectStore
 
 
@@ -35,8 +36,11 @@ def guards(objects: ObjectStore, metadata: MetadataStore, rules: Rules | None = 
         await metadata.probe(deep)
         return deep
 
+    storage = OutageLog("storage", objects.endpoint)
+    uploads = "the object store (uploads)"
+    database = OutageLog("database", metadata.endpoint)
     return Guards(
-        reads=Neighbour("the object store", StorageUnavailable, objects.probe, rules),
-        writes=Neighbour("the object store (uploads)", StorageUnavailable, upload_probe, rules, looks=False),
-        rows=Neighbour("the database", DatabaseUnavailable, row_probe, rules),
+        reads=Neighbour("the object store", StorageUnavailable, objects.probe, rules, outages=storage),
+        writes=Neighbour(uploads, StorageUnavailable, upload_probe, rules, looks=False, outages=storage),
+        rows=Neighbour("the database", DatabaseUnavailable, row_probe, rules, outages=database),
     )

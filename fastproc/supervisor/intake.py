@@ -14,11 +14,13 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from fastproc.core.errors import FleetHalted, LockLost, QueueUnavailable
+from fastproc.core.fields import of_job
 from fastproc.core.limit import TokenBucket
 from fastproc.core.model import Job
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.neighbours import Neighbours
 from fastproc.supervisor.ports import Queue
+from fastproc.supervisor.seldom import Seldom
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class Intake:
         self._stopping = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
         self._said_held_back = False
+        self._seldom = Seldom(log)
         #: Jobs that came after `stop` and went back to the queue, and those that could not.
         self.given_back = self.stranded = 0
 
@@ -187,7 +190,7 @@ class Intake:
             self.given_back += self.stopping
         except (LockLost, QueueUnavailable) as error:
             self.stranded += self.stopping
-            log.warning("job %s: cannot be given back, it will be found stalled: %s", job.id, error)
+            self._seldom.warn("cannot be given back, it will be found stalled: %s", error, extra=of_job(job))
 
     def _held_back(self, seconds: float) -> None:
         self._metrics.held_back(seconds)

@@ -31,6 +31,7 @@ from fastproc.core.errors import (
     RowRefused,
     TaskError,
 )
+from fastproc.core.fields import of_job
 from fastproc.core.model import Completed, Ended, GiveUp, Job, Json, Report, Retry, Stored
 from fastproc.supervisor import tracing
 from fastproc.supervisor.announcer import Announcer, log_end, utc
@@ -42,7 +43,9 @@ from fastproc.supervisor.neighbours import Neighbour
 from fastproc.supervisor.outputs import outputs
 from fastproc.supervisor.outside import Ports
 from fastproc.supervisor.ports import Download, Row
+from fastproc.supervisor.seldom import Seldom
 from fastproc.supervisor.standing import waiting
+from fastproc.supervisor.took import Took
 from fastproc.supervisor.workers.loans import Loan
 from fastproc.supervisor.workers.task import Result
 
@@ -69,7 +72,7 @@ class JobLine:
         metrics: Metrics,
     ) -> None:
         self._ports, self._guards, self._locks, self._budget = ports, guards, locks, budget
-        self._metrics = metrics
+        self._metrics, self._seldom = metrics, Seldom(log)
         self._tell = Announcer(ports.queue, ports.events, stages, locks.is_ours)
 
     async def run(self, job: Job, may_fetch: Callable[[], bool]) -> Job | None:
@@ -78,19 +81,20 @@ class JobLine:
         Cancelling gives the job back to the queue, with no attempt counted, and so does a neighbour that is away.
         Raises: FleetHalted.
         """
-        started = time.monotonic()
+        took = Took()
         try:
             async with self._locks.hold(job):
-                end = await self._attempt(job)
+                end = await self._attempt(job, took)
                 following = await self._finish(job, end, fetch_next=may_fetch())
         except LockLost as lost:
             self._metrics.lost()
-            log.warning("job %s: abandoned: %s", job.id, lost)
+            if not lost.is_told:
+                self._seldom.warn("abandoned, lock lost: %s", lost, extra=of_job(job, outcome="lost"))
             return None
         except QueueUnavailable as error:
             # The lock runs out, the sweep puts the job back, and it is run again: every effect may be repeated.
             self._metrics.lost()
-            log.warning("job %s: cannot be finished: %s", job.id, error)
+            self._seldom.warn("cannot be finished: %s", error, extra=of_job(job))
             return None
         except NeighbourAway as away:
             await self._give_back(job, str(away), away.aside_s)
@@ -98,19 +102,19 @@ class JobLine:
         except (asyncio.CancelledError, FleetHalted):
             await self._give_back(job, "interrupted")
             raise
-        seconds = time.monotonic() - started
+        seconds = took.seconds
         self._metrics.ended(job, end, seconds)
         self._ports.books.ended(job, end, seconds)
         if self._ports.tracer:
             tracing.ended(end)
-        log_end(job, end, seconds)
+        log_end(job, end, took.fields(seconds))
         return following
 
-    async def _attempt(self, job: Job) -> Completed | Ended:
+    async def _attempt(self, job: Job, took: Took) -> Completed | Ended:
         try:
             if job.fault:
                 return await self._ended(job, job.fault.code, job.fault.reason, GiveUp("cannot be run"))
-            return await self._process(job)
+            return await self._process(job, took)
         except TaskError as error:
             return await self._failed(job, error)
         except (FleetHalted, QueueUnavailable, LockLost, NeighbourAway):
@@ -118,12 +122,12 @@ class JobLine:
         except Exception as error:
             return await self._failed(job, ProcessingError.unexpected(error))
 
-    async def _process(self, job: Job) -> Completed:
+    async def _process(self, job: Job, took: Took) -> Completed:
         async with self._locks.cancellable(job):
-            report, stored = await self._processed(job)
+            report, stored = await self._processed(job, took)
         return await self._completed(job, report, stored)
 
-    async def _processed(self, job: Job) -> tuple[Report, list[Stored]]:
+    async def _processed(self, job: Job, took: Took) -> tuple[Report, list[Stored]]:
         """Fetch the photo, let a worker process it, and write the renditions."""
         ports = self._ports
         ports.results.require(job)
@@ -133,18 +137,20 @@ class JobLine:
         self._tell.started(job)
         async with ports.workers.lend(job.photo_id) as loan, self._budget.share() as share:
             fetch = self._fetch
-            got = await self._effect(self._guards.reads, job, lambda: fetch(job, loan, share), keep=False)
-            loan.size = got.size
+            with took.of("fetch"):
+                got = await self._effect(self._guards.reads, job, lambda: fetch(job, loan, share), keep=False)
+            loan.size = took.size = got.size
             self._tell.progress(job, naming.FETCHED_PERCENT)
             async with ports.quarantine.watch(job, loan):
-                with waiting("a worker"):
+                with waiting("a worker"), took.of("work"):
                     result = await ports.workers.run(
                         loan, got.content_type, lambda stage: self._tell.stage(job, stage)
                     )
         self._metrics.processed(got.size, result.report)
         for stage, ms in result.report.timings_ms.items():
             ports.queue.add_log(job, f"{stage}: {ms:.1f} ms")
-        return result.report, await self._store(job, result)
+        with took.of("store"):
+            return result.report, await self._store(job, result)
 
     async def _fetch(self, job: Job, loan: Loan, share: Share) -> Download:
         # A try before this one may have been admitted.
@@ -178,7 +184,8 @@ class JobLine:
 
     async def _failed(self, job: Job, error: TaskError) -> Ended:
         if error.defect:
-            self._ports.books.defects.seen(error.defect, f"job {job.id}: {error.message}")
+            who = {"jobId": job.id, "photoId": job.photo_id}
+            self._ports.books.defects.seen(error.defect, error.message, **who)
         error = retry.final_error(job, error)
         decision = retry.decide(job, error, random.random())
         return await self._ended(job, error.code, error.reason, decision)
@@ -199,7 +206,7 @@ class JobLine:
             write = self._ports.metadata.fail
             await self._row(job, lambda by: write(job.photo_id, reason, utc(), final=final, by=by), keep=True)
         except (RowRefused, DatabaseUnavailable) as error:
-            log.warning("job %s: its failure is not in its row: %s", job.id, error.message)
+            self._seldom.warn("its failure is not in its row: %s", error.message, extra=of_job(job))
 
     async def _row(self, job: Job, write: Callable[[float], Awaitable[None]], *, keep: bool) -> None:
         until = self._locks.ours_until  # At each try: the lock is renewed meanwhile.
@@ -237,9 +244,9 @@ class JobLine:
                 await (queue.put_aside(job, round(aside_s * 1000)) if aside_s else queue.give_back(job))
             self._metrics.given_back()
             is_back = True
-            log.info("job %s: given back to the queue: %s", job.id, why)
+            log.debug("given back to the queue: %s", why, extra=of_job(job))
         except (LockLost, QueueUnavailable, TimeoutError) as error:
-            log.warning("job %s: cannot be given back, it will be found stalled: %s", job.id, error)
+            self._seldom.warn("cannot be given back, it will be found stalled: %s", error, extra=of_job(job))
         finally:
             self.given_back += is_back
             self.stranded += not is_back

@@ -14,6 +14,7 @@ from typing import ClassVar
 from fastproc.core.breaker import Rules
 from fastproc.core.errors import KernelRefuses, NeighbourAway
 from fastproc.supervisor.neighbours import Neighbour
+from fastproc.supervisor.outage_log import OutageLog
 from fastproc.supervisor.workers.host import ASIDE_S
 
 #: Descriptors that must be free for a job: its connections to the store, shared memory, the database.
@@ -27,7 +28,7 @@ class Kernel(Neighbour):
 
     def __init__(self, rules: Rules | None = None) -> None:
         self.spawning: Callable[[], str] = lambda: ""
-        super().__init__("the kernel", KernelRefuses, self._try, rules)
+        super().__init__("the kernel", KernelRefuses, self._try, rules, outages=OutageLog("kernel"))
 
     def refused(self, why: str) -> NeighbourAway:
         """The kernel refused `why`: pause, and return what the job ends with."""

@@ -23,6 +23,7 @@ from contextlib import asynccontextmanager
 
 from fastproc.core.cancellation import Mark
 from fastproc.core.errors import Cancelled, LockLost, QueueUnavailable
+from fastproc.core.fields import fields
 from fastproc.core.model import Job
 from fastproc.supervisor.ports import Queue
 
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 NORMAL_TURNS, HASTY_TURNS = 4, 20
 #: How often a sweep is asked for in the interval of which the queue allows one. It comes late by a part of that.
 SWEEPS_ASKED = 10
+#: Jobs that one line of the log names.
+MOST_NAMED = 32
 
 
 class _Held:
@@ -39,6 +42,7 @@ class _Held:
 
     def __init__(self, job: Job, task: asyncio.Task[object]) -> None:
         self.job, self.task = job, task
+        self.key = (job.id, job.token)
         self.good_at = time.monotonic()
         self.lost = False
         #: Whether an operator's order may interrupt it now, and the order once it has.
@@ -69,7 +73,7 @@ class LockKeeper:
         except asyncio.CancelledError:
             # As asyncio.timeout does: our own interruption becomes an error, anybody else's stays what it is.
             if held.lost and task.uncancel() == 0:
-                raise LockLost(f"job {job.id}: its lock was lost") from None
+                raise LockLost(f"job {job.id}: its lock was lost", is_told=True) from None
             raise
         finally:
             self._held.pop(key, None)
@@ -130,23 +134,28 @@ class LockKeeper:
         for held in due:
             if held.job not in lost:
                 held.good_at = asked_at
-            elif self._held.get((held.job.id, held.job.token)) is held:
-                self._interrupt(held, "it is gone or somebody else's")
+        still = [held for held in due if held.job in lost and self._held.get(held.key) is held]
+        self._interrupt(still, "it is gone or somebody else's")
         return True
 
     def expire(self) -> None:
         """Interrupt the jobs whose lock must have run out by now."""
         now = time.monotonic()
-        for held in list(self._held.values()):
-            if now - held.good_at > self._lock_s:
-                self._interrupt(held, "it could not be renewed in time")
+        late = [held for held in self._held.values() if now - held.good_at > self._lock_s]
+        self._interrupt(late, "it could not be renewed in time")
 
-    def _interrupt(self, held: _Held, why: str) -> None:
-        if not held.lost:
-            log.warning("job %s: lock lost: %s", held.job.id, why)
+    def _interrupt(self, those: list[_Held], why: str) -> None:
+        """End the effects of these jobs. One line for all: an outage takes the locks of all in the same moment."""
+        lost = [held for held in those if not held.lost]
+        for held in lost:
             held.lost = True
             if not (held.cancelled and held.cancellable):
                 held.task.cancel()
+        if lost:
+            ids = [held.job.id for held in lost[:MOST_NAMED]]
+            log.warning(
+                "abandoned, lock lost: %s", why, extra=fields(outcome="lost", jobs=len(lost), jobIds=ids)
+            )
 
     async def _renew_for_ever(self) -> None:
         turns = NORMAL_TURNS
@@ -169,6 +178,7 @@ class LockKeeper:
                 log.debug("no sweep for stalled jobs: %s", error)
             else:
                 if moved:
-                    log.warning("jobs of dead workers put back: %s", ", ".join(moved))
+                    ids = moved[:MOST_NAMED]
+                    log.warning("jobs of dead workers put back", extra=fields(jobs=len(moved), jobIds=ids))
                     self._on_stalled(moved)
             await asyncio.sleep(self._sweep_s / SWEEPS_ASKED * random.uniform(0.5, 1.5))

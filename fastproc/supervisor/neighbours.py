@@ -8,7 +8,6 @@ Rule 2: one probe of a neighbour at a time, whoever asks; an outage is one line 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,9 +19,8 @@ from fastproc.core.errors import (
     ServiceError,
     TaskError,
 )
+from fastproc.supervisor.outage_log import OutageLog
 from fastproc.supervisor.standing import step, waiting
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -38,6 +36,7 @@ class Neighbour:
 
     `probe` asks it, raises that too, and returns whether it has seen the jobs' operation pass; its argument is whether
     to look deeply, which an idle look does not. `looks`: it is probed when it has answered nobody for a while.
+    `outages` tells the log; two neighbours may share it.
     """
 
     def __init__(
@@ -48,14 +47,15 @@ class Neighbour:
         rules: Rules | None = None,
         *,
         looks: bool = True,
+        outages: OutageLog | None = None,
     ) -> None:
         self.name = name
+        self._outages = outages or OutageLog(name)
         self._error, self._probe, self._looks = error, probe, looks
         self._passes = False
         self._breaker = Breaker(rules or Rules())
         self._asking: asyncio.Task[bool] | None = None
-        self._open_since: float | None = None
-        self._sent_back = 0
+        self._is_open = False
         # When it answered last, or was probed.
         self._heard_at = time.monotonic()
         #: Set, and replaced, at every change that a waiting caller may want to see.
@@ -103,7 +103,7 @@ class Neighbour:
         """It was found away outside of `call`: pause, and return what a job that needed it ends with."""
         self._breaker.probed(False, time.monotonic(), random.random(), why)
         self._stir()
-        self._sent_back += 1
+        self._outages.went_back += 1
         return NeighbourAway(f"{self.name} {self.gone}: {why}", aside_s)
 
     async def watch(self) -> None:
@@ -163,12 +163,13 @@ class Neighbour:
             case Count():
                 raise error
             case Away() if keep:
+                self._outages.waited += 1
                 with waiting(self.name):
                     while self._breaker.state is State.OPEN:
                         await self._changed.wait()
                 return 0
             case Away(aside_s):
-                self._sent_back += 1
+                self._outages.went_back += 1
                 raise NeighbourAway(f"{self.name} is away: {self.away}", aside_s)
 
     def _passed(self, photo: str, began: float) -> None:
@@ -200,16 +201,12 @@ class Neighbour:
         return not why
 
     def _stir(self) -> None:
-        """Log a change, once, and wake those that wait for one."""
-        is_open, now = self._breaker.state is not State.CLOSED, time.monotonic()
-        if is_open and self._open_since is None:
-            self._open_since, self._sent_back = now, 0
-            log.warning("%s %s, no jobs are taken until it is back: %s", self.name, self.gone, self.away)
-        elif not is_open and self._open_since is not None:
-            seconds, self._open_since = now - self._open_since, None
-            log.warning(
-                "%s is back after %.1f s; %d jobs went back meanwhile", self.name, seconds, self._sent_back
-            )
+        """Tell the log of a change, and wake those that wait for one."""
+        was_open, self._is_open = self._is_open, self._breaker.state is not State.CLOSED
+        if self._is_open:
+            self._outages.away(self.name, self.gone, self.away)
+        elif was_open:
+            self._outages.back(self.name)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 

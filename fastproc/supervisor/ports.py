@@ -110,6 +110,10 @@ class ObjectStore(Protocol):
     """Bytes in and out of one kind of store."""
 
     @property
+    def endpoint(self) -> str:
+        """Where it is, for the log; no secret."""
+
+    @property
     def about(self) -> str:
         """Where it is and with which credentials it is asked, for people; no secret."""
 
@@ -151,6 +155,10 @@ class MetadataStore(Protocol):
     run out, and another service may have written. It is the database that makes sure of it, where it is on another
     host: a packet may come late. No service's clock is compared with another's.
     """
+
+    @property
+    def endpoint(self) -> str:
+        """Where it is, for the log; no secret."""
 
     @property
     def missing_rows(self) -> int:

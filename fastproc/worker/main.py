@@ -26,16 +26,18 @@ from typing import Final
 
 import msgspec
 
+from fastproc.core.errors import ProcessingError
 from fastproc.core.model import Limits, Options
 from fastproc.ipc import launch
 from fastproc.ipc.blob import Lanes
 from fastproc.ipc.channel import WorkerChannel
 from fastproc.ipc.messages import GATE, Done, Failed, Progress, Ready, Settings, Task
 from fastproc.worker import decoders, encoders, stage
+from fastproc.worker.facts import bounded
 from fastproc.worker.gain_map.numbers import Channel, checked
 from fastproc.worker.gain_map.writing import joined
 from fastproc.worker.jail.jail import Jail, JailError
-from fastproc.worker.pipeline import Pipeline, bounded
+from fastproc.worker.pipeline import Pipeline, failed
 from fastproc.worker.vips import library, samples
 
 #: malloc.h: how much malloc keeps at the top of its heap, and from which size on it maps and unmaps instead. Photos of
@@ -138,7 +140,11 @@ def _answer(channel: WorkerChannel, lanes: Lanes, pipeline: Pipeline, task: Task
             lambda pixels: channel.send(Progress(stage=GATE, pixels=pixels)),
         )
     if isinstance(answer, Done):
-        return bounded(answer)
+        try:
+            return bounded(answer)
+        except Exception as error:
+            # What a stage put beside its facts (the sides of a rendition, say) is no message: the stage's fault alone.
+            answer = failed(ProcessingError.unexpected(error), "")
     # An error, its traceback and its frames hold each other, and with them the decoder's memory: 34 MB of a cut
     # 12-megapixel progressive JPEG. Until the collector ran by itself, a dozen of them were held (500 MB).
     gc.collect()

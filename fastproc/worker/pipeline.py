@@ -8,31 +8,25 @@ Rule 3: any exception is caught at this boundary, since libraries raise undocume
 
 from __future__ import annotations
 
-import re
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
 from msgspec import structs
 
 from fastproc.core.errors import ImageTooComplex, ProcessingError, TaskError, WorkerOutOfMemory
 from fastproc.core.gate.judge import check_size, judge
 from fastproc.core.model import Options, Rendition, Report
 from fastproc.core.plan import make_plan
-from fastproc.ipc.messages import GATE, MAX_MESSAGE_BYTES, Done, Failed
+from fastproc.ipc.messages import GATE, Done, Failed
 from fastproc.worker import stage_options
 from fastproc.worker.encoders import Encoders
+from fastproc.worker.facts import lines, one_line, sound
 from fastproc.worker.returned import checked
 from fastproc.worker.source import Source
 from fastproc.worker.stage import Encoded, ReadingStage, Stage, Work
-
-MAX_MESSAGE_CHARS = 500
-#: Bytes that are kept free in a packet for the warnings about facts that were dropped from it.
-WARNING_BYTES = 4096
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 class Outlet:
@@ -123,14 +117,14 @@ class Pipeline:
                     result = checked(stage.run(own), already=len(outlet.renditions))
                     for encoded in result.renditions:
                         outlet.put(name, encoded)
-                facts[name] = result.facts
+                    facts[name] = sound(name, result.facts, work.source.warnings)
                 progress(name)
             cpu_ms = round((time.process_time() - started) * 1e3, 3)
             return Done(report=_report(work, facts, outlet, clock.timings_ms(), cpu_ms))
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:
-            return _failed(_failure(error, name), name)
+            return failed(_failure(error, name), name)
 
     def _open(self, data: memoryview, content_type: str | None, on_header: Callable[[int], None]) -> Work:
         options = self._options
@@ -161,7 +155,7 @@ def _report(
         cpu_ms=cpu_ms,
         decodes=work.source.decodes,
         peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        warnings=tuple(work.source.warnings),
+        warnings=lines(work.source.warnings),
     )
 
 
@@ -185,32 +179,6 @@ def _failure(error: BaseException, stage: str) -> TaskError:
     return ProcessingError.unexpected(error, stage)
 
 
-def _failed(error: TaskError, stage: str) -> Failed:
+def failed(error: TaskError, stage: str) -> Failed:
+    """Return the message of an error; `stage` is where it happened."""
     return Failed(code=error.code, message=one_line(error.message), stage=stage, defect=error.defect)
-
-
-def one_line(text: str) -> str:
-    """Return the text without control characters and line breaks, at most 500 characters: it becomes a log line."""
-    return _UNPRINTABLE.sub(" ", text).strip()[:MAX_MESSAGE_CHARS]
-
-
-def bounded(done: Done) -> Done:
-    """Return the message, without its largest facts if it would not fit into a packet; warnings name them."""
-    report, dropped = done.report, []
-    facts = {stage: dict(found) for stage, found in report.facts.items()}
-    sizes = sorted(
-        (
-            (len(msgspec.msgpack.encode(value)), stage, key)
-            for stage in facts
-            for key, value in facts[stage].items()
-        ),
-    )
-    too_many_bytes = len(msgspec.msgpack.encode(done)) - MAX_MESSAGE_BYTES + WARNING_BYTES
-    while too_many_bytes > 0 and sizes:
-        size, stage, key = sizes.pop()
-        too_many_bytes -= size
-        facts[stage][key] = None
-        dropped.append(f"{stage}.{key} of {size} bytes did not fit into the report")
-    if not dropped:
-        return done
-    return Done(report=structs.replace(report, facts=facts, warnings=(*report.warnings, *dropped)))

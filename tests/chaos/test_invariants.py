@@ -161,12 +161,10 @@ def test_a_busy_wait_is_found() -> None:
 
 
 def test_a_loud_log_is_found() -> None:
-    line = "2026-01-01T00:00:00.000Z WARNING fastproc.bullmq.fetcher: queue: cannot take a job: x"
+    line = 'time=2026-01-01T00:00:00.000Z level=warning logger=fastproc.bullmq.fetcher message="cannot take a job"'
     assert invariants.quiet_log([line] * 40, 10.0) == []
     assert "60 lines of log" in invariants.quiet_log([line] * 60, 10.0)[0]
-    of_job = (
-        "2026-01-01T00:00:00.000Z WARNING fastproc.bullmq.settle: job 4: the outcome of its end is unknown"
-    )
+    of_job = "time=2026-01-01T00:00:00.000Z level=warning logger=fastproc.supervisor.announcer message=failed jobId=4"
     assert invariants.quiet_log([of_job] * 60, 10.0) == []
     assert "200 lines of log about 1 jobs" in invariants.quiet_log([of_job] * 200, 10.0)[0]
 

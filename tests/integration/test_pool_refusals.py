@@ -207,6 +207,37 @@ async def test_a_kill_from_outside_is_an_ordinary_attempt_and_no_evidence() -> N
         assert caught.value.death is None
 
 
+async def test_lack_of_memory_is_no_guess_where_the_kernel_counts_what_it_kills(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pool = Pool(1, Settings(options=OPTIONS), PATIENCE_S, QUICK, Host(sees_kills=True))
+    pool.start()
+    try:
+        await until(lambda: pool.alive == 1)
+        [pid] = pool.pids
+        with stopped(pid):
+            task = asyncio.create_task(process(pool, pictures.jpeg()))
+            await until(lambda: pool.busy == 1)
+            os.kill(pid, signal.SIGKILL)
+            with pytest.raises(WorkerKilled, match="not by the kernel for lack of memory"):
+                await asyncio.wait_for(task, PATIENCE_S)
+        await until(lambda: pool.alive == 1)
+        # One that the service itself sends is named as what it is.
+        [pid] = pool.pids
+        caplog.clear()
+        with stopped(pid):
+            task = asyncio.create_task(process(pool, pictures.jpeg()))
+            await until(lambda: pool.busy == 1)
+            task.cancel()
+            await asyncio.wait([task])
+        assert [each.getMessage() for each in caplog.records] == [
+            "worker 0 is killed: its job was abandoned", "worker 0: SIGKILL",
+        ]  # fmt: skip
+        assert [each.fields["pid"] for each in caplog.records] == [pid, pid]
+    finally:
+        await pool.stop()
+
+
 async def run_as(pool: Pool, photo: str, body: bytes = SMALL) -> None:
     async with pool.lend(photo) as loan:
         loan.target[: len(body)] = body

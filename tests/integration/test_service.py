@@ -13,7 +13,7 @@ import pytest
 from fastproc.core.advisories import warnings
 from fastproc.embedded.child import free_ports
 from fastproc.terminal.exits import Exit
-from tests import pictures
+from tests import logfmt, pictures
 from tests.integration.service import Place, Start, eventually, frozen
 
 
@@ -21,10 +21,10 @@ def test_it_says_at_its_start_what_decodes_and_what_of_it_has_holes(place: Place
     service = start()
     service.wait_ready()
     eventually(lambda: " serves " in service.said, "it has said that it serves")
-    [named] = re.findall(r"decoders: (libvips [\d.]+, .*)", service.said)
+    [named] = re.findall(r"decoders: (libvips [\d.]+, [^\"]*)", service.said)
     assert "unknown" not in named
     versions = dict(part.rsplit(" ", 1) for part in named.replace(" by its build", "").split(", "))
-    holes = re.findall(r"WARNING \S+ decoders: (.+ has published holes .+)", service.said)
+    holes = re.findall(r"level=warning .*decoders: (.+ has published holes .+)", service.said)
     assert len(holes) == len(warnings(versions))
     assert service.terminate() == Exit.OK
 
@@ -290,9 +290,10 @@ def test_a_wrong_configuration_is_one_message_that_names_the_variable(
         ports = {"closed": str(free_ports(1)[0]), "taken": str(taken.getsockname()[1])}
         service = start(ready=False, **{name: ports.get(value, value) for name, value in settings.items()})
         assert service.wait() == code
-    messages = [line for line in service.said.splitlines() if line.startswith("fastproc: ")]
+    lines = [logfmt.parsed(line) for line in service.said.splitlines()]
+    messages = [line["message"] for line in lines if line["level"] == "error"]
     assert variable in messages[0]
-    assert messages[1:] == [f"fastproc: exit {code.value} ({code.name})"]
+    assert messages[1:] == [f"exit {code.value} ({code.name})"]
     assert "Traceback" not in service.said
     assert "swordfish" not in service.said
 
@@ -301,4 +302,4 @@ def test_all_wrong_settings_are_said_at_once(start: Start) -> None:
     service = start(ready=False, REDIS_PORT="x", MAX_SCANS="y", LOG_LEVEL="loud")
     assert service.wait() == Exit.CONFIG
     for variable in ("REDIS_PORT", "MAX_SCANS", "LOG_LEVEL"):
-        assert f"fastproc: {variable}: " in service.said
+        assert f'message="{variable}: ' in service.said

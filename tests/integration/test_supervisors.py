@@ -82,7 +82,7 @@ async def test_both_take_jobs_and_one_that_is_killed_comes_back(
         lambda: metric(two, port, 'fastproc_jobs_total{outcome="completed"}') == JOBS, "all are counted"
     )
     for number in (1, 2):
-        assert f"supervisor={number}: completed" in two.said
+        assert f"supervisor={number} message=completed" in two.said
     assert {place.row(f"{place.queue}-{i}")["processing_status"] for i in range(JOBS)} == {"completed"}
     assert {place.job(each)["atm"] for each in ids} == {"1"}
     assert metric(two, port, "fastproc_workers_alive") == 2
@@ -129,7 +129,7 @@ async def test_one_that_is_asked_to_end_comes_back_and_all_that_it_did_is_counte
     ended.terminate()
     eventually(lambda: two.said.count("has pid") == 3, "it is started again")
     # It was never asked before it ended: what it did was the last that it told.
-    assert "supervisor=1: completed" in two.said
+    assert "supervisor=1 message=completed" in two.said
     eventually(
         lambda: metric(two, port, 'fastproc_jobs_total{outcome="completed"}') == JOBS, "all are counted"
     )
@@ -183,7 +183,7 @@ def test_what_is_wrong_is_said_once(start: Start, wrong: dict[str, str], code: E
     service = start(ready=False, **{"SUPERVISORS": "2", "WORKER_CONCURRENCY": "2", **wrong})
     assert service.wait() == code
     assert service.said.count(said) == 1
-    assert service.said.count("fastproc: exit") == 1
+    assert service.said.count('message="exit ') == 1
 
 
 async def test_a_supervisor_plans_with_its_part_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

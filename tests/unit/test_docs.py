@@ -349,6 +349,23 @@ def test_every_log_line_of_the_runbook_is_in_the_code() -> None:
     assert [one for one in fragments if not any(one in text for text in constants())] == []
 
 
+def test_the_fields_of_the_log_are_those_of_the_runbook() -> None:
+    named = {
+        name for row in rows("docs/operations.md", "log fields") for name in re.findall(r"`(\w+)`", row[0])
+    }
+    calls = [
+        node
+        for path in (ROOT / "fastproc").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("fields", "of_job", "about", "told", "outages.begin", "outages.end")
+    ]
+    given = {keyword.arg for call in calls for keyword in call.keywords if keyword.arg}
+    assert given - named == set()
+    # Those that come by a dictionary, or from the line's own format.
+    assert [name for name in sorted(named - given) if name not in constants()] == []
+
+
 def test_every_row_of_tuning_that_the_code_names_is_there() -> None:
     source = re.sub(r"\n *#:? ?", " ", code())
     named = set(re.findall(r'tuning\.md,? "([^"]+)"', source))

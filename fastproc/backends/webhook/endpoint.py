@@ -20,11 +20,13 @@ from typing import Final
 from msgspec import Struct
 
 from fastproc.backends.webhook.http import BODY_S, Answer
-from fastproc.backends.webhook.log import Seldom, log
+from fastproc.backends.webhook.log import Seldom, log, told
 from fastproc.backends.webhook.outbox import Outbox, Tries, Webhook, now_ms
 from fastproc.backends.webhook.tally import Tally
+from fastproc.core import outages
 from fastproc.core import webhook as rules
 from fastproc.core.errors import QueueUnavailable
+from fastproc.core.fields import At, fields
 from fastproc.core.webhook import Rest
 
 #: Requests under way at once: 80 a second at the 0.1 s of a receiver in another region.
@@ -63,7 +65,7 @@ class Endpoint:
         self._coming = 0
         self._look_at = 0.0
         self._underway: dict[asyncio.Task[None], str] = {}
-        self._rest = Rest()
+        self._rest, self._outage, self._since = Rest(), outages.Outage(), At(0.0)
         self._wake = asyncio.Event()
         self._seldom, self._seldom_lost = Seldom(), Seldom()
         self.lost = 0
@@ -187,36 +189,51 @@ class Endpoint:
             self._seldom.warn("webhooks to %s: Redis does not answer: %s", self._name, error)
 
     async def _passed(self, held: _Held, answer: Answer) -> None:
-        log.debug("webhook delivered %s", _words(held, answer))
+        log.debug("webhook delivered", extra=told(held.webhook, held.tries, answer))
         now = time.monotonic()
         was, self._rest = self._rest, self._rest.passed(now)
         self._tally.webhooks_waiting(self._name, await self._outbox.done(held.webhook.id))
         if was.is_sick and not self._rest.is_sick:
             hurried = await self._outbox.hurry() if now - was.since > LONG_OUTAGE_S else 0
             self._look_at = 0.0
-            log.warning(
-                "webhooks to %s: the receiver takes them again after %.0f s (%d are tried before their time)",
-                self._name,
-                now - was.since,
-                hurried,
-            )
+            if over := self._outage.ended(now):
+                about = outages.end("webhooks", self._name, over, since=self._since, hurried=hurried)
+                log.warning(
+                    "webhooks to %s: the receiver takes them again after %.0f s (%d are tried before their time)",
+                    self._name,
+                    now - was.since,
+                    hurried,
+                    extra=fields(**about),
+                )
 
     async def _failed(self, held: _Held, answer: Answer) -> None:
         hold_s = rules.hold_s(answer.status, answer.retry_after_s)
         was, self._rest = self._rest, self._rest.failed(time.monotonic(), hold_s, random.random())
         attempts = held.tries.attempts + 1
         again_s = rules.again_s(attempts, hold_s, random.random())
-        self._seldom.warn("webhook failed %s next_s=%.0f: %s", _words(held, answer), again_s, answer.words)
-        if self._rest.is_sick and not was.is_sick:
-            log.warning(
-                "webhooks to %s: the receiver fails (%s): they wait in Redis, and one is tried every %.0f s at most",
-                self._name,
-                answer.words,
-                rules.LONGEST_REST_S,
-            )
+        about = told(held.webhook, held.tries, answer, nextMs=round(again_s * 1000))
+        # An outage has its own line, and need not be repeated by each webhook.
+        (log.debug if self._rest.is_sick else self._seldom.warn)(
+            "webhook failed: %s", answer.words, extra=about
+        )
+        if self._rest.is_sick:
+            self._tell_outage(answer.words, is_new=not was.is_sick)
         tries = Tries(attempts, answer.words, now_ms())
         waiting = await self._outbox.failed(held.webhook.id, now_ms() + round(again_s * 1000), tries)
         self._tally.webhooks_waiting(self._name, waiting)
+
+    def _tell_outage(self, why: str, *, is_new: bool) -> None:
+        now = time.monotonic()
+        if is_new:
+            self._since = At(time.time())
+        if self._outage.began(now) if is_new else self._outage.lasts(now):
+            log.warning(
+                "webhooks to %s: the receiver fails (%s): they wait in Redis, and one is tried every %.0f s at most",
+                self._name,
+                why,
+                rules.LONGEST_REST_S,
+                extra=fields(**outages.begin("webhooks", self._name, why, since=self._since)),
+            )
 
     def _lose(self, count: int, why: str) -> None:
         if count:
@@ -225,11 +242,3 @@ class Endpoint:
             self._seldom_lost.warn(
                 "webhooks to %s: %d %s; `fastproc webhooks` shows them", self._name, count, why
             )
-
-
-def _words(held: _Held, answer: Answer) -> str:
-    about = held.webhook.about
-    return (
-        f"id={about.event} type={about.type} photo={about.photo} attempt={held.tries.attempts + 1}"
-        f" status={answer.status} ms={answer.seconds * 1000:.0f}"
-    )

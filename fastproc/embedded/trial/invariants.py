@@ -32,8 +32,8 @@ LINES_AN_OUTAGE = 40
 LINES_A_SECOND = 1.0
 #: A job may go back once, which is a line, as its end is.
 LINES_A_JOB = 2
-#: How the lines begin that each job may have: its end, and its going back or being put aside, and why.
-_LINES_OF_JOBS = ("completed job=", "failed job=", "retrying job=", "job ")
+#: The field of the lines that a job may have.
+_JOB = re.compile(r" jobId=(\S+)")
 
 
 class Added(Struct, frozen=True, kw_only=True):
@@ -258,16 +258,14 @@ def calm(before: Process, after: Process, seconds: float) -> list[str]:
 
 def quiet_log(lines: Sequence[str], seconds: float) -> list[str]:
     """An outage of so many seconds cost few lines, beside those of each job."""
-    others = [line for line in lines if not _message(line).startswith(_LINES_OF_JOBS)]
+    others = [line for line in lines if not _JOB.search(line)]
     of_jobs = len(lines) - len(others)
     most = LINES_AN_OUTAGE + LINES_A_SECOND * seconds
     if len(others) > most:
         return [
             f"{len(others)} lines of log in {seconds:.1f} s, {most:.0f} are allowed; such as {others[-1]}"
         ]
-    jobs = len(
-        {found[1] for line in lines if (found := re.match(r"(?:\w+ )?job[ =]([^\s:]+)", _message(line)))}
-    )
+    jobs = len({found[1] for line in lines if (found := _JOB.search(line))})
     if of_jobs > LINES_AN_OUTAGE + LINES_A_JOB * jobs + 2 * seconds:
         return [f"{of_jobs} lines of log about {jobs} jobs in {seconds:.1f} s"]
     return []
@@ -278,11 +276,6 @@ def recovered(seconds: float | None, within_s: float) -> list[str]:
     if seconds is None:
         return ["nothing was completed after the fault was lifted"]
     return [f"it took {seconds:.1f} s to go on, {within_s:g} s are allowed"] if seconds > within_s else []
-
-
-def _message(line: str) -> str:
-    """The words of a log line, without time, level and logger."""
-    return line.partition(": ")[2]
 
 
 def _value(world: World, each: Added) -> Mapping[str, Any]:

@@ -1,6 +1,8 @@
 """What a worker's end means: the words for the log, whether the kernel's lack of memory explains it, its task's error.
 
 Rule 1: a SIGKILL that the fleet did not order is no evidence against a photo, and is not kept as such.
+Rule 2: lack of memory is named only for such a SIGKILL: as the reason where the kernel's counter rose, as a guess where
+        there is no counter.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from msgspec import Struct
 
 from fastproc.core.errors import NeighbourAway, TaskError, WorkerKilled
 from fastproc.core.evidence import Death
+from fastproc.core.fields import fields
 from fastproc.core.orders import DRAINED
 from fastproc.supervisor.workers.memory import Memory
 from fastproc.supervisor.workers.roster import Roster
@@ -23,6 +26,10 @@ log = logging.getLogger(__name__)
 MAX_REASON_CHARS: Final = 300
 #: How a process ended whose cgroup had no memory left.
 OUT_OF_MEMORY: Final = f"{KILLED}: the kernel had no memory left for the service (oom_kill)"
+
+#: One that no counter explains; the second where there is no counter to look at.
+NOT_BY_KERNEL: Final = f"{KILLED}, and not by the kernel for lack of memory (oom_kill did not rise)"
+MAYBE_BY_KERNEL: Final = f"{KILLED}, perhaps the container is out of memory"
 
 
 class Exit(Struct, frozen=True):
@@ -44,12 +51,20 @@ class Deaths:
         """Log the end of the slot's process, and return what it was. `ordered`: why the fleet wanted it, if it did."""
         by_kernel = how == KILLED and not ordered and self._memory.killed_by_kernel()
         if how == KILLED and not ordered:
-            how = OUT_OF_MEMORY if by_kernel else f"{KILLED}, perhaps the container is out of memory"
+            how = (
+                OUT_OF_MEMORY if by_kernel else NOT_BY_KERNEL if self._memory.sees_kills else MAYBE_BY_KERNEL
+            )
         said = self._processes.said(slot)
         if how != "exit code 0":
-            words = f"; it said: {said}" if said else ""
             level = logging.DEBUG if ordered == DRAINED else logging.WARNING
-            log.log(level, "worker %d (pid %d): %s%s", slot, self._processes.pid(slot), how, words)
+            pid = self._processes.pid(slot)
+            log.log(
+                level,
+                "worker %d: %s",
+                slot,
+                how,
+                extra=fields(slot=slot, pid=pid, how=how, stderr=said or None),
+            )
         if starting and said:
             # No photo had a hand in it yet, and the operator needs the reason: the jail's, a stage's, a library's.
             how = f"{how}: {said.splitlines()[-1][:MAX_REASON_CHARS]}"

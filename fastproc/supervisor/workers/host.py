@@ -19,10 +19,11 @@ def _refused(why: str) -> NeighbourAway:
 class Host(Struct, frozen=True, kw_only=True):
     """`budget_of(n)`: bytes for all tasks together, beside n workers.
 
-    `oom_kills` counts the kernel's kills in the service's cgroup. `refused` is called when the kernel refused
-    something, and returns what a job that needed it ends with.
+    `oom_kills` counts the kernel's kills in the service's cgroup, where they can be seen (`sees_kills`). `refused` is
+    called when the kernel refused something, and returns what a job that needed it ends with.
     """
 
     budget_of: Callable[[int], int] = lambda _workers: 1 << 62
     oom_kills: Callable[[], int] = lambda: 0
+    sees_kills: bool = False
     refused: Callable[[str], NeighbourAway] = _refused

@@ -55,6 +55,11 @@ class Memory:
         budget = self._host.budget_of(fleet.most)
         return admitted([task.need for task in waiting], [task.need for task in running], budget, fleet.most)
 
+    @property
+    def sees_kills(self) -> bool:
+        """Whether the kernel's kills can be seen: else one may be behind any SIGKILL that is not ours."""
+        return self._host.sees_kills
+
     def killed_by_kernel(self) -> bool:
         """Whether the kernel, for lack of memory, explains a SIGKILL that was seen now; then fewer tasks run."""
         now, kills = time.monotonic(), self._host.oom_kills()

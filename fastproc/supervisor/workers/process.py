@@ -16,6 +16,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fastproc.core.fields import fields
 from fastproc.ipc import channel, launch
 from fastproc.ipc.messages import FromWorker, Settings, Task
 from fastproc.supervisor.workers.task import KILLED
@@ -65,7 +66,7 @@ class WorkerProcess:
             undo.callback(loop.remove_reader, self._pidfd)
             loop.add_reader(self._errors, self._read_stderr)
             undo.pop_all()
-        log.debug("worker %d has pid %d", slot, self.pid)
+        log.debug("worker %d has started", slot, extra=fields(slot=slot, pid=self.pid))
 
     def send(self, task: Task, fds: Sequence[int]) -> None:
         """Give it a task. Raises OSError when it does not take it."""

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from fastproc.core.fields import fields
 from fastproc.core.orders import DRAINED
 from fastproc.ipc.messages import FromWorker, Settings
 from fastproc.supervisor.workers.process import WorkerProcess
@@ -47,7 +48,8 @@ class Roster:
         """SIGKILL; its exit follows."""
         # At the end of the service nobody asks why.
         level = logging.DEBUG if why == DRAINED else logging.WARNING
-        log.log(level, "worker %d (pid %d) is killed: %s", slot, self._by_slot[slot].pid, why)
+        pid = self._by_slot[slot].pid
+        log.log(level, "worker %d is killed: %s", slot, why, extra=fields(slot=slot, pid=pid, why=why))
         self._by_slot[slot].kill()
 
     @property

@@ -7,13 +7,13 @@ Rule 2: every number, name and text is bounded, facts are JSON that any store ta
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
 
+from fastproc.core import facts
 from fastproc.core.defects import MAX_FRAMES, NAME, Defect
 from fastproc.core.errors import BY_CODE, ImageError, ProcessingError, TaskError, WorkerOutOfMemory, from_code
 from fastproc.core.model import Json, Rendition, Report
@@ -22,14 +22,8 @@ from fastproc.ipc.messages import GATE, Failed
 
 _FORMAT: Final = re.compile(r"[a-z0-9]{1,16}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-#: As JSON. They come in one packet; where that is all control characters, JSON is six times as long.
-MAX_FACTS_BYTES: Final = 256 << 10
-MAX_DEPTH: Final = 12
-MAX_KEY_CHARS: Final = 128
 MAX_WARNINGS: Final = 200
 MAX_TEXT_CHARS: Final = 1000
-#: What every reader of JSON carries exactly.
-MAX_NUMBER: Final = 2**53
 
 
 class Distrust(Exception):
@@ -48,7 +42,7 @@ def renditions_of(report: Report, output: memoryview, stages: Collection[str]) -
     if not {*report.facts, *report.timings_ms, *(r.stage for r in report.renditions)} <= set(stages):
         raise Distrust("a stage that is not in the pipeline")
     measured = (*report.timings_ms.values(), report.cpu_ms, report.decodes, report.peak_rss_bytes)
-    if not all(0 <= number <= MAX_NUMBER for number in measured):
+    if not all(0 <= number <= facts.MAX_NUMBER for number in measured):
         raise Distrust("a time or a count")
     if len(report.warnings) > MAX_WARNINGS or not all(_is_line(warning) for warning in report.warnings):
         raise Distrust("the warnings")
@@ -76,7 +70,7 @@ def _check_defect(defect: Defect, stage: str) -> None:
     names = (defect.kind, *(name for frame in defect.frames for name in (frame.module, frame.function)))
     if len(defect.frames) > MAX_FRAMES or not all(NAME.fullmatch(name) for name in names):
         raise Distrust("the names of a traceback")
-    if defect.stage != stage or not all(0 <= frame.line <= MAX_NUMBER for frame in defect.frames):
+    if defect.stage != stage or not all(0 <= frame.line <= facts.MAX_NUMBER for frame in defect.frames):
         raise Distrust("the place of a defect")
 
 
@@ -99,43 +93,13 @@ def _bodies(renditions: tuple[Rendition, ...], output: memoryview) -> tuple[byte
     return tuple(bodies)
 
 
-def _check_facts(facts: dict[str, dict[str, Json]]) -> None:
-    level: list[Json] = [facts]
-    for _ in range(MAX_DEPTH):
-        level = [inner for value in level for inner in _inside(value)]
-        if not level:
-            break
-    else:
-        raise Distrust("facts within facts within facts")
-    if len(msgspec.json.encode(facts)) > MAX_FACTS_BYTES:
-        raise Distrust(f"facts of more than {MAX_FACTS_BYTES} bytes")
-
-
-def _inside(value: Json) -> Iterable[Json]:
-    """Return what a value holds. Raises Distrust for anything that is not JSON, or that some store refuses."""
-    match value:
-        case None | bool():
-            return ()
-        case int() | float():
-            if not (math.isfinite(value) and abs(value) <= MAX_NUMBER):
-                raise Distrust("a number in the facts")
-            return ()
-        case str():
-            # PostgreSQL's JSON knows no zero character; every other one is escaped by the encoder.
-            if "\0" in value:
-                raise Distrust("a text in the facts")
-            return ()
-        case list():
-            return value
-        case dict():
-            if not all(isinstance(key, str) and _is_key(key) for key in value):
-                raise Distrust("a name in the facts")
-            return value.values()
-    raise Distrust(f"{type(value).__name__} in the facts")
-
-
-def _is_key(text: str) -> bool:
-    return len(text) <= MAX_KEY_CHARS and not _CONTROL.search(text)
+def _check_facts(found: dict[str, dict[str, Json]]) -> None:
+    for named in found.values():
+        for key, value in named.items():
+            if fault := facts.fault_of_key(key) or facts.fault_of(value):
+                raise Distrust(f"{fault} in the facts")
+    if len(msgspec.json.encode(found)) > facts.MAX_BYTES:
+        raise Distrust(f"facts of more than {facts.MAX_BYTES} bytes")
 
 
 def _is_line(text: str) -> bool:

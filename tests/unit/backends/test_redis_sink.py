@@ -124,3 +124,23 @@ async def test_an_event_that_cannot_be_encoded_is_dropped_and_fails_nobody(error
     sink.post(EVENT)
     await sink.publish(EVENT)
     assert (server.got, sink.dropped) == ([], 2)
+
+
+async def test_events_that_redis_refuses_are_a_line_when_it_begins_and_one_when_it_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Server(*[QueueRefused("NOPERM no permission")] * 30, 1)
+    sink = RedisSink(server, "the stream x", named, "redis:6379")
+    for _ in range(15):
+        await sink.publish(EVENT)
+        sink.post(EVENT)
+    assert len(caplog.records) == 1
+    for _ in range(3):
+        await sink.publish(EVENT)
+    assert [each.getMessage() for each in caplog.records] == [
+        "the stream x: events not published (1 so far): NOPERM no permission",
+        "the stream x: events are published again",
+    ]
+    begin, end = (each.fields for each in caplog.records)
+    assert (begin["neighbour"], begin["endpoint"], begin["sink"]) == ("events", "redis:6379", "the stream x")
+    assert (end["outage"], end["dropped"]) == ("end", 30)

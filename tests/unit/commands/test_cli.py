@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from fastproc import __version__
 from fastproc.commands import cli
 from fastproc.terminal.exits import Exit
+from tests import logfmt
 
 COMMANDS = [
     "bench",
@@ -104,9 +106,22 @@ def test_wrong_settings_end_every_command_with_all_problems_and_the_named_code(
     result = call(*command)
     assert result.exit_code == Exit.CONFIG
     lines = result.stderr.splitlines()
+    if command == ["run"]:
+        # The service tells its log.
+        assert {logfmt.parsed(line)["level"] for line in lines} == {"error"}
+        lines = [f"fastproc: {logfmt.parsed(line)['message']}" for line in lines]
     assert [line.split(":")[:2] for line in lines[:2]] == [
         ["fastproc", " REDIS_PORT"],
         ["fastproc", " MAX_SCANS"],
     ]
     assert lines[2:] == ["fastproc: exit 78 (CONFIG)"]
     assert result.stdout == ""
+
+
+def test_what_is_wrong_with_the_settings_is_said_in_the_format_that_they_ask_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(os.environ, "REDIS_PORT", "many")
+    monkeypatch.setitem(os.environ, "LOG_FORMAT", "json")
+    lines = [json.loads(line) for line in call("run").stderr.splitlines()]
+    assert [line["message"].split()[0] for line in lines] == ["REDIS_PORT:", "exit"]

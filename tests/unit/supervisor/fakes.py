@@ -157,6 +157,8 @@ class FakeQueue:
 class FakeObjects:
     """Objects in a dict."""
 
+    endpoint = "http://s3"
+
     def __init__(self, effects: Effects) -> None:
         self.effects = effects
         self.stored = {("photos", JOB.s3_key): b"a photo"}
@@ -192,6 +194,8 @@ class FakeObjects:
 
 class FakeMetadata:
     """Rows in a dict: status, error, row."""
+
+    endpoint = "photos.db"
 
     def __init__(self, effects: Effects) -> None:
         self.effects = effects

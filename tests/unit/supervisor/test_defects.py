@@ -38,10 +38,11 @@ def test_a_defect_of_many_photos_is_one_line_with_its_traceback(caplog: pytest.L
     reports = Reports()
     defects = Defects(reports)
     for number in range(5):
-        defects.seen(FOUND, f"job {number}: KeyError: 'x' (in broken)")
-    assert [record.getMessage() for record in caplog.records] == [
-        "unexpected: job 0: KeyError: 'x' (in broken)\nTraceback (most recent call last):\nKeyError"
-    ]
+        defects.seen(FOUND, "KeyError: 'x' (in broken)", jobId=str(number))
+    [record] = caplog.records
+    assert record.getMessage() == "unexpected: KeyError: 'x' (in broken)"
+    assert (record.fields["jobId"], record.fields["stage"]) == ("0", "broken")
+    assert record.fields["traceback"] == "Traceback (most recent call last):\nKeyError"
     assert reports.found == [("KeyError", 1)]
 
 
@@ -76,8 +77,8 @@ def test_what_ends_the_service_is_reported_unless_an_operator_can_mend_it() -> N
 def test_without_a_reporter_the_log_has_it_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
     with Defects().listening():
         fail(logging.getLogger("fastproc.somewhere"))
-    Defects().seen(FOUND, "job 1: KeyError: 'x'")
-    assert [record.getMessage().partition("\n")[0] for record in caplog.records] == [
+    Defects().seen(FOUND, "KeyError: 'x'")
+    assert [record.getMessage() for record in caplog.records] == [
         "unexpected on the connection",
-        "unexpected: job 1: KeyError: 'x'",
+        "unexpected: KeyError: 'x'",
     ]

@@ -27,7 +27,6 @@ from fastproc.core.errors import (
     WorkerTimeout,
 )
 from fastproc.core.model import Backoff, Fault, Job, Report
-from fastproc.supervisor import announcer
 from fastproc.supervisor import locks as locks_module
 from fastproc.supervisor.budget import ByteBudget
 from fastproc.supervisor.job import JobLine
@@ -401,7 +400,7 @@ async def test_a_fleet_that_halts_gives_the_job_back_and_is_told_upwards(line: L
 def lose_the_lock(line: Line) -> Callable[[asyncio.Task[object]], None]:
     def lose(_task: asyncio.Task[object]) -> None:
         [held] = line.locks._held.values()
-        line.locks._interrupt(held, "it is somebody else's")
+        line.locks._interrupt([held], "it is somebody else's")
 
     return lose
 
@@ -439,9 +438,25 @@ async def test_each_job_is_one_line_in_the_log(line: Line, caplog: pytest.LogCap
     await line.run()
     line.effects.fail_at("workers.run", FileCorrupted("cut short"))
     await line.run(structs.replace(JOB, id="8"))
-    lines = [record.getMessage() for record in caplog.records if record.name == announcer.__name__]
-    assert [words.split()[:2] for words in lines] == [["completed", "job=7"], ["failed", "job=8"]]
-    assert "code=FILE_CORRUPTED" in lines[1]
+    line.effects.fail_at("workers.run", StorageUnavailable("away"))
+    await line.run(structs.replace(JOB, id="9"))
+    lines = [(record.getMessage(), record.fields) for record in caplog.records]  # At info: nothing else.
+    assert [(words, found["jobId"], found["outcome"]) for words, found in lines] == [
+        ("completed", "7", "completed"), ("failed", "8", "failed"), ("retrying", "9", "retried"),
+    ]  # fmt: skip
+    completed, failed, retrying = (found for _, found in lines)
+    assert set(completed) == {
+        "jobId", "photoId", "attempt", "attempts", "outcome", "ms", "fetchMs", "workMs", "storeMs", "bytes",
+    }  # fmt: skip
+    assert (completed["photoId"], completed["bytes"], completed["attempt"]) == ("p-1", len(b"a photo"), 1)
+    assert (failed["code"], failed["reason"], failed["why"]) == (
+        "FILE_CORRUPTED",
+        "cut short",
+        "not retryable",
+    )
+    assert "storeMs" not in failed
+    assert retrying["code"] == "STORAGE_UNAVAILABLE"
+    assert retrying["delayMs"] is not None
 
 
 async def test_events_say_the_same_id_when_a_job_is_run_again(line: Line) -> None:

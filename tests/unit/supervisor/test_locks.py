@@ -105,6 +105,23 @@ async def test_a_lock_that_is_gone_ends_its_own_job_alone(clock: Clock) -> None:
     assert kept.cancelled()
 
 
+async def test_locks_that_are_lost_together_are_one_line(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = Keeper()
+    tasks = [keeper.job(str(number)) for number in range(40)]
+    await asyncio.sleep(0)
+    clock.now += 31
+    for _ in range(2):
+        keeper.expire()
+    await asyncio.wait(tasks)
+    [record] = caplog.records
+    assert record.getMessage() == "abandoned, lock lost: it could not be renewed in time"
+    assert (record.fields["jobs"], record.fields["outcome"]) == (40, "lost")
+    assert record.fields["jobIds"] == [str(number) for number in range(locks_module.MOST_NAMED)]
+    assert all(task.exception().is_told for task in tasks)
+
+
 async def test_one_id_in_hand_twice_is_two_locks(clock: Clock) -> None:
     """A job that was removed and added again while its first run goes on."""
     keeper = Keeper()
@@ -181,7 +198,7 @@ async def test_a_lock_is_ours_until_it_would_run_out_without_another_renewal(clo
     clock.now += 20
     await keeper.renew()
     assert keeper.ours_until(JOB) == 1050.0
-    keeper._interrupt(keeper._held["7", "w:1"], "gone")
+    keeper._interrupt([keeper._held["7", "w:1"]], "gone")
     assert keeper.ours_until(JOB) == -math.inf
     await ended(task)
 
@@ -198,7 +215,7 @@ async def test_a_job_that_is_lost_and_cancelled_in_the_same_moment_is_cancelled(
     keeper = Keeper()
     task = keeper.job()
     await asyncio.sleep(0)
-    keeper._interrupt(keeper._held["7", "w:1"], "gone")
+    keeper._interrupt([keeper._held["7", "w:1"]], "gone")
     task.cancel()
     await ended(task)
     assert task.cancelled()

@@ -17,7 +17,7 @@ from fastproc.core.errors import FileCorrupted, MimeMismatch
 from fastproc.core.model import Format, Limits, Options, ThumbnailSpec
 from fastproc.ipc import messages
 from fastproc.ipc.messages import Done, Failed
-from fastproc.worker import pipeline, source, stage
+from fastproc.worker import facts, source, stage
 from fastproc.worker.colour.conversion import decide
 from fastproc.worker.pipeline import Pipeline
 from fastproc.worker.stages.validation import declared_format
@@ -584,7 +584,7 @@ class _Talkative:
 def test_a_report_that_would_not_fit_loses_its_largest_facts_and_says_which() -> None:
     answer = _with((_Talkative(),))
     assert isinstance(answer, Done)
-    report = pipeline.bounded(answer).report
+    report = facts.bounded(answer).report
     assert report.facts["talkative"] == {"short": 1, "long": None, "longer": None}
     assert len(report.warnings) == 2
     assert "talkative.longer" in report.warnings[0]
@@ -594,7 +594,7 @@ def test_a_report_that_would_not_fit_loses_its_largest_facts_and_says_which() ->
 def test_a_report_that_fits_is_left_alone(run: Go) -> None:
     answer = run(pictures.jpeg()).answer
     assert isinstance(answer, Done)
-    assert pipeline.bounded(answer) is answer
+    assert facts.bounded(answer) is answer
 
 
 def test_decoders_outside_the_allow_list_are_blocked() -> None:
