@@ -48,7 +48,9 @@ class Deaths:
         said = self._processes.said(slot)
         if how != "exit code 0":
             words = f"; it said: {said}" if said else ""
-            level = logging.DEBUG if ordered == DRAINED else logging.WARNING
+            # Ctrl-C reaches one that is not yet in a process group of its own; the service ends then as well.
+            is_end = ordered == DRAINED or (starting and how == "SIGINT")
+            level = logging.DEBUG if is_end else logging.WARNING
             log.log(level, "worker %d (pid %d): %s%s", slot, self._processes.pid(slot), how, words)
         if starting and said:
             # No photo had a hand in it yet, and the operator needs the reason: the jail's, a stage's, a library's.
