@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,10 +25,10 @@ LINE = "\rfastproc: exit 130 (SIGINT)\n"
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A folder for temporary files, to see what is left in it."""
-    (tmp_path / "tmp").mkdir()
-    return tmp_path / "tmp"
+def home() -> Iterator[Path]:
+    """A folder for temporary files, to see what is left in it. Short: a server's socket lies below it (unix(7))."""
+    with tempfile.TemporaryDirectory(prefix="ft-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

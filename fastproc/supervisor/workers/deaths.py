@@ -56,15 +56,9 @@ class Deaths:
             )
         said = self._processes.said(slot)
         if how != "exit code 0":
-            level = logging.DEBUG if ordered == DRAINED else logging.WARNING
-            pid = self._processes.pid(slot)
-            log.log(
-                level,
-                "worker %d: %s",
-                slot,
-                how,
-                extra=fields(slot=slot, pid=pid, how=how, stderr=said or None),
-            )
+            # Ctrl-C reaches one that is not yet in a process group of its own; the service ends then as well.
+            is_end = ordered == DRAINED or (starting and how == "SIGINT")
+            self._log(logging.DEBUG if is_end else logging.WARNING, slot, how, said)
         if starting and said:
             # No photo had a hand in it yet, and the operator needs the reason: the jail's, a stage's, a library's.
             how = f"{how}: {said.splitlines()[-1][:MAX_REASON_CHARS]}"
@@ -78,6 +72,10 @@ class Deaths:
         if not isinstance(error, WorkerKilled):
             error.death = self.evidence(task, slot, why)
         return error
+
+    def _log(self, level: int, slot: int, how: str, said: str) -> None:
+        about = fields(slot=slot, pid=self._processes.pid(slot), how=how, stderr=said or None)
+        log.log(level, "worker %d: %s", slot, how, extra=about)
 
     def evidence(self, task: PendingTask, slot: int, how: str) -> Death:
         """What is known of a worker whose task did not end: call it before the slot's next process is spawned."""
