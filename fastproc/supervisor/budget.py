@@ -65,10 +65,8 @@ class ByteBudget:
             with waiting("room for its photo"):
                 await turn
         except asyncio.CancelledError:
-            if turn.cancelled():
-                self._admit()  # It may have stood before others.
-            else:
-                self.give_back(size)  # It was admitted at the same moment.
+            # It may have been admitted at the same moment, and may have stood before others.
+            self.give_back(0 if turn.cancelled() else size)
             raise
 
     def _fits(self, size: int) -> bool:

@@ -100,6 +100,19 @@ async def test_a_job_that_is_cancelled_while_it_waits_holds_nothing() -> None:
     await third.let_go()
 
 
+async def test_one_that_no_longer_waits_lets_the_next_in() -> None:
+    budget = ByteBudget(100)
+    first, large, small = Holder(budget, 60), Holder(budget, 100), Holder(budget, 30)
+    await settled()
+    assert not small.admitted
+    large.task.cancel()
+    await settled()
+    assert small.admitted
+    await small.let_go()
+    await first.let_go()
+    assert budget.held == 0
+
+
 async def test_a_share_that_grows_gives_back_all_of_it() -> None:
     budget = ByteBudget(100)
     holder = Holder(budget, 30, 30)
