@@ -110,7 +110,7 @@ async def test_a_lost_lock_goes_before_an_order(line: Line) -> None:
     task = await line.stopped_at("workers.run")
     line.queue.to_cancel = {"7": MARK}
     await line.orders.look()
-    line.locks._interrupt(next(iter(line.locks._held.values())), "it is somebody else's")
+    line.locks._interrupt(list(line.locks._held.values()), "it is somebody else's")
     async with asyncio.timeout(5):
         assert await task is None
     assert line.said() == ["started"]
