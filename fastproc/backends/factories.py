@@ -53,7 +53,8 @@ def event_sink(call: Call, config: Config, tally: Tally) -> EventSink:
     if events.stream:
         sinks.append(_backend("events", "stream").create(call, events))
     if config.webhook.urls:
-        sinks.append(_backend("events", "webhook").create(call, config, tally))
+        webhooks = _backend("events", "webhook").create(call, config, tally)
+        return FanOut([*sinks, webhooks], webhooks.neighbours)
     return FanOut(sinks) if len(sinks) > 1 else sinks[0]
 
 

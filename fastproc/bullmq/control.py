@@ -176,7 +176,8 @@ class Receiver:
         try:
             async with asyncio.timeout(OBEY_S):
                 await asyncio.gather(
-                    self._call("RPUSH", key, msgspec.json.encode(answer)), self._call("PEXPIRE", key, ANSWERS_MS)
+                    self._call("RPUSH", key, msgspec.json.encode(answer)),
+                    self._call("PEXPIRE", key, ANSWERS_MS),
                 )
         except (QueueUnavailable, TimeoutError) as error:
             self._once("answers", "live control: an answer could not be given: %s", error)

@@ -26,6 +26,13 @@ class Outage:
     def __init__(self) -> None:
         self._failing: dict[str, str] = {}
         self._since = 0.0
+        #: The newest failure, also of an outage that is over, and its wall time in ms.
+        self.last, self.last_at_ms = "", 0
+
+    @property
+    def since(self) -> float | None:
+        """Since when it lasts, in monotonic seconds; None where there is none."""
+        return self._since if self._failing else None
 
     @property
     def why(self) -> str:
@@ -38,6 +45,7 @@ class Outage:
             self._since = time.monotonic()
             log.warning("Redis does not serve the queue, trying again until it does: %s", why)
         self._failing[part] = why
+        self.last, self.last_at_ms = why, time.time_ns() // 1_000_000
 
     def passed(self, part: str) -> None:
         """Report that the part has succeeded."""

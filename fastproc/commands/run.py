@@ -53,9 +53,14 @@ def command() -> None:
     running.run(lambda: serve(config))
 
 
-async def serve(config: Config, share: Share | None = None, fd: int | None = None) -> None:
-    """Run the service until a signal stops it, or the master at the link `fd`. Raises what `App.serve` raises."""
-    service = App(config, share) if share else App(config)
+async def serve(
+    config: Config, share: Share | None = None, fd: int | None = None, whole: Config | None = None
+) -> None:
+    """Run the service until a signal stops it, or the master at the link `fd`. Raises what `App.serve` raises.
+
+    `whole`: the settings that `config` is one supervisor's share of.
+    """
+    service = App(config, share, whole) if share else App(config)
     _stop_by_signals(service.stop)
     async with _led(service, fd):
         await service.serve()
@@ -88,8 +93,9 @@ async def lead(config: Config) -> int:
 def main(argv: list[str]) -> None:
     """Run one supervisor of several."""
     share = msgspec.json.decode(argv[2], type=Share)
-    config = sharing.shared(running.settings(supervisor=share.number), share)
-    running.run(lambda: serve(config, share, int(argv[1])))
+    whole = running.settings(supervisor=share.number)
+    config = sharing.shared(whole, share)
+    running.run(lambda: serve(config, share, int(argv[1]), whole))
 
 
 def _supervisor(fd: int, share: Share) -> list[str]:

@@ -93,6 +93,26 @@ def words(act: Act) -> str:
             return f"replay {photo}"
 
 
+def kind(order: Order) -> str:
+    """Return what of a service an order changes: of each kind, the newest holds. "" for an act that is done at once."""
+    match order.act:
+        case Set(name=name):
+            return name
+        case Pause() | Resume():
+            return "pause"
+    return ""
+
+
+def newest(known: Iterable[Order], more: Iterable[Order]) -> tuple[Order, ...]:
+    """Return the newest order of each kind; of two of the same time, the one that came later."""
+    found: dict[str, Order] = {}
+    for order in (*known, *more):
+        before = found.get(kind(order))
+        if kind(order) and (before is None or order.at_ms >= before.at_ms):
+            found[kind(order)] = order
+    return tuple(found.values())
+
+
 def expected(act: Act, snapshots: Sequence[Snapshot]) -> set[Place]:
     """Return who has to answer an act. Raises Refusal where that is nobody."""
     host = host_of(act)
@@ -128,7 +148,9 @@ def together(wanted: set[Place], given: Sequence[Answer], waited_s: float) -> Ou
 def _text(places: Sequence[Place], given: Mapping[Place, Answer], waited_s: float) -> str:
     """What one host answered: its supervisors say the same, or each its own."""
     missing = f"no answer in {waited_s:g} s"
-    said = {number: given[host, number].text if (host, number) in given else missing for host, number in places}
+    said = {
+        number: given[host, number].text if (host, number) in given else missing for host, number in places
+    }
     if len(set(said.values())) == 1:
         return next(iter(said.values()))
     return "; ".join(f"supervisor {number}: {text}" for number, text in said.items())

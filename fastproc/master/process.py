@@ -13,12 +13,13 @@ import logging
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from fastproc.core.control import Order
 from fastproc.core.shares import Share
 from fastproc.ipc import link
-from fastproc.ipc.link import Ask, Serving, Stop, Told
+from fastproc.ipc.link import Ask, Kept, Serving, Stop, Told
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +33,18 @@ Command = Callable[[int, Share], list[str]]
 class SupervisorProcess:
     """A running supervisor. `told`: what it told last."""
 
-    def __init__(self, share: Share, command: Command, on_serving: Callable[[], None]) -> None:
-        """Spawn it. Raises OSError."""
-        self._on_serving = on_serving
+    def __init__(
+        self,
+        share: Share,
+        command: Command,
+        on_serving: Callable[[], None],
+        on_kept: Callable[[Sequence[Order]], None] = lambda orders: None,
+    ) -> None:
+        """Spawn it. `on_kept` hears of orders that it has obeyed. Raises OSError."""
+        self._on_serving, self._on_kept = on_serving, on_kept
         self._link: link.Link[link.FromSupervisor] | None = None
         self._stop: Stop | None = None
+        self._early: Sequence[Order] = ()
         self._asked: asyncio.Future[Told | None] | None = None
         self.told: Told | None = None
         self._gone = asyncio.Event()
@@ -59,6 +67,7 @@ class SupervisorProcess:
     async def run(self) -> int:
         """Read what it tells, until its process has ended; return the exit code, negative for a signal."""
         self._link = await link.master_end(self._end)
+        self.keep(self._early)
         if self._stop:
             self._link.send(self._stop)
         try:
@@ -93,6 +102,12 @@ class SupervisorProcess:
         if self._link and not self._gone.is_set():
             self._link.send(self._stop)
 
+    def keep(self, orders: Sequence[Order]) -> None:
+        """Tell it orders that hold, as soon as it can hear."""
+        self._early = orders
+        if self._link and orders and not self._gone.is_set():
+            self._link.send(Kept(tuple(orders)))
+
     def kill(self) -> None:
         """SIGKILL; its end follows. Its workers see the end of their channel."""
         self._process.kill()
@@ -101,6 +116,8 @@ class SupervisorProcess:
         match message:
             case Serving():
                 self._on_serving()
+            case Kept(orders=orders):
+                self._on_kept(orders)
             case Told():
                 self.told = message
                 self._answered(message)

@@ -2,12 +2,15 @@
 
 Rule 1: a job is taken only when there is a place and a token for it: what is taken is begun at once.
 Rule 2: a job that ends may bring the next one along; it needs a token like any other, and keeps the place.
-Rule 3: no job is taken while a neighbour is away; one that comes at that moment goes back.
+Rule 3: no job is taken while a neighbour is away, or an operator has paused this host; one that comes at that moment
+        goes back.
+Rule 4: places and rate may change at any time. Fewer places wait for jobs to end; another rate begins without a burst.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -16,8 +19,10 @@ from typing import Any
 from fastproc.core.errors import FleetHalted, LockLost, QueueUnavailable
 from fastproc.core.limit import TokenBucket
 from fastproc.core.model import Job
+from fastproc.core.rates import Rate
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.neighbours import Neighbours
+from fastproc.supervisor.places import Places
 from fastproc.supervisor.ports import Queue
 
 log = logging.getLogger(__name__)
@@ -45,8 +50,11 @@ class Intake:
     ) -> None:
         self._queue, self._run_job, self._bucket, self._metrics = queue, run_job, bucket, metrics
         self._neighbours = neighbours
-        self._places = asyncio.Semaphore(max_in_hand)
-        self._ended = asyncio.Event()
+        self.places = Places(max_in_hand)
+        #: Whether an operator wants no jobs to be taken here.
+        self.paused = False
+        self._stirred = asyncio.Event()
+        self._other_rate = asyncio.Event()
         self._stopping = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
         self._said_held_back = False
@@ -70,13 +78,16 @@ class Intake:
     async def run(self) -> None:
         """Take jobs until `stop`."""
         while not self.stopping:
-            if not await self._or_stop(self._places.acquire()):
+            if not await self._or_stop(self.places.take()):
                 break
             if not await self._admitted():
                 break
             asked_at = time.monotonic()
             if not await self._token():
                 break
+            if not self._admits(self.in_hand):
+                self._unused()
+                continue
             got_at = time.monotonic()
             job = await self._queue.take()
             if job is None:
@@ -84,11 +95,9 @@ class Intake:
             if self.stopping:
                 await self._return_unbegun(job)
                 break
-            if not self._neighbours.admit(self.in_hand):
+            if not self._admits(self.in_hand):
                 await self._return_unbegun(job)
-                self._places.release()
-                if self._bucket:
-                    self._bucket.give_back(time.monotonic())
+                self._unused()
                 continue
             now = time.monotonic()
             if self._bucket:
@@ -105,6 +114,24 @@ class Intake:
         """Take no more jobs; those in hand go on."""
         self._stopping.set()
         self._queue.stop()
+
+    def pause(self, paused: bool) -> None:
+        """Take no jobs for now, those in hand go on; or take them again."""
+        self.paused = paused
+        self._stirred.set()
+
+    def limit(self, rate: Rate) -> None:
+        """Let jobs start at this rate from now on. Without a limit before, the first token is waited for."""
+        now = time.monotonic()
+        if not rate.max:
+            self._bucket = None
+        elif self._bucket:
+            self._bucket = self._bucket.replaced(rate.max, rate.duration_s, now)
+        else:
+            self._bucket = TokenBucket(rate.max, rate.duration_s, now, full=False)
+        self._said_held_back = False
+        was, self._other_rate = self._other_rate, asyncio.Event()
+        was.set()
 
     async def idle(self) -> None:
         """Wait until no job is in hand."""
@@ -144,26 +171,36 @@ class Intake:
                 token_taken = False
                 following = await self._run_job(following, may_fetch)
         finally:
-            self._places.release()
+            self.places.leave()
             if token_taken and self._bucket:
                 self._bucket.give_back(time.monotonic())
 
     def _token_at_once(self) -> bool:
         # The job that asks is still in hand, and will not be.
-        if self.stopping or not self._neighbours.admit(self.in_hand - 1):
+        if self.stopping or self.places.are_over or not self._admits(self.in_hand - 1):
             return False
         return self._bucket is None or self._bucket.take(time.monotonic()) == 0.0
 
+    def _admits(self, in_hand: int) -> bool:
+        return not self.paused and self._neighbours.admit(in_hand)
+
+    def _unused(self) -> None:
+        """The place and the token that were taken are for no job."""
+        self.places.leave()
+        if self._bucket:
+            self._bucket.give_back(time.monotonic())
+
     async def _admitted(self) -> bool:
-        """Wait until every neighbour admits a job; False when stopped meanwhile."""
-        while not self._neighbours.admit(self.in_hand):
+        """Wait until a job may be taken; False when stopped meanwhile."""
+        while True:
+            self._stirred.clear()
+            if self._admits(self.in_hand):
+                return True
             if not await self._or_stop(self._something_changed()):
                 return False
-        return True
 
     async def _something_changed(self) -> bool:
-        self._ended.clear()
-        waits = [asyncio.ensure_future(wait) for wait in (self._neighbours.changed(), self._ended.wait())]
+        waits = [asyncio.ensure_future(wait) for wait in (self._neighbours.changed(), self._stirred.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -173,11 +210,16 @@ class Intake:
 
     async def _token(self) -> bool:
         """Wait for a token; False when stopped meanwhile."""
-        if self._bucket is None:
-            return True
-        while wait_s := self._bucket.take(time.monotonic()):
-            if not await self._or_stop(asyncio.sleep(wait_s, result=True)):
+        while self._bucket and (wait_s := self._bucket.take(time.monotonic())):
+            if not await self._or_stop(self._slept(wait_s)):
                 return False
+        return True
+
+    async def _slept(self, seconds: float) -> bool:
+        """Sleep so long, or until the rate is another."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._other_rate.wait()
         return True
 
     async def _return_unbegun(self, job: Job) -> None:
@@ -207,7 +249,7 @@ class Intake:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._jobs.discard(task)
-        self._ended.set()
+        self._stirred.set()
         if not task.cancelled() and task.exception() and not isinstance(task.exception(), FleetHalted):
             log.error("a job's line broke", exc_info=task.exception())
 
