@@ -118,6 +118,7 @@ class Live:
         text = self._obey(order.act)
         self._orders = (*(each for each in self._orders if kind(each) != kind(order)), order)
         self._on_kept(order)
+        self._showing.soon()
         return text
 
     def _obey(self, act: Act) -> str:

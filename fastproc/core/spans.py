@@ -22,3 +22,9 @@ def moment(at_ms: int) -> str:
     """Return a wall time in ms as `02:14 UTC`."""
     hours, minutes = divmod(at_ms // 60_000 % 1440, 60)
     return f"{hours:02}:{minutes:02} UTC"
+
+
+def clock(at_ms: int) -> str:
+    """Return a wall time in ms as `02:14:05 UTC`."""
+    hours, seconds = divmod(at_ms // 1000 % 86_400, 3600)
+    return f"{hours:02}:{seconds // 60:02}:{seconds % 60:02} UTC"

@@ -1,7 +1,7 @@
 """The one line of a service: how it does, what is worst, what a person can do about it. Pure.
 
 Rule 1: the worst comes first: what no job can pass, then what costs jobs, then what an operator has ordered, then what
-        is slow, then what is old. Where nothing is wrong, the line says what goes on.
+        is slow. Where nothing is wrong, the line says what goes on; what is old and works (decoders) is said after it.
 Rule 2: every line that is not good has a remedy, which names a command, a setting or the place to look at.
 Rule 3: moments are UTC, as in the log, and say so.
 """
@@ -42,14 +42,14 @@ def verdict(
 def verdicts(
     snapshots: Sequence[Snapshot], queue: QueueNow | None, failures: Sequence[Failure], *, now_ms: int = 0
 ) -> list[Verdict]:
-    """Return all that is wrong, the worst first, and at the end what goes on."""
+    """Return all that is wrong, the worst first, then what goes on, then what is old."""
     now_ms = now_ms or max((each.at_ms for each in snapshots), default=0)
     scene = Scene(snapshots, queue, failures, now_ms)
     if not snapshots:
         return [_nobody(scene)]
     found = [line for judge in _JUDGES for line in judge(scene)]
     order = {"bad": 0, "warn": 1, "good": 2}
-    return [*sorted(found, key=lambda line: order[line.level]), scene.flow()]
+    return [*sorted(found, key=lambda line: order[line.level]), scene.flow(), *_holes(scene)]
 
 
 def _nobody(scene: Scene) -> Verdict:
@@ -229,5 +229,5 @@ NEIGHBOURS: Final = {
 
 _JUDGES: Final[Iterable[Callable[[Scene], Iterator[Verdict]]]] = (
     _away, _stuck, _not_ready, _stale, _dying, _long, _failing,
-    _held, _paused, _stopping, _slow, _versions, _holes,
+    _held, _paused, _stopping, _slow, _versions,
 )  # fmt: skip

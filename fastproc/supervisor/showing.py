@@ -1,4 +1,4 @@
-"""Shows the supervisor's snapshot to others every SHOW_S, for pages and shells: on a board that the outside brings.
+"""Shows the supervisor's snapshot every SHOW_S, and after each order, on a board that pages and shells look at.
 
 Rule 1: whatever the board answers, the service goes on; what it refuses is one warning.
 Rule 2: at the end the snapshot is taken away, so that one that has ended is not taken for one that hangs.
@@ -7,6 +7,7 @@ Rule 2: at the end the snapshot is taken away, so that one that has ended is not
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -37,13 +38,21 @@ class Showing:
     def __init__(self, board: Board, gather: Callable[[], Snapshot]) -> None:
         self._board, self._gather = board, gather
         self._refused = False
+        self._due = asyncio.Event()
         self.latency_s: float | None = None
 
     async def run(self) -> None:
         """Show, without end."""
         while True:
+            self._due.clear()
             await self.show()
-            await asyncio.sleep(SHOW_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SHOW_S):
+                    await self._due.wait()
+
+    def soon(self) -> None:
+        """Show it now: something has changed that somebody will look for."""
+        self._due.set()
 
     async def show(self) -> None:
         """Show the snapshot of now."""

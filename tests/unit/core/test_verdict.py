@@ -229,14 +229,6 @@ CASES: list[tuple[list[Snapshot], QueueNow | None, list[Failure], str, str, str]
         "workers: no worker process is running (on a)",
         "operations.md",
     ),
-    (
-        [service(holes=("libheif 1.17.0 has CVE-1", "other"))],
-        QUEUE,
-        [],
-        "warn",
-        "decoders: libheif 1.17.0 has CVE-1 (and 1 more)",
-        "newer release",
-    ),
     ([service(state="stopping", in_hand=3)], QUEUE, [], "warn", "stopping: 3 jobs in hand", "signal"),
 ]
 
@@ -271,6 +263,13 @@ def test_what_was_long_ago_or_seldom_is_no_news(quiet: tuple[Tick, ...]) -> None
     old = Tick(at_ms=NOW_MS - 400_000, completed=0, failed=50, deaths=9)
     one = Tick(at_ms=NOW_MS - 4_000, completed=0, failed=1, deaths=1)
     assert verdict([service(ticks=(old, *quiet, one))], QUEUE, [FAILURE]).level == "good"
+
+
+def test_decoders_with_holes_are_named_after_what_goes_on() -> None:
+    found = verdicts([service(holes=("libheif 1.17.0 has CVE-1", "other"))], QUEUE, [])
+    assert [line.level for line in found] == ["good", "warn"]
+    assert found[1].text == "decoders: libheif 1.17.0 has CVE-1 (and 1 more)"
+    assert "newer release" in found[1].remedy
 
 
 def test_a_queue_that_nobody_may_take_from_clears_in_no_time_that_is_known() -> None:
