@@ -124,7 +124,7 @@ class Watcher:
             if not isinstance(error, Unreachable):
                 why = self._pipe.outage.why if self._pipe else ""
                 text = f"Redis at {self._config.redis.where} cannot be used: {why or text or 'no answer'}"
-            away = Verdict("bad", f"{text}; it is tried again", NEIGHBOURS["redis"][2])
+            away = Verdict("bad", f"{text.rstrip('.')}; it is tried again", NEIGHBOURS["redis"][2])
             if self._last is None:
                 return Frame(name, [away])
             return Frame(name, [away], self._last[1], time.monotonic() - self._last[0])

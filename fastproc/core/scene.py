@@ -80,8 +80,8 @@ class Scene(Struct, frozen=True):
 
     def _left_s(self) -> float | None:
         """Seconds until nothing waits any more, at today's pace; None where nobody can say."""
-        queue = self.queue
-        if queue is None or queue.paused or queue.held:
+        queue, paused = self.queue, all(service.state == "paused" for service in self.services)
+        if queue is None or queue.paused or queue.held or paused:
             return None
         if queue.backlog_s is not None:
             return queue.backlog_s

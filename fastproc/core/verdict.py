@@ -194,7 +194,10 @@ def _holes(scene: Scene) -> Iterator[Verdict]:
     holes = list(dict.fromkeys(hole for service in scene.services for hole in service.holes))
     if holes:
         more = f" (and {len(holes) - 1} more)" if len(holes) > 1 else ""
-        yield Verdict("warn", f"decoders: {holes[0]}{more}", "install a newer release, or rebuild the image")
+        text = f"decoders: {holes[0].partition(': ')[0]}{more}"
+        yield Verdict(
+            "warn", text, "install a newer release, or rebuild the image; `fastproc check` names all"
+        )
 
 
 #: name -> what it is called, what follows from its absence, and what to do.

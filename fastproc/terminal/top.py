@@ -63,7 +63,8 @@ def _verdicts(frame: Frame, width: int) -> Iterator[Text]:
     yield title
     for number, verdict in enumerate(frame.verdicts):
         style = _STYLES[verdict.level]
-        yield from _wrapped(clean(verdict.text), "" if number == 0 else "also: ", style, width)
+        before = "" if number == 0 else "now: " if verdict.level == "good" else "also: "
+        yield from _wrapped(clean(verdict.text), before, style, width)
         if verdict.remedy:
             yield from _wrapped(clean(verdict.remedy), "  do: ", "", width)
 
@@ -83,7 +84,7 @@ def _wrapped(text: str, before: str, style: str, width: int) -> Iterator[Text]:
 def _queue(scene: Scene) -> Iterator[Text]:
     if scene.queue:
         counts = [
-            f"{state} {number:,}"
+            f"{clean(state)} {number:,}"
             for state, number in scene.queue.counts.items()
             if number or state in _ALWAYS
         ]
@@ -152,24 +153,51 @@ def _host(host: str, services: list[Snapshot], scene: Scene, width: int) -> Iter
         yield _neighbour(neighbour)
 
 
+class _Columns(Struct, frozen=True):
+    """Widths of a worker's columns."""
+
+    worker: int
+    seconds: int
+    stage: int
+    photo: int
+
+    def row(self, worker: str, state: str, seconds: str, stage: str, photo: str) -> str:
+        parts = (
+            f"{_cut(worker, self.worker):<{self.worker}}{_cut(state, 8):<9}{seconds:>{self.seconds}}",
+            f"{_cut(stage, self.stage - 1):<{self.stage}}{_cut(photo, self.photo):<{self.photo}} ",
+        )
+        return "  " + "  ".join(parts)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _columns(width: int) -> _Columns:
+    """What a width has room for; beside these there are memory and deaths, and how the last one was."""
+    if width < 80:
+        return _Columns(5, 5, 11, PHOTO_LEAST)
+    return _Columns(7, 8, 13, max(PHOTO_LEAST, min(PHOTO_MOST, width - 76)))
+
+
 def _workers(services: list[Snapshot], width: int) -> Iterator[Text]:
-    photo = max(PHOTO_LEAST, min(PHOTO_MOST, width - 58))
-    head = f"  {'worker':<7}{'state':<9}{'seconds':>8}  {'stage':<13}{'photo':<{photo}} {'memory':>8}{'deaths':>7}"
-    yield Text(f"{head}  last death", QUIET)
+    columns = _columns(width)
+    head = columns.row("slot", "state", "s", "stage", "photo")
+    yield Text(f"{head}{'memory':>8} died", QUIET)
     for service in services:
         before = f"{service.number}." if service.of > 1 else ""
         for each in service.workers:
-            yield _worker(before, each, photo)
+            yield _worker(columns, before, each)
 
 
-def _worker(before: str, each: WorkerNow, photo: int) -> Text:
+def _worker(columns: _Columns, before: str, each: WorkerNow) -> Text:
     seconds = f"{each.task_s:.1f}" if each.photo else ""
-    name = clean(each.photo)
-    name = name if len(name) <= photo else name[: photo - 1] + "…"
     memory = human_size(each.rss_bytes) if each.rss_bytes else ""
-    death = f"  {clock(each.last_death_at_ms)} {clean(each.last_death)}" if each.last_death else ""
-    line = f"  {before + str(each.slot):<7}{clean(each.state):<9}{seconds:>8}  {clean(each.stage):<13}{name:<{photo}} "
-    return Text.assemble(line, f"{memory:>8}{each.deaths or '':>7}", (death, BAD if death else ""))
+    line = columns.row(
+        before + str(each.slot), clean(each.state), seconds, clean(each.stage), clean(each.photo)
+    )
+    last = f" {each.deaths}, {clock(each.last_death_at_ms)} {clean(each.last_death)}" if each.deaths else ""
+    return Text.assemble(f"{line}{memory:>8}", (last, BAD if last else ""))
 
 
 def _worst(services: list[Snapshot]) -> list[NeighbourNow]:
