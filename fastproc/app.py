@@ -64,7 +64,7 @@ class App:
         self._early: list[Order] = []
         self.on_kept: Callable[[Order], None] = lambda order: None
         self.live: Live | None = None
-        self._receivers: Callable[[], Sequence[NeighbourNow]] = tuple
+        self._hooks: Callable[[], Sequence[NeighbourNow]] = tuple
         self._stop = StopRequest()
         self._readiness = Readiness()
         self._closing = Closing()
@@ -94,10 +94,9 @@ class App:
 
     def keep(self, orders: Sequence[Order]) -> None:
         """Obey an operator's orders that hold already, as soon as there is something to obey with."""
+        self._early += orders
         if self.live:
             self.live.keep(orders)
-        else:
-            self._early += orders
 
     async def serve(self) -> None:
         """Run until `stop`. Raises: ConfigError, Unreachable at the start; FleetHalted; the error of a broken part."""
@@ -135,9 +134,8 @@ class App:
                 self._readiness.started = False
 
     def _parts(self, service: Service, pool: Pool, watchdog: Watchdog) -> Parts:
-        outside = self._receivers
         return Parts(
-            pool=pool, service=service, watchdog=watchdog, readiness=self._readiness, outside=outside
+            pool=pool, service=service, watchdog=watchdog, readiness=self._readiness, outside=self._hooks
         )
 
     def _watchdog_of(self, pool: Pool) -> Watchdog:
@@ -188,7 +186,7 @@ class App:
         objects = await self._enter(stack, "S3", checked_objects(config, self._share))
         metadata = await self._enter(stack, "the database", checked_metadata(config))
         events = factories.event_sink(pipe.call, config, self.metrics)
-        self._receivers = events.neighbours if isinstance(events, FanOut) else tuple
+        self._hooks = events.neighbours if isinstance(events, FanOut) else tuple
         stack.push_async_callback(self._closing.close, "the events", events.close)
         quarantine = Quarantine(factories.vault(config.quarantine, objects))
         await quarantine.prepare()

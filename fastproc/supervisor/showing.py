@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 SHOW_S: Final = 2.0
 #: Longest wait for the board: a snapshot that comes late is worth nothing.
 ANSWER_S: Final = 2.0
+#: Likewise at the end, of which all parts share 1 s (`supervisor.stopping`).
+LEAVE_S: Final = 0.2
 
 
 class Board(Protocol):
@@ -73,8 +75,11 @@ class Showing:
             log.exception("the snapshot could not be gathered")
 
     async def leave(self) -> None:
-        """Take the snapshot away."""
+        """Take the snapshot away, where the board answers: nothing of the end waits for it."""
+        if self.latency_s is None:
+            return
         try:
-            await self._board.leave()
-        except QueueUnavailable as error:
+            async with asyncio.timeout(LEAVE_S):
+                await self._board.leave()
+        except (QueueUnavailable, TimeoutError) as error:
             log.debug("the snapshot was not taken away, it expires: %s", error)

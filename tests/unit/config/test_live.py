@@ -55,6 +55,11 @@ def test_a_rate_that_cannot_be_shared_is_refused_with_one_that_can() -> None:
 
 
 def test_a_level_is_one_of_four() -> None:
-    assert [live.level(text) for text in ("debug", "INFO", "warning", "error")] == ["debug", "info", "warn", "error"]
+    assert [live.level(text) for text in ("debug", "INFO", "warning", "error")] == [
+        "debug",
+        "info",
+        "warn",
+        "error",
+    ]
     with pytest.raises(Refusal, match="debug, info, warn, error"):
         live.level("loud")

@@ -31,7 +31,8 @@ def test_a_rate_is_read_and_shown(text: str, rate: Rate, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "10", "10/", "/s", "-1/s", "1.5/s", "10/day", "0/s", "10/0s", "1000001/s", "1/25h", "9" * 99 + "/s"]
+    "text",
+    ["", "10", "10/", "/s", "-1/s", "1.5/s", "10/day", "0/s", "10/0s", "1000001/s", "1/25h", "9" * 99 + "/s"],
 )
 def test_what_is_no_rate_is_refused_with_what_is_one(text: str) -> None:
     with pytest.raises(ValueError, match=r"such as 10/s, 600/min or 10/1000ms; or off"):

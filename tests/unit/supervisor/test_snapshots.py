@@ -91,7 +91,9 @@ class Board:
 SNAPSHOT = Snapshot(host="a", pid=1, version="0", at_ms=0, started_at_ms=0, state="serving")
 
 
-async def test_what_the_board_refuses_is_one_warning_and_an_outage_none(caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_the_board_refuses_is_one_warning_and_an_outage_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     board = Board(QueueRefused("NOPERM"), QueueUnavailable("away"), QueueRefused("NOPERM"), 0.25)
     showing = Showing(board, lambda: SNAPSHOT)
     for _ in range(4):
@@ -102,7 +104,25 @@ async def test_what_the_board_refuses_is_one_warning_and_an_outage_none(caplog: 
     assert "NOPERM" in caplog.text
 
 
-async def test_a_snapshot_that_cannot_be_gathered_is_said_and_no_end(caplog: pytest.LogCaptureFixture) -> None:
+class Silent(Board):
+    """A board that does not answer any more."""
+
+    async def leave(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_the_end_does_not_wait_for_a_board_that_is_away() -> None:
+    showing = Showing(Silent(QueueUnavailable("away")), lambda: SNAPSHOT)
+    await showing.show()
+    await asyncio.wait_for(showing.leave(), 0.1)
+    showing = Showing(Silent(), lambda: SNAPSHOT)
+    await showing.show()
+    await asyncio.wait_for(showing.leave(), 10)
+
+
+async def test_a_snapshot_that_cannot_be_gathered_is_said_and_no_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def broken() -> Snapshot:
         raise RuntimeError("a defect")
 

@@ -15,8 +15,12 @@ from tests.unit.terminal.consoles import EVIL
 
 NOW_MS = 1_795_746_600_000
 WORKERS = (
-    WorkerNow(slot=0, state="busy", pid=7, photo="IMG_1.jpg", stage="thumbnails", task_s=1.25, rss_bytes=64 << 20),
-    WorkerNow(slot=1, state="idle", rss_bytes=60 << 20, deaths=2, last_death="SIGSEGV", last_death_at_ms=NOW_MS),
+    WorkerNow(
+        slot=0, state="busy", pid=7, photo="IMG_1.jpg", stage="thumbnails", task_s=1.25, rss_bytes=64 << 20
+    ),
+    WorkerNow(
+        slot=1, state="idle", rss_bytes=60 << 20, deaths=2, last_death="SIGSEGV", last_death_at_ms=NOW_MS
+    ),
 )
 NEIGHBOURS = (
     NeighbourNow(name="redis", where="redis:6379", latency_s=0.0004),
@@ -41,9 +45,18 @@ SERVICE = Snapshot(
     changed={"concurrency": "2 (was 4)"},
 )
 FAILURE = Failure(
-    code="FILE_CORRUPTED", attempts=9, jobs=7, first_at_ms=0, last_at_ms=NOW_MS, photo="IMG_2", job="8", reason="short"
+    code="FILE_CORRUPTED",
+    attempts=9,
+    jobs=7,
+    first_at_ms=0,
+    last_at_ms=NOW_MS,
+    photo="IMG_2",
+    job="8",
+    reason="short",
 )
-QUEUE = QueueNow(name="photos", counts={"wait": 14, "active": 2, "delayed": 0, "completed": 12345}, growth_per_s=-0.5)
+QUEUE = QueueNow(
+    name="photos", counts={"wait": 14, "active": 2, "delayed": 0, "completed": 12345}, growth_per_s=-0.5
+)
 SCENE = Scene([SERVICE], QUEUE, [FAILURE], NOW_MS)
 VERDICTS = [Verdict("bad", "S3 is away since 02:14 UTC", "look at it"), Verdict("good", "2 workers busy")]
 
