@@ -64,7 +64,7 @@ class App:
         self._early: list[Order] = []
         self.on_kept: Callable[[Order], None] = lambda order: None
         self.live: Live | None = None
-        self._hooks: Callable[[], Sequence[NeighbourNow]] = tuple
+        self._outside: Callable[[], Sequence[NeighbourNow]] = tuple
         self._stop = StopRequest()
         self._readiness = Readiness()
         self._closing = Closing()
@@ -135,7 +135,7 @@ class App:
 
     def _parts(self, service: Service, pool: Pool, watchdog: Watchdog) -> Parts:
         return Parts(
-            pool=pool, service=service, watchdog=watchdog, readiness=self._readiness, outside=self._hooks
+            pool=pool, service=service, watchdog=watchdog, readiness=self._readiness, outside=self._outside
         )
 
     def _watchdog_of(self, pool: Pool) -> Watchdog:
@@ -186,7 +186,7 @@ class App:
         objects = await self._enter(stack, "S3", checked_objects(config, self._share))
         metadata = await self._enter(stack, "the database", checked_metadata(config))
         events = factories.event_sink(pipe.call, config, self.metrics)
-        self._hooks = events.neighbours if isinstance(events, FanOut) else tuple
+        self._outside = events.neighbours if isinstance(events, FanOut) else tuple
         stack.push_async_callback(self._closing.close, "the events", events.close)
         quarantine = Quarantine(factories.vault(config.quarantine, objects))
         await quarantine.prepare()

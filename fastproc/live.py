@@ -28,7 +28,7 @@ from fastproc.config import live, sharing
 from fastproc.config.fit import Room
 from fastproc.config.host import host_name
 from fastproc.config.settings import Config
-from fastproc.core.acts import Act, Pause, Resume, Set
+from fastproc.core.acts import Act, Cancel, Pause, Resume, Set
 from fastproc.core.control import Order, Refusal, kind, newest
 from fastproc.core.rates import Rate
 from fastproc.core.shares import Share
@@ -77,7 +77,12 @@ class Live:
         )
         self._gatherer = Gatherer(place, share.of, __version__, own)
         self._showing = Showing(Board(pipe.call, keys), self.snapshot)
-        handlers: dict[type, Handler] = {Set: self._set, Pause: self._pause, Resume: self._pause}
+        handlers: dict[type, Handler] = {
+            Set: self._set,
+            Pause: self._pause,
+            Resume: self._pause,
+            Cancel: self._cancel,
+        }
         self.receiver = Receiver(connector(config.redis, keys.base), pipe.call, keys, place, handlers)
 
     async def run(self) -> None:
@@ -113,6 +118,10 @@ class Live:
     async def _pause(self, order: Order) -> str | None:
         # Without a host it is the queue's own pause, which is no service's business.
         return self._obeyed(order) if isinstance(order.act, Pause | Resume) and order.act.host else None
+
+    async def _cancel(self, order: Order) -> None:
+        # The order is a mark in Redis, which is looked for anyway: this makes it sooner. Who has the job answers.
+        await self._parts.service.cancellations.look()
 
     def _obeyed(self, order: Order) -> str:
         text = self._obey(order.act)

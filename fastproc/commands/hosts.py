@@ -6,7 +6,6 @@ Rule 1: the outcome goes to stdout, a line a host, or one JSON object; an order 
 
 from __future__ import annotations
 
-import getpass
 import sys
 from typing import NoReturn
 
@@ -17,8 +16,7 @@ from rich.console import Console
 from fastproc.bullmq import control, hosts
 from fastproc.bullmq.opening import open_pipe
 from fastproc.bullmq.protocol import Keys
-from fastproc.commands import running
-from fastproc.config.host import host_name
+from fastproc.commands import orders, running
 from fastproc.config.settings import Config
 from fastproc.core.acts import Act, Outcome
 from fastproc.core.errors import QueueUnavailable, Unreachable
@@ -44,18 +42,9 @@ async def order(config: Config, act: Act) -> Outcome:
     async with open_pipe(config) as pipe:
         try:
             there = await hosts.read(pipe.call, keys)
-            return await control.order(pipe.call, keys, act, there, by=who())
+            return await control.order(pipe.call, keys, act, there, by=orders.who())
         except QueueUnavailable as error:
             raise Unreachable(f"Redis at {config.redis.where} cannot be used: {error}") from None
-
-
-def who() -> str:
-    """Return who orders, for the services' logs: `user@host`."""
-    try:
-        return f"{getpass.getuser()}@{host_name()}"
-    except (KeyError, OSError):
-        # A container's user often has no name.
-        return f"somebody@{host_name()}"
 
 
 def _tell(outcome: Outcome) -> None:

@@ -17,8 +17,7 @@ from rich.console import Console
 
 from fastproc.bullmq import hosts
 from fastproc.bullmq.failures import SharedFailures
-from fastproc.bullmq.glance import glance
-from fastproc.bullmq.opening import open_pipe
+from fastproc.bullmq.opening import open_pipe, queue_desk
 from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.protocol import Keys
 from fastproc.commands import running
@@ -41,7 +40,7 @@ TREND_S, TREND_LEAST_S = 60.0, 10.0
 @click.option("--once", is_flag=True, help="Print one frame as text.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: one object a line, with --once one alone.")
 def command(once: bool, as_json: bool) -> None:
-    """Show live how the services of the queue do; q ends it.
+    """Show live how the services do, and what to do; q ends it.
 
     From the top: what is worst and what to do, the queue, each host with its workers and neighbours, failures by code.
     """
@@ -136,7 +135,7 @@ class Watcher:
         pipe = self._pipe or await self._opened()
         services, queue, failures = await asyncio.gather(
             hosts.read(pipe.call, self._keys),
-            glance(pipe.call, self._keys, self._config.queue.name),
+            queue_desk(self._config, pipe, "").now(),
             SharedFailures(pipe.call, self._keys).read(),
         )
         queue = structs.replace(queue, growth_per_s=self._growth(queue.waiting))

@@ -10,7 +10,6 @@ Rule 4: places and rate may change at any time. Fewer places wait for jobs to en
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -24,6 +23,7 @@ from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.neighbours import Neighbours
 from fastproc.supervisor.places import Places
 from fastproc.supervisor.ports import Queue
+from fastproc.supervisor.rate_limit import RateLimit
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +48,13 @@ class Intake:
         neighbours: Neighbours,
         metrics: Metrics,
     ) -> None:
-        self._queue, self._run_job, self._bucket, self._metrics = queue, run_job, bucket, metrics
+        self._queue, self._run_job, self._metrics = queue, run_job, metrics
+        self._rate = RateLimit(bucket)
         self._neighbours = neighbours
         self.places = Places(max_in_hand)
         #: Whether an operator wants no jobs to be taken here.
         self.paused = False
         self._stirred = asyncio.Event()
-        self._other_rate = asyncio.Event()
         self._stopping = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
         self._said_held_back = False
@@ -83,7 +83,7 @@ class Intake:
             if not await self._admitted():
                 break
             asked_at = time.monotonic()
-            if not await self._token():
+            if not (self._rate.at_once() or await self._or_stop(self._rate.token())):
                 break
             if not self._admits(self.in_hand):
                 self._unused()
@@ -100,8 +100,7 @@ class Intake:
                 self._unused()
                 continue
             now = time.monotonic()
-            if self._bucket:
-                self._bucket.renew(now)
+            self._rate.renew()
             if now - got_at < HELD_BACK_S < got_at - asked_at:
                 self._held_back(got_at - asked_at)
             self._begin(job, self._serve(job))
@@ -121,17 +120,9 @@ class Intake:
         self._stirred.set()
 
     def limit(self, rate: Rate) -> None:
-        """Let jobs start at this rate from now on. Without a limit before, the first token is waited for."""
-        now = time.monotonic()
-        if not rate.max:
-            self._bucket = None
-        elif self._bucket:
-            self._bucket = self._bucket.replaced(rate.max, rate.duration_s, now)
-        else:
-            self._bucket = TokenBucket(rate.max, rate.duration_s, now, full=False)
+        """Let jobs start at this rate from now on."""
         self._said_held_back = False
-        was, self._other_rate = self._other_rate, asyncio.Event()
-        was.set()
+        self._rate.change(rate)
 
     async def idle(self) -> None:
         """Wait until no job is in hand."""
@@ -172,14 +163,14 @@ class Intake:
                 following = await self._run_job(following, may_fetch)
         finally:
             self.places.leave()
-            if token_taken and self._bucket:
-                self._bucket.give_back(time.monotonic())
+            if token_taken:
+                self._rate.give_back()
 
     def _token_at_once(self) -> bool:
         # The job that asks is still in hand, and will not be.
         if self.stopping or self.places.are_over or not self._admits(self.in_hand - 1):
             return False
-        return self._bucket is None or self._bucket.take(time.monotonic()) == 0.0
+        return self._rate.at_once()
 
     def _admits(self, in_hand: int) -> bool:
         return not self.paused and self._neighbours.admit(in_hand)
@@ -187,8 +178,7 @@ class Intake:
     def _unused(self) -> None:
         """The place and the token that were taken are for no job."""
         self.places.leave()
-        if self._bucket:
-            self._bucket.give_back(time.monotonic())
+        self._rate.give_back()
 
     async def _admitted(self) -> bool:
         """Wait until a job may be taken; False when stopped meanwhile."""
@@ -206,20 +196,6 @@ class Intake:
         finally:
             for wait in waits:
                 wait.cancel()
-        return True
-
-    async def _token(self) -> bool:
-        """Wait for a token; False when stopped meanwhile."""
-        while self._bucket and (wait_s := self._bucket.take(time.monotonic())):
-            if not await self._or_stop(self._slept(wait_s)):
-                return False
-        return True
-
-    async def _slept(self, seconds: float) -> bool:
-        """Sleep so long, or until the rate is another."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._other_rate.wait()
         return True
 
     async def _return_unbegun(self, job: Job) -> None:

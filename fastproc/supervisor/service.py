@@ -81,11 +81,7 @@ class Service:
             ports = tracing.traced(ports)
         line = self._line = JobLine(ports, self.guards, self._locks, budget, rules.stages, metrics)
         run = tracing.followed(line.run, ports.tracer) if ports.tracer else line.run
-        limit = (
-            TokenBucket(rules.rate_max, rules.rate_s, time.monotonic(), full=rules.rate_full)
-            if rules.rate_max
-            else None
-        )
+        limit = _bucket(rules)
         self.rate = Rate(rules.rate_max, round(rules.rate_s * 1000))
         self._intake = Intake(
             ports.queue, watchdog.watched(run), rules.max_in_hand, limit, self._neighbours, metrics
@@ -208,3 +204,9 @@ class Service:
         # Its last fetch may still bring a job.
         await asyncio.wait((intake,))
         await self._intake.idle()
+
+
+def _bucket(rules: Rules) -> TokenBucket | None:
+    if not rules.rate_max:
+        return None
+    return TokenBucket(rules.rate_max, rules.rate_s, time.monotonic(), full=rules.rate_full)

@@ -84,6 +84,7 @@ async def test_a_busy_worker_that_is_too_many_ends_after_its_photo_and_frees_its
 ) -> None:
     place.put("a.jpg", pictures.jpeg(600, 400))
     service = start(WORKER_CONCURRENCY="2", PREFETCH="1")
+    eventually(lambda: states(place) == ["idle", "idle"], "both are ready")
     one, two = service.workers()
     assert slots_with_memory(service) == {"0", "1"}
     with frozen(one), frozen(two):
@@ -109,24 +110,6 @@ def slots_with_memory(service: Service) -> set[str]:
     maps = psutil.Process(service.process.pid).memory_maps(grouped=False)
     found = [re.search(r"fastproc-(?:source|output)-(\d+)", each.path) for each in maps]
     return {each[1] for each in found if each}
-
-
-@pytest.mark.parametrize(
-    ("words", "text"),
-    [
-        (("concurrency", "0"), "fastproc pause --host"),
-        (("concurrency", "257"), "257 workers are out of bounds: 1 to 256"),
-        (("concurrency", "many"), "expected a whole number of workers, 1 to 256"),
-        (("rate", "fast"), "10/s, 600/min or 10/1000ms; or off"),
-        (("log-level", "loud"), "expected one of debug, info, warn, error"),
-        (("rate", "5/s", "--host", "elsewhere"), f"'elsewhere'; services run on: {HOST}"),
-    ],
-    ids=range(6),
-)
-def test_what_cannot_be_is_refused_with_what_can(
-    place: Place, running: Service, words: tuple[str, ...], text: str
-) -> None:
-    assert text in shell(place, "set", *words, code=1)
 
 
 @pytest.fixture
@@ -156,11 +139,22 @@ async def test_rate_and_level_change_and_hold_until_the_end(place: Place, runnin
     )
 
 
-async def test_a_host_that_does_not_answer_is_named(place: Place, running: Service) -> None:
+REFUSED = (
+    ("concurrency 0", "fastproc pause --host"),
+    ("concurrency 257", "257 workers are out of bounds: 1 to 256"),
+    ("concurrency many", "expected a whole number of workers, 1 to 256"),
+    ("rate fast", "10/s, 600/min or 10/1000ms; or off"),
+    ("log-level loud", "expected one of debug, info, warn, error"),
+    ("rate 5/s --host elsewhere", f"'elsewhere'; services run on: {HOST}"),
+)
+
+
+def test_what_cannot_be_is_refused_with_what_can(place: Place, running: Service) -> None:
     shown(place)
-    with frozen(psutil.Process(running.process.pid)):
-        said = shell(place, "set", "rate", "5/s", code=1)
-    assert said == f"{HOST}: no answer in 5 s\n"
+    for words, text in REFUSED:
+        assert text in shell(place, "set", *words.split(), code=1)
+    assert shown(place)["changed"] == {}
+    assert len(re.findall(r"order of \S+: set", running.said)) == 5
 
 
 def test_top_says_what_is_wrong_and_what_to_do(place: Place, start: Start) -> None:
@@ -190,3 +184,52 @@ def test_top_says_what_is_wrong_and_what_to_do(place: Place, start: Start) -> No
 def test_top_without_redis_is_an_error(place: Place) -> None:
     place.environment["REDIS_PORT"] = "1"
     shell(place, "top", "--once", code=Exit.UNREACHABLE)
+
+
+async def test_one_host_is_paused_and_resumed_and_says_so(place: Place, running: Service) -> None:
+    place.put("a.jpg", pictures.jpeg(300, 200))
+    assert "paused, until the service ends or is resumed" in shell(place, "pause", "--host", HOST)
+    ids = await added(place, 2)
+    found = top(place)
+    assert found["verdict"]["text"] == f"the host is paused: {HOST}"
+    assert found["verdict"]["remedy"] == f"`fastproc resume --host {HOST}`"
+    assert (found["services"][0]["state"], place.redis.hexists(place.key("meta"), "paused")) == (
+        "paused",
+        False,
+    )
+    assert "takes jobs again" in shell(place, "resume", "--host", HOST)
+    place.until("completed", *ids)
+    assert {place.job(each)["atm"] for each in ids} == {"1"}
+
+
+async def test_what_was_set_outlives_a_supervisor_but_not_the_service(place: Place, start: Start) -> None:
+    place.put("a.jpg", pictures.jpeg(300, 200))
+    service = start(ready=False, SUPERVISORS="2", WORKER_CONCURRENCY="2")
+    eventually(lambda: service.said.count(" serves ") == 2, service.said)
+    for number in (1, 2):
+        shown(place, number)
+    assert "1 is too few: each of 2 supervisors" in shell(place, "set", "concurrency", "1", code=1)
+    shell(place, "set", "concurrency", "3")
+    shell(place, "set", "rate", "11/h")
+    shell(place, "pause", "--host", HOST)
+    assert [shares(place, number) for number in (1, 2)] == [(1, 5, "paused"), (2, 6, "paused")]
+    second = psutil.Process(shown(place, 2)["pid"])
+    family = psutil.Process(service.process.pid).children(recursive=True)
+    second.kill()
+    eventually(lambda: shown(place, 2)["pid"] != second.pid, "it is started again")
+    eventually(lambda: shares(place, 2) == (2, 6, "paused"), "it has what was set")
+    assert shown(place, 2)["changed"] == {"concurrency": "3 (was 2)", "rate": "11/h (was off)"}
+    ids = await added(place, 1)
+    assert place.ids("wait") == ids
+    assert service.terminate() == Exit.OK
+    for process in family:
+        assert not process.is_running()
+    # The next service begins with its settings.
+    start(SUPERVISORS="1")
+    assert shares(place, 1) == (1, 0, "serving")
+    place.until("completed", *ids)
+
+
+def shares(place: Place, number: int) -> tuple[int, int, str]:
+    about = shown(place, number)
+    return about["concurrency"], about["limiter"]["max"], about["state"]
