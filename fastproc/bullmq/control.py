@@ -21,7 +21,7 @@ import msgspec
 
 from fastproc.bullmq.address import CONNECT_TIMEOUT_S, Connect
 from fastproc.bullmq.backlog import Call
-from fastproc.bullmq.connection import CONNECTION_ERRORS, Connection, ReplyError
+from fastproc.bullmq.connection import CONNECTION_ERRORS, Connection, ReplyError, lacks_right
 from fastproc.bullmq.protocol import Keys
 from fastproc.core import control
 from fastproc.core.acts import Act, Outcome
@@ -98,11 +98,11 @@ class Receiver:
             began = time.monotonic()
             try:
                 await self._listen()
-            except ReplyError as error:
-                self._once("refused", "live control is off, Redis refuses the channel: %s", error)
-                await asyncio.sleep(REFUSED_S)
-                continue
-            except CONNECTION_ERRORS as error:
+            except (ReplyError, *CONNECTION_ERRORS) as error:
+                if lacks_right(error):
+                    self._once("refused", "live control is off, Redis refuses the channel: %s", error)
+                    await asyncio.sleep(REFUSED_S)
+                    continue
                 # An outage has its line in the log already: the connection that carries jobs has it too.
                 log.debug("live control: no connection: %s", error)
             except Exception:
@@ -180,7 +180,9 @@ class Receiver:
                     self._call("PEXPIRE", key, ANSWERS_MS),
                 )
         except (QueueUnavailable, TimeoutError) as error:
-            self._once("answers", "live control: an answer could not be given: %s", error)
+            if lacks_right(error):
+                self._once("answers", "live control: an answer could not be given: %s", error)
+            log.debug("live control: no answer given: %s", error)
 
     def _once(self, what: str, words: str, error: Exception) -> None:
         level = logging.DEBUG if what in self._said else logging.WARNING

@@ -15,8 +15,9 @@ from typing import Final
 import msgspec
 
 from fastproc.bullmq.backlog import Call
+from fastproc.bullmq.connection import lacks_right
 from fastproc.bullmq.protocol import Keys, text
-from fastproc.core.errors import QueueRefused
+from fastproc.core.errors import QueueRefused, QueueUnavailable
 from fastproc.core.snapshot import Snapshot
 
 #: Life of a snapshot: five times as long as the pause between two.
@@ -37,13 +38,23 @@ class Board:
         self._name = ""
 
     async def show(self, snapshot: Snapshot) -> float:
-        """Show it in place of the one before; return the seconds that Redis took. Raises QueueUnavailable."""
+        """Show it in place of the one before; return the seconds that Redis took.
+
+        Raises QueueRefused where a right is missing; QueueUnavailable.
+        """
         self._name, began = f"{snapshot.host}:{snapshot.number}", time.monotonic()
-        await asyncio.gather(
+        commands = (
             self._call("SET", _key(self._keys, self._name), msgspec.json.encode(snapshot), "PX", LIFE_MS),
             self._call("SADD", _names(self._keys), self._name),
             self._call("PEXPIRE", _names(self._keys), NAMES_LIFE_MS),
         )
+        try:
+            await asyncio.gather(*commands)
+        except QueueRefused as error:
+            if lacks_right(error):
+                raise
+            # How the server stands (no replicas, no memory) is an outage, which has its own line in the log.
+            raise QueueUnavailable(str(error)) from None
         return time.monotonic() - began
 
     async def leave(self) -> None:

@@ -20,6 +20,7 @@ from fastproc.bullmq.protocol import Keys
 from fastproc.config.redis import RedisConfig
 from fastproc.core.acts import Cancel, Pause, Set
 from fastproc.core.control import Order, Refusal
+from fastproc.core.errors import QueueRefused, QueueUnavailable
 from fastproc.core.snapshot import Snapshot
 from fastproc.embedded.valkey import Valkey
 
@@ -189,3 +190,22 @@ async def test_snapshots_are_there_while_their_services_run(own: Valkey, pipe: P
     await one.leave()
     assert await hosts.read(pipe.call, keys) == [service("a", 2, 2)]
     assert set(await pipe.call("SMEMBERS", keys("fastproc:hosts"))) == {b"a:2", b"x:1"}
+
+
+async def test_a_server_that_takes_no_writes_is_an_outage_and_a_missing_right_is_not(
+    own: Valkey, pipe: Pipe, keys: Keys, unique: str
+) -> None:
+    with redis.Redis(host=own.host, port=own.port, protocol=2) as operator:
+        operator.execute_command("ACL", "SETUSER", unique, "on", ">p", "~*", "&*", "+@all", "-sadd")
+        other = Pipe(connector(RedisConfig(url=f"redis://{unique}:p@{own.host}:{own.port}"), keys.base))
+        await other.open()
+        with pytest.raises(QueueRefused, match="NOPERM"):
+            await hosts.Board(other.call, keys).show(service("a"))
+        await other.close()
+        operator.config_set("min-replicas-to-write", 1)
+        try:
+            with pytest.raises(QueueUnavailable, match="NOREPLICAS") as caught:
+                await hosts.Board(pipe.call, keys).show(service("a"))
+            assert not isinstance(caught.value, QueueRefused)
+        finally:
+            operator.config_set("min-replicas-to-write", 0)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from fastproc.core import control
-from fastproc.core.acts import Act, Cancel, Outcome, Pause, Set
+from fastproc.core.acts import Act, Cancel, Outcome, Pause, Resume, Set
 from fastproc.core.control import MAX_BYTES, Answer, Order, Place, Refusal
 from fastproc.core.snapshot import Snapshot
 
@@ -135,3 +135,14 @@ def test_the_outcome_names_what_each_host_answered(
     wanted: set[Place], answers: list[Answer], outcome: Outcome
 ) -> None:
     assert control.together(wanted, answers, 5.0) == outcome
+
+
+def test_of_each_kind_the_newest_order_holds_and_a_pause_is_one_kind_with_its_end() -> None:
+    def order(act: Act, at_ms: int) -> Order:
+        return Order(act=act, at_ms=at_ms)
+
+    rate, later = order(Set(name="rate", value="1/s"), 1), order(Set(name="rate", value="2/s"), 2)
+    pause, resume = order(Pause(host="a"), 3), order(Resume(host="a"), 4)
+    assert control.newest([rate], [later, pause, resume]) == (later, resume)
+    assert control.newest([later, resume], [rate, pause]) == (later, resume)
+    assert control.newest([], [order(Cancel(job="1"), 9)]) == ()

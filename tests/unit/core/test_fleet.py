@@ -594,6 +594,25 @@ def test_a_closed_slot_that_is_wanted_again_keeps_its_worker_or_gets_a_new_one()
     assert world.spawns == 3
 
 
+def test_of_closed_slots_that_with_a_worker_is_opened_again_first() -> None:
+    world = World(3)
+    world.tick(0)
+    for slot in range(3):
+        world.ready(slot)
+    world.assign(1)
+    world.assign(2)
+    world.resize(0)
+    world.exit(0, "exit code 0")
+    assert world.up == {1: "running", 2: "running"}
+    # Another death must not bring a process into a slot that is closed.
+    world.exit(1)
+    world.tick(0.1)
+    assert world.up == {1: "running", 2: "running"}
+    world.resize(1)
+    world.tick(0.1)
+    assert (world.up, world.spawns) == ({1: "running", 2: "running"}, 4)
+
+
 def test_a_worker_that_starts_in_a_closed_slot_ends_when_it_is_ready_and_halts_nothing() -> None:
     world = World(2)
     world.tick(0)
@@ -601,6 +620,10 @@ def test_a_worker_that_starts_in_a_closed_slot_ends_when_it_is_ready_and_halts_n
     world.resize(0)
     world.ready(1)
     assert world.up == {0: "running", 1: "stopping"}
+    world.exit(1, "exit code 0")
+    world.resize(1)
+    world.tick(1)
+    world.resize(0)
     world.exit(1, "exit code 1")
     world.tick(60)
     assert world.up == {0: "running"}
