@@ -248,8 +248,14 @@ async def test_latency_and_the_last_error_are_kept_for_people_who_look() -> None
             break
         await asyncio.sleep(0.01)
     watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
     assert (store.neighbour.away, store.neighbour.away_since, store.neighbour.last_error) == (
         "",
         None,
         "refused",
     )
+    # An error of a photo's own, while the probe is good.
+    store.away, store.probe_is_good = True, True
+    with pytest.raises((StorageUnavailable, NeighbourAway)):
+        await store.get("q")
+    assert store.neighbour.last_error == "503"
