@@ -14,7 +14,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TypeVar
 
 from fastproc.backends import factories
-from fastproc.backends.fan_out import FanOut
 from fastproc.bullmq.opening import checked_server, open_pipe, open_queue, shared_failures
 from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.queue import BullQueue
@@ -186,7 +185,7 @@ class App:
         objects = await self._enter(stack, "S3", checked_objects(config, self._share))
         metadata = await self._enter(stack, "the database", checked_metadata(config))
         events = factories.event_sink(pipe.call, config, self.metrics)
-        self._outside = events.neighbours if isinstance(events, FanOut) else tuple
+        self._outside = factories.neighbours(events)
         stack.push_async_callback(self._closing.close, "the events", events.close)
         quarantine = Quarantine(factories.vault(config.quarantine, objects))
         await quarantine.prepare()
