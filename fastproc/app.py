@@ -9,24 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from datetime import date
 from typing import TypeVar
 
-from fastproc import __version__
 from fastproc.backends import factories
 from fastproc.bullmq.opening import checked_server, open_pipe, open_queue, shared_failures
 from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.queue import BullQueue
-from fastproc.config.host import memory_limit, service_name
+from fastproc.config.host import memory_limit, room, service_name
 from fastproc.config.settings import Config
 from fastproc.core import admission
+from fastproc.core.control import Order
 from fastproc.core.shares import WHOLE, Share
+from fastproc.core.snapshot import NeighbourNow
 from fastproc.core.stuck import STEP_S
 from fastproc.ipc.link import Told
-from fastproc.ipc.messages import Ready
-from fastproc.parts import checked_metadata, checked_objects, started_pool
-from fastproc.supervisor import decoders, health
+from fastproc.live import Live, Whole, controlled
+from fastproc.parts import announce, checked_metadata, checked_objects, started_pool
+from fastproc.supervisor import health
 from fastproc.supervisor.books import Books
 from fastproc.supervisor.collector import calm
 from fastproc.supervisor.defects import Defects
@@ -38,6 +39,7 @@ from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.outside import Ports
 from fastproc.supervisor.readiness import Readiness
 from fastproc.supervisor.service import Rules, Service
+from fastproc.supervisor.snapshots import Parts
 from fastproc.supervisor.stopping import Closing, StopRequest
 from fastproc.supervisor.vitals import Vitals
 from fastproc.supervisor.watchdog import Watchdog
@@ -54,9 +56,14 @@ START_ENDS_S = 0.5
 class App:
     """`fastproc run`. Nothing is built before `serve`."""
 
-    def __init__(self, config: Config, share: Share = WHOLE) -> None:
-        """`config` is what this supervisor gets of the service's settings, `share` which part of the rest."""
+    def __init__(self, config: Config, share: Share = WHOLE, whole: Config | None = None) -> None:
+        """`config` is what this supervisor gets of the service's settings (`whole`), `share` which part of the rest."""
         self._config, self._share = config, share
+        self._whole = Whole(whole or config, share, room())
+        self._early: list[Order] = []
+        self.on_kept: Callable[[Order], None] = lambda order: None
+        self.live: Live | None = None
+        self._outside: Callable[[], Sequence[NeighbourNow]] = tuple
         self._stop = StopRequest()
         self._readiness = Readiness()
         self._closing = Closing()
@@ -84,6 +91,12 @@ class App:
         (failing, body), ready = self._health.answer(), self._readiness.now()
         return Told(failing, dict(body), dict(ready.conditions), dict(ready.problems), self.metrics.text())
 
+    def keep(self, orders: Sequence[Order]) -> None:
+        """Obey an operator's orders that hold already, as soon as there is something to obey with."""
+        self._early += orders
+        if self.live:
+            self.live.keep(orders)
+
     async def serve(self) -> None:
         """Run until `stop`. Raises: ConfigError, Unreachable at the start; FleetHalted; the error of a broken part."""
         async with AsyncExitStack() as stack:
@@ -98,7 +111,7 @@ class App:
             if not await self._started(starting):
                 log.info("stopped before it had started; no job was taken")
                 return
-            ports, pool = starting.result()
+            pipe, ports, pool = starting.result()
             watchdog = self._watchdog_of(pool)
             service = Service(
                 ports, rules_of(self._config, self._share), self.metrics, self._stop, kernel, watchdog
@@ -106,7 +119,11 @@ class App:
             for name, away in service.neighbours.items():
                 self._readiness.watch(name, away)
             pool.idleness.is_full = service.is_full
-            _announce(self._config, pool, self._share)
+            announce(self._config, pool, self._share)
+            parts = self._parts(service, pool, watchdog)
+            control = controlled(self._whole, pipe, parts, lambda order: self.on_kept(order))
+            self.live = await self._enter(stack, "live control", control)
+            self.live.keep(self._early)
             self._readiness.started = True
             self.serving.set()
             try:
@@ -114,6 +131,11 @@ class App:
                     await service.run(pool.halted)
             finally:
                 self._readiness.started = False
+
+    def _parts(self, service: Service, pool: Pool, watchdog: Watchdog) -> Parts:
+        return Parts(
+            pool=pool, service=service, watchdog=watchdog, readiness=self._readiness, outside=self._outside
+        )
 
     def _watchdog_of(self, pool: Pool) -> Watchdog:
         watchdog = Watchdog(pool.tend, max(STEP_S, self._config.pool.job_timeout_s))
@@ -129,7 +151,7 @@ class App:
         await http.start()
         stack.push_async_callback(self._closing.close, "HTTP", http.close)
 
-    async def _started(self, starting: asyncio.Task[tuple[Ports, Pool]]) -> bool:
+    async def _started(self, starting: asyncio.Task[tuple[Pipe, Ports, Pool]]) -> bool:
         """Wait for the start; False when it was given up because of a request to stop."""
         stop = asyncio.create_task(self._stop.asked.wait())
         try:
@@ -152,7 +174,7 @@ class App:
         stack.push_async_callback(self._closing.close, name, lambda: part.__aexit__(None, None, None))
         return value
 
-    async def _start(self, stack: AsyncExitStack, kernel: Kernel) -> tuple[Ports, Pool]:
+    async def _start(self, stack: AsyncExitStack, kernel: Kernel) -> tuple[Pipe, Ports, Pool]:
         """Start the parts in order; the stack stops them in reverse."""
         config = self._config
         pipe = await self._enter(stack, "Redis", open_pipe(config))
@@ -163,6 +185,7 @@ class App:
         objects = await self._enter(stack, "S3", checked_objects(config, self._share))
         metadata = await self._enter(stack, "the database", checked_metadata(config))
         events = factories.event_sink(pipe.call, config, self.metrics)
+        self._outside = factories.neighbours(events)
         stack.push_async_callback(self._closing.close, "the events", events.close)
         quarantine = Quarantine(factories.vault(config.quarantine, objects))
         await quarantine.prepare()
@@ -177,7 +200,7 @@ class App:
         results = config.uploads.results
         ports = Ports(queue, objects, metadata, events, pool, quarantine, results, books, tracer)
         self._watch(pipe, queue, ports, pool)
-        return ports, pool
+        return pipe, ports, pool
 
     def _watch(self, pipe: Pipe, queue: BullQueue, ports: Ports, pool: Pool) -> None:
         self._readiness.watch("redis", lambda: pipe.outage.why)
@@ -224,26 +247,4 @@ def rules_of(config: Config, share: Share = WHOLE) -> Rules:
         rate_max=config.limiter.max,
         rate_s=config.limiter.duration_ms / 1000,
         rate_full=not share.again,
-    )
-
-
-def _announce(config: Config, pool: Pool, share: Share) -> None:
-    limit = config.limiter
-    greeting = pool.greeting or Ready(encoders={}, versions={})
-    if share.is_first:
-        for part in greeting.unprotected:
-            log.warning("the workers' jail lacks: %s (WORKER_SANDBOX=%s)", part, config.pool.sandbox)
-        log.info("decoders: %s", decoders.named(greeting.versions))
-        for hole in decoders.holes(greeting.versions, date.today()):
-            log.warning("decoders: %s", hole)
-    log.info(
-        "fastproc %s serves %s:%s: %d workers, %d jobs in hand at most, rate limit %s, encoders %s, sandbox %s",
-        __version__,
-        config.queue.prefix,
-        config.queue.name,
-        config.pool.workers,
-        config.pool.max_in_hand,
-        f"{limit.max} per {limit.duration_ms} ms (RATE_LIMIT_MAX)" if limit.max else "off",
-        greeting.encoders,
-        greeting.sandbox,
     )

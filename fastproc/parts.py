@@ -11,8 +11,10 @@ import importlib.util
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import date
 from functools import partial
 
+from fastproc import __version__
 from fastproc.backends import factories
 from fastproc.config.host import memory_limit, oom_kills, sees_oom_kills
 from fastproc.config.misspelt import likely
@@ -24,6 +26,7 @@ from fastproc.core.model import Options, own_stages
 from fastproc.core.shares import WHOLE, Share
 from fastproc.ipc.messages import Ready, Settings
 from fastproc.ipc.stage_check import Row
+from fastproc.supervisor import decoders
 from fastproc.supervisor.kernel import Kernel
 from fastproc.supervisor.ports import MetadataStore, ObjectStore
 from fastproc.supervisor.workers.host import Host
@@ -64,13 +67,9 @@ async def checked_metadata(config: Config) -> AsyncIterator[MetadataStore]:
         await metadata.close()
 
 
-@asynccontextmanager
-async def started_pool(
-    config: Config, kernel: Kernel | None = None, share: Share = WHOLE
-) -> AsyncIterator[Pool]:
-    """Run the workers while the block runs; the first is ready when it begins. Raises FleetHalted, ConfigError."""
-    await required_stages(config.pipeline)
-    workers, limit, kernel = config.pool.workers, share.memory(memory_limit()), kernel or Kernel()
+def plan(config: Config, kernel: Kernel, share: Share = WHOLE) -> tuple[Settings, Host]:
+    """Return what each of so many workers gets, and the budget that they have together."""
+    workers, limit = config.pool.workers, share.memory(memory_limit())
     settings = Settings(
         options=config.pipeline.options(),
         sandbox=config.pool.sandbox,
@@ -83,7 +82,17 @@ async def started_pool(
         sees_kills=sees_oom_kills(),
         refused=kernel.refused,
     )
-    pool = Pool(workers, settings, config.pool.job_timeout_s, host=host)
+    return settings, host
+
+
+@asynccontextmanager
+async def started_pool(
+    config: Config, kernel: Kernel | None = None, share: Share = WHOLE
+) -> AsyncIterator[Pool]:
+    """Run the workers while the block runs; the first is ready when it begins. Raises FleetHalted, ConfigError."""
+    await required_stages(config.pipeline)
+    settings, host = plan(config, kernel or Kernel(), share)
+    pool = Pool(config.pool.workers, settings, config.pool.job_timeout_s, host=host)
     pool.start()
     try:
         ready = asyncio.create_task(pool.ready.wait())
@@ -117,3 +126,26 @@ def require_formats(names: Sequence[str], greeting: Ready | None) -> None:
     unknown = [name for name in names if greeting and name not in greeting.formats]
     if unknown:
         raise ConfigError([f"ALLOWED_FORMATS: the installed libvips cannot read {name}" for name in unknown])
+
+
+def announce(config: Config, pool: Pool, share: Share) -> None:
+    """Log what serves, and with what: the service's first lines."""
+    limit = config.limiter
+    greeting = pool.greeting or Ready(encoders={}, versions={})
+    if share.is_first:
+        for part in greeting.unprotected:
+            log.warning("the workers' jail lacks: %s (WORKER_SANDBOX=%s)", part, config.pool.sandbox)
+        log.info("decoders: %s", decoders.named(greeting.versions))
+        for hole in decoders.holes(greeting.versions, date.today()):
+            log.warning("decoders: %s", hole)
+    log.info(
+        "fastproc %s serves %s:%s: %d workers, %d jobs in hand at most, rate limit %s, encoders %s, sandbox %s",
+        __version__,
+        config.queue.prefix,
+        config.queue.name,
+        config.pool.workers,
+        config.pool.max_in_hand,
+        f"{limit.max} per {limit.duration_ms} ms (RATE_LIMIT_MAX)" if limit.max else "off",
+        greeting.encoders,
+        greeting.sandbox,
+    )

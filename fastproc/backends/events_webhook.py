@@ -29,13 +29,13 @@ from fastproc.config.webhook import WebhookConfig, endpoint_id, key, shown
 from fastproc.core.errors import QueueUnavailable, Unreachable
 from fastproc.core.model import Event
 from fastproc.core.pause import pause_s
-from fastproc.supervisor.ports import EventSink
+from fastproc.core.snapshot import NeighbourNow
 
 #: Seconds of `close` for posted events that Redis has not taken yet.
 POSTS_S = 0.2
 
 
-def create(call: Call, config: Config, tally: Tally) -> EventSink:
+def create(call: Call, config: Config, tally: Tally) -> WebhookSink:
     """Return the sink; `call` sends a Redis command, `tally` counts."""
     rules, base = config.webhook, queue_base(config)
     poster = poster_of(rules)
@@ -110,6 +110,10 @@ class WebhookSink:
     def dropped(self) -> int:
         """Webhooks that were given up, here or by a receiver's outbox."""
         return self._refused + sum(endpoint.lost for endpoint in self._endpoints)
+
+    def neighbours(self) -> Sequence[NeighbourNow]:
+        """Return how each receiver stands."""
+        return [endpoint.neighbour() for endpoint in self._endpoints]
 
     def post(self, event: Event) -> None:
         """Keep the event, if Redis takes it now; nobody waits."""

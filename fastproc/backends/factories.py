@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastproc.backends.fan_out import FanOut
@@ -21,6 +22,7 @@ from fastproc.config.settings import Config
 from fastproc.config.traces import TracesConfig
 from fastproc.config.uploads import UploadConfig
 from fastproc.core.errors import ConfigError
+from fastproc.core.snapshot import NeighbourNow
 from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Reporter, Tracer, Vault
 
 #: What installs the drivers that are extras.
@@ -53,8 +55,14 @@ def event_sink(call: Call, config: Config, tally: Tally) -> EventSink:
     if events.stream:
         sinks.append(_backend("events", "stream").create(call, events, where))
     if config.webhook.urls:
-        sinks.append(_backend("events", "webhook").create(call, config, tally))
+        webhooks = _backend("events", "webhook").create(call, config, tally)
+        return FanOut([*sinks, webhooks], webhooks.neighbours)
     return FanOut(sinks) if len(sinks) > 1 else sinks[0]
+
+
+def neighbours(events: EventSink) -> Callable[[], Sequence[NeighbourNow]]:
+    """Return what says how the receivers of events stand, where there are any that can be away."""
+    return events.neighbours if isinstance(events, FanOut) else tuple
 
 
 def vault(config: QuarantineConfig, objects: ObjectStore) -> Vault | None:

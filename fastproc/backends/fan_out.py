@@ -8,17 +8,20 @@ Rule 2: `publish` returns when each has taken the event in its own sense; a sink
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fastproc.core.model import Event
+from fastproc.core.snapshot import NeighbourNow
 from fastproc.supervisor.ports import EventSink
 
 
 class FanOut:
-    """Satisfies the port EventSink. `dropped` is the sum of the sinks'."""
+    """Satisfies the port EventSink. `dropped` is the sum of the sinks'; `neighbours`: receivers, how each stands."""
 
-    def __init__(self, sinks: Sequence[EventSink]) -> None:
-        self._sinks = tuple(sinks)
+    def __init__(
+        self, sinks: Sequence[EventSink], neighbours: Callable[[], Sequence[NeighbourNow]] = tuple
+    ) -> None:
+        self._sinks, self.neighbours = tuple(sinks), neighbours
 
     @property
     def dropped(self) -> int:

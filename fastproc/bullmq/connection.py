@@ -58,6 +58,11 @@ _WHERE = re.compile(r" script: [^:]*@user_script.*", re.DOTALL)
 _NOTHING_DONE = frozenset({code for _, code in _STRIPPED} | {"MISCONF", "NOREPLICAS", "BUSY"})
 
 
+def lacks_right(error: Exception) -> bool:
+    """Whether Redis refuses for a right that the user does not have, which lasts until an operator gives it."""
+    return str(error).startswith("NOPERM")
+
+
 class ReplyError(QueueRefused):
     """Redis answered the command with an error. The message begins with Redis' code.
 

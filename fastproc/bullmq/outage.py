@@ -34,7 +34,14 @@ class Outage:
         self.in_hand: Callable[[], int] = lambda: 0
         self._failing: dict[str, str] = {}
         self._outage = outages.Outage()
-        self._since = At(0.0)
+        self._since, self._began = At(0.0), 0.0
+        #: The newest failure, also of an outage that is over, and its wall time in ms.
+        self.last, self.last_at_ms = "", 0
+
+    @property
+    def since(self) -> float | None:
+        """Since when it lasts, in monotonic seconds; None where there is none."""
+        return self._began if self._failing else None
 
     @property
     def why(self) -> str:
@@ -47,9 +54,10 @@ class Outage:
         if self._failing:
             is_due = self._outage.lasts(now)
         else:
-            self._since = At(time.time())
+            self._since, self._began = At(time.time()), now
             is_due = self._outage.began(now)
         self._failing[part] = why
+        self.last, self.last_at_ms = why, time.time_ns() // 1_000_000
         if is_due:
             about = outages.begin("redis", self.endpoint, why, since=self._since)
             words = "Redis does not serve the queue, trying again until it does: %s"

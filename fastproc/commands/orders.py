@@ -35,7 +35,7 @@ async def desk(config: Config) -> AsyncIterator[QueueDesk]:
     """Open the desk of the configured queue. Raises Unreachable, also out of the block; ConfigError."""
     async with open_pipe(config) as pipe:
         try:
-            yield queue_desk(config, pipe, _who())
+            yield queue_desk(config, pipe, who())
         except QueueUnavailable as error:
             raise Unreachable(f"Redis at {config.redis.where} cannot be used: {error}") from None
 
@@ -75,7 +75,8 @@ def confirm(question: str, *, yes: bool) -> None:
         sys.exit(Exit.PHOTOS_FAILED)
 
 
-def _who() -> str:
+def who() -> str:
+    """Return who orders, for logs: `user@host`."""
     try:
         return f"{getpass.getuser()}@{host_name()}"
     except (KeyError, OSError):

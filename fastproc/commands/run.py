@@ -54,9 +54,14 @@ def command() -> None:
     running.run(lambda: serve(config), is_service=True)
 
 
-async def serve(config: Config, share: Share | None = None, fd: int | None = None) -> None:
-    """Run the service until a signal stops it, or the master at the link `fd`. Raises what `App.serve` raises."""
-    service = App(config, share) if share else App(config)
+async def serve(
+    config: Config, share: Share | None = None, fd: int | None = None, whole: Config | None = None
+) -> None:
+    """Run the service until a signal stops it, or the master at the link `fd`. Raises what `App.serve` raises.
+
+    `whole`: the settings that `config` is one supervisor's share of.
+    """
+    service = App(config, share, whole) if share else App(config)
     _stop_by_signals(service.stop)
     async with _led(service, fd):
         await service.serve()
@@ -89,8 +94,9 @@ async def lead(config: Config) -> int:
 def main(argv: list[str]) -> None:
     """Run one supervisor of several."""
     share = msgspec.json.decode(argv[2], type=Share)
-    config = sharing.shared(running.service_settings(share.number), share)
-    running.run(lambda: serve(config, share, int(argv[1])), is_service=True)
+    whole = running.service_settings(share.number)
+    config = sharing.shared(whole, share)
+    running.run(lambda: serve(config, share, int(argv[1]), whole), is_service=True)
 
 
 def _supervisor(fd: int, share: Share) -> list[str]:

@@ -91,6 +91,10 @@ class Fewer:
     def __init__(self, size: int) -> None:
         self._size, self._most, self._until = size, size, 0.0
 
+    def resize(self, size: int) -> None:
+        """There are so many workers from now on; what tasks ask for is asked anew."""
+        self._size, self._most, self._until = size, size, 0.0
+
     def most(self, now: float, asked: Iterable[int]) -> int:
         """Return the number at this time; `asked`: what each task of now asks for (`most_workers`)."""
         if now >= self._until:
@@ -110,6 +114,12 @@ class Easing:
     def most(self, now: float) -> int:
         """Return the number at this time."""
         return min(self._size, self._most + int((now - self._since) / QUIET_S))
+
+    def resize(self, size: int) -> None:
+        """There are so many workers from now on; after kills they still become more by one a minute."""
+        if self._most >= self._size:
+            self._most = size
+        self._size, self._most = size, min(self._most, size)
 
     def killed(self, now: float) -> None:
         """The kernel has killed a worker for lack of memory."""

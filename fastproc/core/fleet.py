@@ -8,7 +8,9 @@ Rule 3: a death while STARTING, or of an idle worker that was spawned at most `b
         task, never to the fleet: a poison photo must not stop the service.
 Rule 4: a worker that was ordered to stop or die keeps its slot until its process has ended (`exited`).
 Rule 5: `most` of the slots may have a process (`limit`): the rest are retired when idle, and spawned again later.
-Rule 6: what the kernel refuses or kills for lack of memory is charged to nobody: back off and try again, never halt.
+Rule 6: the number of slots may change (`resize`). Where there shall be fewer, those without a task go first, and one
+        with a task ends after it. What was to run in a closed slot runs in another.
+Rule 7: what the kernel refuses or kills for lack of memory is charged to nobody: back off and try again, never halt.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from fastproc.core import placing
 from fastproc.core.orders import (
     BOOT_TIMEOUT,
     DEADLINE,
@@ -73,28 +76,20 @@ class Fleet:
     @property
     def processes(self) -> int:
         """How many slots have a process that was not ordered to die."""
-        return sum(s.state is not State.GONE and not s.doomed for s in self.slots)
+        return sum(s.state is not State.GONE and not s.doomed and not s.closed for s in self.slots)
+
+    @property
+    def closing(self) -> int:
+        """How many closed slots still have a process."""
+        return sum(s.closed and s.state is not State.GONE for s in self.slots)
 
     def pick(self, homes: Sequence[int], *, may_carry: bool = True) -> tuple[int, int] | None:
-        """Return (index of the waiting task, slot) to start next, or None. `homes`: their home slots, oldest first.
-
-        A task goes to its home slot when that is idle; else, where a photo may be carried, the oldest task moves to the
-        slot that is idle longest, so that no worker waits while there is work.
-        """
-        idle = self.idle()
-        if not idle or not homes:
-            return None
-        for index, home in enumerate(homes):
-            if home in idle:
-                return index, home
-        return (0, idle[0]) if may_carry else None
+        """As `placing.pick`."""
+        return placing.pick(self.slots, self.idle(), homes, may_carry=may_carry)
 
     def home(self, lent: Sequence[int]) -> int:
-        """Return the home slot of a new task; `lent` counts the tasks that each slot has now.
-
-        Of equals the one that is free first: a photo whose slot is busy for longer is carried to another.
-        """
-        return min(range(len(self.slots)), key=lambda i: (lent[i], *self.slots[i].turn, i))
+        """As `placing.home`."""
+        return placing.home(self.slots, lent)
 
     @property
     def refusal(self) -> str:
@@ -118,11 +113,24 @@ class Fleet:
         idle = self.idle() if self._is_excess else []
         return [order for i in idle if self._is_excess for order in self._retire(i, now)]
 
+    def resize(self, size: int, now: float) -> list[Order]:
+        """Have so many slots from now on; `tick` spawns those that are new."""
+        self.most, open_now = size, sum(not slot.closed for slot in self.slots)
+        for i in placing.to_open(self.slots, size - open_now):
+            self.slots[i].closed, self.slots[i].failed_boots, self.slots[i].spawn_at = False, 0, now
+        open_now = sum(not slot.closed for slot in self.slots)
+        self.slots += [Slot(spawn_at=now) for _ in range(size - open_now)]
+        orders: list[Order] = []
+        for i in placing.to_close(self.slots, open_now - size):
+            self.slots[i].closed = True
+            orders += self._retire(i, now) if self.slots[i].state is State.IDLE else []
+        return orders
+
     def ready(self, i: int, now: float) -> list[Order]:
         """The worker has warmed up."""
         slot = self._go(i, "ready", now)
         slot.refused, slot.refusal = 0, ""
-        return self._retire(i, now) if self.draining or self._is_excess else []
+        return self._retire(i, now) if self._is_needless(slot) else []
 
     def not_spawned(self, i: int, why: str, now: float) -> None:
         """The kernel refused the process that Spawn ordered."""
@@ -142,7 +150,7 @@ class Fleet:
         """The worker has answered its task, with success or failure. A `spent` worker is replaced."""
         slot = self._go(i, "finished", now)
         slot.task = 0
-        return self._retire(i, now) if self.draining or spent or self._is_excess else []
+        return self._retire(i, now) if spent or self._is_needless(slot) else []
 
     def not_sent(self, i: int, why: str) -> list[Order]:
         """The task that was assigned did not reach the worker, which must be replaced: nothing is lost with it."""
@@ -172,7 +180,7 @@ class Fleet:
             self._refuse(slot, why, now)
             return []
         young = was is State.STARTING or (was is State.IDLE and now - slot.born <= self.rules.boot_s)
-        slot.failed_boots = slot.failed_boots + 1 if young and not self.draining else 0
+        slot.failed_boots = slot.failed_boots + 1 if young and not (self.draining or slot.closed) else 0
         healthy = self.count(State.IDLE) + self.count(State.BUSY)
         if slot.failed_boots >= self.rules.boot_failures and not healthy:
             return [Halt(f"worker {i} did not survive its start {slot.failed_boots} times in a row: {why}")]
@@ -206,9 +214,15 @@ class Fleet:
                 orders += self.condemn(i, DRAINED)
         return orders
 
+    def _is_needless(self, slot: Slot) -> bool:
+        return self.draining or slot.closed or self._is_excess
+
     @property
     def _is_excess(self) -> bool:
-        return self.most < len(self.slots) and self.processes - self.count(State.RETIRING) > self.most
+        if self.most >= len(self.slots):
+            return False
+        going = sum(s.state is State.RETIRING and not s.closed for s in self.slots)
+        return self.processes - going > self.most
 
     def _refuse(self, slot: Slot, why: str, now: float) -> None:
         slot.refused, slot.refusal = slot.refused + 1, why
@@ -228,7 +242,8 @@ class Fleet:
             return None
         match slot.state:
             case State.GONE:
-                return None if self.draining or self.processes >= self.most else slot.spawn_at
+                is_done = self.draining or slot.closed or self.processes >= self.most
+                return None if is_done else slot.spawn_at
             case State.STARTING:
                 return slot.since + self.rules.boot_s
             case State.BUSY:

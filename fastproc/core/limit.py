@@ -20,6 +20,13 @@ class TokenBucket:
         self._tokens = self.max if full else 0.0
         self._at = now
 
+    def replaced(self, max: int, duration_s: float, now: float) -> TokenBucket:
+        """Return the bucket of another rate, with as many of this one's tokens as it holds: no burst comes of it."""
+        self._refill(now)
+        other = TokenBucket(max, duration_s, now, full=False)
+        other._tokens = min(other.max, self._tokens)
+        return other
+
     def take(self, now: float) -> float:
         """Take one token and return 0.0, or take none and return the seconds until one is available."""
         self._refill(now)

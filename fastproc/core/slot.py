@@ -30,6 +30,7 @@ TRANSITIONS: dict[State, dict[str, State]] = {
 class Slot(Struct):
     """One worker's place: its state, its task (0 = none), and why it was ordered to die (`doomed`, "" if not).
 
+    `closed`: it gets no task and no process any more, because there shall be fewer workers.
     `refused` counts spawns in a row that the kernel refused, `refusal` is its last reason.
     """
 
@@ -43,6 +44,7 @@ class Slot(Struct):
     refused: int = 0
     refusal: str = ""
     spawn_at: float = 0.0
+    closed: bool = False
 
     @property
     def turn(self) -> tuple[int, float]:

@@ -68,7 +68,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
     `state`: `starting`, `serving`, `paused` (this host alone), `stopping`. `p50_s`, `p95_s`: from taking a job to its
     end, of the newest jobs. `changed`: settings that an operator has changed since the start, with their value now.
-    `problems`: what makes it not ready, or stuck, in words. `ticks`: the last ten minutes, the oldest first.
+    `problems`: what makes it not ready, or stuck, in words. `health`: as /health says: healthy, stale, stuck. `ticks`:
+    the last ten minutes, the oldest first.
     """
 
     host: str
@@ -97,12 +98,14 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     decoders: Mapping[str, str] = {}
     holes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    health: str = "healthy"
 
 
 class QueueNow(Struct, frozen=True, kw_only=True):
     """The queue, which all hosts share. `counts` by BullMQ's states; `held`: why nobody may take a job, "" if one may.
 
-    `oldest_s`: age of the oldest job that waits; `backlog_s`: seconds until what waits is done at today's pace.
+    `oldest_s`: age of the oldest job that waits; `backlog_s`: seconds until what waits is done at today's pace;
+    `growth_per_s`: by how many jobs a second what waits has grown lately, less than 0 where it shrinks.
     """
 
     name: str
@@ -111,8 +114,16 @@ class QueueNow(Struct, frozen=True, kw_only=True):
     held: str = ""
     oldest_s: float | None = None
     backlog_s: float | None = None
+    growth_per_s: float | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that a worker could take, but for a pause."""
+        return sum(self.counts.get(state, 0) for state in WAITING)
 
 
+#: States of jobs that a worker could take: names of BullMQ's getJobCounts, and `waiting` of its dashboards.
+WAITING = ("wait", "waiting", "prioritized", "paused")
 #: Seconds of a tick, and how many a snapshot has: ten minutes.
 TICK_S = 5.0
 TICKS = 120

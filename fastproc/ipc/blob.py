@@ -73,6 +73,7 @@ class SlotLanes:
         self._lent: list[Lane] = []
         # Numbers of lanes whose blob held a giant and is closed.
         self._empty: list[int] = []
+        self.closed = False
 
     def lend(self) -> Lane:
         """Return a free source lane. Raises OSError, with nothing changed.
@@ -126,7 +127,10 @@ class SlotLanes:
             lane.fresh = True
 
     def close(self) -> None:
-        """Free all memory of the slot."""
+        """Free all memory of the slot. Idempotent."""
+        if self.closed:
+            return
+        self.closed = True
         for lane in (self.output, *self._free, *self._lent):
             lane.blob.close()
         self._free, self._lent, self._empty = [], [], []

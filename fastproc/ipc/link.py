@@ -3,7 +3,8 @@
 Rule 1: end of file is the other side's death: a supervisor whose master is gone ends, and needs no signal for it.
 Rule 2: a frame is its length, in four bytes of the network's order, and a msgspec (MessagePack) message. A packet
         (`channel`) would be too short: metrics grow with workers.
-Rule 3: what an operator orders at run time belongs here too, as one more message to supervisors.
+Rule 3: what an operator has changed goes both ways: a supervisor tells what it has obeyed, and one that is started
+        again is told, since it was not there. An order that is older than what it knows changes nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
+
+from fastproc.core.control import Order
 
 #: Metrics of a supervisor have some 10 kB, and 1 kB more a worker.
 MAX_FRAME_BYTES: Final = 16 << 20
@@ -32,6 +35,12 @@ class Stop(Struct, frozen=True, tag="stop"):
 
 class Serving(Struct, frozen=True, tag="serving"):
     """To the master: jobs are taken from now on."""
+
+
+class Kept(Struct, frozen=True, tag="kept"):
+    """Both ways: orders that hold until the service ends, the newest of each kind."""
+
+    orders: tuple[Order, ...]
 
 
 class Told(Struct, frozen=True, tag="told"):
@@ -53,8 +62,8 @@ class OutageTold(Struct, frozen=True, tag="outage"):
     since: float
 
 
-ToSupervisor = Ask | Stop
-FromSupervisor = Serving | Told | OutageTold
+ToSupervisor = Ask | Stop | Kept
+FromSupervisor = Serving | Told | Kept | OutageTold
 
 T = TypeVar("T")
 

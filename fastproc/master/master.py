@@ -5,7 +5,9 @@ Rule 2: a request to stop goes to every supervisor over its link, in the same tw
         the same time. One that is still there STOP_S after it is killed.
 Rule 3: when the master dies, every supervisor sees the end of its link and ends; when a supervisor dies, its workers
         see the end of their channel. No signal and no pid file is needed for either.
-Rule 4: `answers` speaks for all. What an operator orders at run time is a route there and a message of `ipc.link`.
+Rule 4: `answers` speaks for all.
+Rule 5: supervisors hear an operator's orders themselves, by Redis; the master remembers those that hold, as long as
+        the service lives, and tells them to a supervisor that is started again.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ import logging
 import os
 import random
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
 
 from msgspec import Struct
 
-from fastproc.core import health
+from fastproc.core import control, health
+from fastproc.core.control import Order
 from fastproc.core.errors import FleetHalted
 from fastproc.core.fields import fields
 from fastproc.core.restarts import Cause, Halt, Restarts
@@ -68,6 +72,7 @@ class Master:
         self._tasks: dict[asyncio.Task[int], int] = {}
         self._changed = asyncio.Event()
         self._outages = SharedOutages()
+        self._kept: tuple[Order, ...] = ()
         self._answers = Answers(
             rules.supervisors, lambda: self._living, lambda number: self._restarts.places[number].serves
         )
@@ -129,12 +134,18 @@ class Master:
         again = self._restarts.places[number].starts > 0
         share = Share(number, self._rules.supervisors, again)
         try:
-            told = partial(self._outages.heard, number)
-            process = SupervisorProcess(share, self._command, lambda: self._served(number), told)
+            process = SupervisorProcess(
+                share,
+                self._command,
+                on_serving=lambda: self._served(number),
+                on_outage=partial(self._outages.heard, number),
+                on_kept=self._keep,
+            )
         except OSError as error:
             log.warning("supervisor %d: the kernel refuses the process: %s", number, error)
             self._restarts.refused(number, now, random.random())
             return
+        process.keep(self._kept)
         self._restarts.started(number, now)
         if again:
             self._answers.restarts.inc()
@@ -143,7 +154,12 @@ class Master:
         about = fields(supervisor=number, pid=process.pid)
         log.info("supervisor %d of %d has pid %d", number, self._rules.supervisors, process.pid, extra=about)
 
+    def _keep(self, orders: Sequence[Order]) -> None:
+        self._kept = control.newest(self._kept, orders)
+
     def _served(self, number: int) -> None:
+        # It hears by itself from now on; what came before is told.
+        self._living[number].keep(self._kept)
         self._restarts.served(number)
         self._changed.set()
 

@@ -13,12 +13,13 @@ import logging
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from fastproc.core.control import Order
 from fastproc.core.shares import Share
 from fastproc.ipc import link
-from fastproc.ipc.link import Ask, OutageTold, Serving, Stop, Told
+from fastproc.ipc.link import Ask, Kept, OutageTold, Serving, Stop, Told
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +39,13 @@ class SupervisorProcess:
         command: Command,
         on_serving: Callable[[], None],
         on_outage: Callable[[OutageTold], None] = lambda told: None,
+        on_kept: Callable[[Sequence[Order]], None] = lambda orders: None,
     ) -> None:
-        """Spawn it. Raises OSError."""
-        self._on_serving, self._on_outage = on_serving, on_outage
+        """Spawn it. `on_outage` hears of outages, `on_kept` of orders that it has obeyed. Raises OSError."""
+        self._on_serving, self._on_outage, self._on_kept = on_serving, on_outage, on_kept
         self._link: link.Link[link.FromSupervisor] | None = None
         self._stop: Stop | None = None
+        self._early: Sequence[Order] = ()
         self._asked: asyncio.Future[Told | None] | None = None
         self.told: Told | None = None
         self._gone = asyncio.Event()
@@ -65,6 +68,7 @@ class SupervisorProcess:
     async def run(self) -> int:
         """Read what it tells, until its process has ended; return the exit code, negative for a signal."""
         self._link = await link.master_end(self._end)
+        self.keep(self._early)
         if self._stop:
             self._link.send(self._stop)
         try:
@@ -99,6 +103,12 @@ class SupervisorProcess:
         if self._link and not self._gone.is_set():
             self._link.send(self._stop)
 
+    def keep(self, orders: Sequence[Order]) -> None:
+        """Tell it orders that hold, as soon as it can hear."""
+        self._early = orders
+        if self._link and orders and not self._gone.is_set():
+            self._link.send(Kept(tuple(orders)))
+
     def kill(self) -> None:
         """SIGKILL; its end follows. Its workers see the end of their channel."""
         self._process.kill()
@@ -109,6 +119,8 @@ class SupervisorProcess:
                 self._on_serving()
             case OutageTold():
                 self._on_outage(message)
+            case Kept(orders=orders):
+                self._on_kept(orders)
             case Told():
                 self.told = message
                 self._answered(message)

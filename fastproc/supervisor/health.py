@@ -38,7 +38,7 @@ class Rules(Struct, frozen=True):
 
 
 class Health:
-    """`in_hand` counts the jobs in hand; the service sets it."""
+    """`in_hand` counts the jobs in hand, `paused` says why no job shall be taken here; the service sets both."""
 
     def __init__(self, readiness: Readiness, rules: Rules | None = None) -> None:
         self._readiness, self._rules = readiness, rules or Rules()
@@ -47,6 +47,7 @@ class Health:
         self._waits_since: float | None = None
         self._began_at = time.monotonic()
         self.in_hand: Callable[[], int] = lambda: 0
+        self.paused: Callable[[], str] = lambda: ""
 
     def ended(self, end: Completed | Ended, seconds: float) -> None:
         """A job's attempt ended, `seconds` after it was taken."""
@@ -95,7 +96,7 @@ class Health:
         waiting = self._backlog.waiting if self._backlog else None
         held = next(
             (f"{name}: {problem}" for name, problem in self._readiness.now().problems.items()),
-            self._backlog.held if self._backlog else "",
+            self.paused() or (self._backlog.held if self._backlog else ""),
         )
         return Now(
             at=at,

@@ -2,7 +2,9 @@
 
 Rule 1: a job is taken only when there is a place and a token for it: what is taken is begun at once.
 Rule 2: a job that ends may bring the next one along; it needs a token like any other, and keeps the place.
-Rule 3: no job is taken while a neighbour is away; one that comes at that moment goes back.
+Rule 3: no job is taken while a neighbour is away, or an operator has paused this host; one that comes at that moment
+        goes back.
+Rule 4: places and rate may change at any time. Fewer places wait for jobs to end; another rate begins without a burst.
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ from fastproc.core.errors import FleetHalted, LockLost, QueueUnavailable
 from fastproc.core.fields import of_job
 from fastproc.core.limit import TokenBucket
 from fastproc.core.model import Job
+from fastproc.core.rates import Rate
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.neighbours import Neighbours
+from fastproc.supervisor.places import Places
 from fastproc.supervisor.ports import Queue
+from fastproc.supervisor.rate_limit import RateLimit
 from fastproc.supervisor.seldom import Seldom
 
 log = logging.getLogger(__name__)
@@ -45,10 +50,13 @@ class Intake:
         neighbours: Neighbours,
         metrics: Metrics,
     ) -> None:
-        self._queue, self._run_job, self._bucket, self._metrics = queue, run_job, bucket, metrics
+        self._queue, self._run_job, self._metrics = queue, run_job, metrics
+        self._rate = RateLimit(bucket)
         self._neighbours = neighbours
-        self._places = asyncio.Semaphore(max_in_hand)
-        self._ended = asyncio.Event()
+        self.places = Places(max_in_hand)
+        #: Whether an operator wants no jobs to be taken here.
+        self.paused = False
+        self._stirred = asyncio.Event()
         self._stopping = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
         self._said_held_back = False
@@ -73,13 +81,16 @@ class Intake:
     async def run(self) -> None:
         """Take jobs until `stop`."""
         while not self.stopping:
-            if not await self._or_stop(self._places.acquire()):
+            if not await self._or_stop(self.places.take()):
                 break
             if not await self._admitted():
                 break
             asked_at = time.monotonic()
-            if not await self._token():
+            if not (self._rate.at_once() or await self._or_stop(self._rate.token())):
                 break
+            if not self._admits(self.in_hand):
+                self._unused()
+                continue
             got_at = time.monotonic()
             job = await self._queue.take()
             if job is None:
@@ -87,15 +98,12 @@ class Intake:
             if self.stopping:
                 await self._return_unbegun(job)
                 break
-            if not self._neighbours.admit(self.in_hand):
+            if not self._admits(self.in_hand):
                 await self._return_unbegun(job)
-                self._places.release()
-                if self._bucket:
-                    self._bucket.give_back(time.monotonic())
+                self._unused()
                 continue
             now = time.monotonic()
-            if self._bucket:
-                self._bucket.renew(now)
+            self._rate.renew()
             if now - got_at < HELD_BACK_S < got_at - asked_at:
                 self._held_back(got_at - asked_at)
             self._begin(job, self._serve(job))
@@ -108,6 +116,16 @@ class Intake:
         """Take no more jobs; those in hand go on."""
         self._stopping.set()
         self._queue.stop()
+
+    def pause(self, paused: bool) -> None:
+        """Take no jobs for now, those in hand go on; or take them again."""
+        self.paused = paused
+        self._stirred.set()
+
+    def limit(self, rate: Rate) -> None:
+        """Let jobs start at this rate from now on."""
+        self._said_held_back = False
+        self._rate.change(rate)
 
     async def idle(self) -> None:
         """Wait until no job is in hand."""
@@ -147,40 +165,40 @@ class Intake:
                 token_taken = False
                 following = await self._run_job(following, may_fetch)
         finally:
-            self._places.release()
-            if token_taken and self._bucket:
-                self._bucket.give_back(time.monotonic())
+            self.places.leave()
+            if token_taken:
+                self._rate.give_back()
 
     def _token_at_once(self) -> bool:
         # The job that asks is still in hand, and will not be.
-        if self.stopping or not self._neighbours.admit(self.in_hand - 1):
+        if self.stopping or self.places.are_over or not self._admits(self.in_hand - 1):
             return False
-        return self._bucket is None or self._bucket.take(time.monotonic()) == 0.0
+        return self._rate.at_once()
+
+    def _admits(self, in_hand: int) -> bool:
+        return not self.paused and self._neighbours.admit(in_hand)
+
+    def _unused(self) -> None:
+        """The place and the token that were taken are for no job."""
+        self.places.leave()
+        self._rate.give_back()
 
     async def _admitted(self) -> bool:
-        """Wait until every neighbour admits a job; False when stopped meanwhile."""
-        while not self._neighbours.admit(self.in_hand):
+        """Wait until a job may be taken; False when stopped meanwhile."""
+        while True:
+            self._stirred.clear()
+            if self._admits(self.in_hand):
+                return True
             if not await self._or_stop(self._something_changed()):
                 return False
-        return True
 
     async def _something_changed(self) -> bool:
-        self._ended.clear()
-        waits = [asyncio.ensure_future(wait) for wait in (self._neighbours.changed(), self._ended.wait())]
+        waits = [asyncio.ensure_future(wait) for wait in (self._neighbours.changed(), self._stirred.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
-        return True
-
-    async def _token(self) -> bool:
-        """Wait for a token; False when stopped meanwhile."""
-        if self._bucket is None:
-            return True
-        while wait_s := self._bucket.take(time.monotonic()):
-            if not await self._or_stop(asyncio.sleep(wait_s, result=True)):
-                return False
         return True
 
     async def _return_unbegun(self, job: Job) -> None:
@@ -210,7 +228,7 @@ class Intake:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._jobs.discard(task)
-        self._ended.set()
+        self._stirred.set()
         if not task.cancelled() and task.exception() and not isinstance(task.exception(), FleetHalted):
             log.error("a job's line broke", exc_info=task.exception())
 

@@ -1,17 +1,19 @@
 """A supervisor's side of the link to its master: says when it serves, tells how it does, and stops when it is told to.
 
 Rule 1: a master that is gone has nobody who would wait: the jobs in hand go back at once.
-Rule 2: the last thing that is sent is how it did at the end, so that no job is missing from the master's counters.
+Rule 2: orders that hold are told to the master, which tells them to a supervisor that is started again.
+Rule 3: the last thing that is sent is how it did at the end, so that no job is missing from the master's counters.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from fastproc.ipc.link import Ask, Link, Serving, Stop, Told, ToSupervisor
+from fastproc.core.control import Order
+from fastproc.ipc.link import Ask, Kept, Link, Serving, Stop, Told, ToSupervisor
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,12 @@ class Led(Protocol):
     def told(self) -> Callable[[], Told]:
         """Says how it does."""
 
+    #: Hears of each order that was obeyed and holds.
+    on_kept: Callable[[Order], None]
+
+    def keep(self, orders: Sequence[Order]) -> None:
+        """Obey orders that hold already, as soon as it can."""
+
     def order_stop(self, *, hurry: bool) -> None:
         """Take no more jobs, and end; `hurry`: without those in hand."""
 
@@ -34,11 +42,14 @@ class Led(Protocol):
 async def obey(link: Link[ToSupervisor], service: Led) -> None:
     """Answer the master until it is gone, or this is cancelled."""
     announcing = asyncio.create_task(_announce(link, service), name="serving")
+    service.on_kept = lambda order: link.send(Kept((order,)))
     try:
         while (message := await link.receive()) is not None:
             match message:
                 case Ask():
                     link.send(service.told())
+                case Kept(orders=orders):
+                    service.keep(orders)
                 case Stop(hurry=hurry):
                     service.order_stop(hurry=hurry)
         log.warning("the master process has ended; stopping at once")

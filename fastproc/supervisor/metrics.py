@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.process_collector import ProcessCollector
 
 from fastproc.core.model import Completed, Ended, Job, Report, Retry
+from fastproc.supervisor.tally import Tally
 
 #: Seconds. A photo takes 0.02 to 1 s of work; waiting for storage and retries makes the rest.
 SECONDS = (0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30.0, 60.0, 120.0)
@@ -22,6 +23,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        #: The same in plain numbers, for snapshots.
+        self.tally = Tally()
         ProcessCollector(namespace="fastproc_supervisor", registry=self.registry)
         self._taken = self._counter("jobs_taken", "Jobs taken from the queue")
         self._ended = self._counter(
@@ -56,18 +59,25 @@ class Metrics:
     def ended(self, job: Job, end: Completed | Ended, seconds: float) -> None:
         """A job's attempt ended, `seconds` after it was taken."""
         self._seconds.observe(seconds)
+        self.tally.seconds.append(seconds)
         if isinstance(end, Completed):
+            self.tally.completed += 1
             self._ended.labels("completed").inc()
             return
-        self._ended.labels("retried" if isinstance(end.decision, Retry) else "failed").inc()
+        is_retried = isinstance(end.decision, Retry)
+        self.tally.retried += is_retried
+        self.tally.failed += not is_retried
+        self._ended.labels("retried" if is_retried else "failed").inc()
         self._errors.labels(end.code).inc()
 
     def lost(self) -> None:
         """A job was abandoned: its lock was lost, or Redis did not answer."""
+        self.tally.lost += 1
         self._ended.labels("lost").inc()
 
     def given_back(self) -> None:
         """A job went back to the queue unprocessed."""
+        self.tally.given_back += 1
         self._ended.labels("given_back").inc()
 
     def processed(self, source_bytes: int, report: Report) -> None:
@@ -81,6 +91,7 @@ class Metrics:
 
     def held_back(self, seconds: float) -> None:
         """A job that was there waited for the rate limit."""
+        self.tally.held_back(seconds)
         self._held.inc(seconds)
 
     def stalled(self, count: int) -> None:

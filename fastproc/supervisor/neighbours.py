@@ -14,11 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar, TypeVar
 
 from fastproc.core.breaker import Away, Breaker, Count, Retry, Rules, State
-from fastproc.core.errors import (
-    NeighbourAway,
-    ServiceError,
-    TaskError,
-)
+from fastproc.core.errors import NeighbourAway, ServiceError, TaskError
 from fastproc.supervisor.outage_log import OutageLog
 from fastproc.supervisor.standing import step, waiting
 
@@ -55,9 +51,13 @@ class Neighbour:
         self._passes = False
         self._breaker = Breaker(rules or Rules())
         self._asking: asyncio.Task[bool] | None = None
-        self._is_open = False
+        #: Since when it is away, in monotonic seconds.
+        self.away_since: float | None = None
         # When it answered last, or was probed.
         self._heard_at = time.monotonic()
+        #: Seconds of its newest good answer, and its newest error with its wall time in ms: for people who look.
+        self.latency_s: float | None = None
+        self.last_error, self.last_error_at_ms = "", 0
         #: Set, and replaced, at every change that a waiting caller may want to see.
         self._changed = asyncio.Event()
 
@@ -101,6 +101,7 @@ class Neighbour:
 
     def seen_away(self, why: str, aside_s: float) -> NeighbourAway:
         """It was found away outside of `call`: pause, and return what a job that needed it ends with."""
+        self._erred(why)
         self._breaker.probed(False, time.monotonic(), random.random(), why)
         self._stir()
         self._outages.went_back += 1
@@ -141,6 +142,7 @@ class Neighbour:
 
     async def _obey(self, photo: str, tries: int, error: ServiceError, *, keep: bool) -> int:
         """Return, when the operation may be tried again, how many tries there were in a row; else raise."""
+        self._erred(error.message)
         if error.of_host:
             # The probe may have more luck, on a connection that is open: that is no evidence against the photo.
             self._breaker.probed(False, time.monotonic(), random.random(), error.message)
@@ -174,6 +176,7 @@ class Neighbour:
 
     def _passed(self, photo: str, began: float) -> None:
         was, self._heard_at = self._breaker.state, time.monotonic()
+        self.latency_s = self._heard_at - began
         self._breaker.passed(photo, began, self._heard_at)
         if was is not self._breaker.state:
             self._stir()
@@ -186,26 +189,34 @@ class Neighbour:
         return await asyncio.shield(self._asking)
 
     async def _probed(self, deep: bool) -> bool:
-        why = ""
+        why, began = "", time.monotonic()
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 self._passes = await self._probe(deep)
+            self.latency_s = time.monotonic() - began
         except TaskError as error:
             why = error.message
         except TimeoutError:
             why = f"no answer in {PROBE_TIMEOUT_S:g} s"
         finally:
             self._asking = None
+        if why:
+            self._erred(why)
         self._breaker.probed(not why, time.monotonic(), random.random(), why)
         self._stir()
         return not why
 
+    def _erred(self, why: str) -> None:
+        self.last_error, self.last_error_at_ms = why, time.time_ns() // 1_000_000
+
     def _stir(self) -> None:
         """Tell the log of a change, and wake those that wait for one."""
-        was_open, self._is_open = self._is_open, self._breaker.state is not State.CLOSED
-        if self._is_open:
+        if self._breaker.state is not State.CLOSED:
+            if self.away_since is None:
+                self.away_since = time.monotonic()
             self._outages.away(self.name, self.gone, self.away)
-        elif was_open:
+        elif self.away_since is not None:
+            self.away_since = None
             self._outages.back(self.name)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()

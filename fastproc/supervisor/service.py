@@ -16,10 +16,12 @@ from typing import Any
 from msgspec import Struct
 
 from fastproc.core.limit import TokenBucket
+from fastproc.core.rates import Rate
 from fastproc.supervisor import tracing
 from fastproc.supervisor.budget import ByteBudget
 from fastproc.supervisor.cancellations import Cancellations
 from fastproc.supervisor.guards import guards
+from fastproc.supervisor.health import Health
 from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.job import JobLine
 from fastproc.supervisor.kernel import Kernel
@@ -68,22 +70,19 @@ class Service:
     ) -> None:
         self._rules, self._stop = rules, stop
         self._queue, self._quarantine = ports.queue, ports.quarantine
-        self._kernel, self._watchdog = kernel, watchdog
+        self.kernel, self._watchdog = kernel, watchdog
         self._locks = LockKeeper(
             ports.queue, rules.lock_s, rules.sweep_s, lambda ids: metrics.stalled(len(ids))
         )
         budget = ByteBudget(rules.max_inflight_bytes)
-        self._guards = guards(ports.objects, ports.metadata)
-        self._neighbours = Neighbours((*self._guards.all, kernel))
+        self.guards = guards(ports.objects, ports.metadata)
+        self._neighbours = Neighbours((*self.guards.all, kernel))
         if ports.tracer:
             ports = tracing.traced(ports)
-        line = self._line = JobLine(ports, self._guards, self._locks, budget, rules.stages, metrics)
+        line = self._line = JobLine(ports, self.guards, self._locks, budget, rules.stages, metrics)
         run = tracing.followed(line.run, ports.tracer) if ports.tracer else line.run
-        limit = (
-            TokenBucket(rules.rate_max, rules.rate_s, time.monotonic(), full=rules.rate_full)
-            if rules.rate_max
-            else None
-        )
+        limit = _bucket(rules)
+        self.rate = Rate(rules.rate_max, round(rules.rate_s * 1000))
         self._intake = Intake(
             ports.queue, watchdog.watched(run), rules.max_in_hand, limit, self._neighbours, metrics
         )
@@ -91,24 +90,63 @@ class Service:
         self.cancellations = Cancellations(
             ports.queue, self._locks, self._intake.run_aside, self._intake.may_take
         )
-        self._books = ports.books
+        self._books, self.tally = ports.books, metrics.tally
         self._books.health.in_hand = lambda: self._intake.in_hand
+        self._books.health.paused = lambda: "an operator has paused this host" if self.paused else ""
         metrics.watch("jobs_in_hand", "Jobs taken and not ended", lambda: self._intake.in_hand)
         metrics.watch("inflight_bytes", "Photo bytes held", lambda: budget.held)
         metrics.watch("quarantined", "Photos kept in quarantine", lambda: ports.quarantine.kept)
 
     def is_full(self) -> bool:
         """Whether there is no place for further jobs."""
-        return self._intake.in_hand >= self._rules.max_in_hand
+        return self._intake.in_hand >= self._intake.places.size
+
+    @property
+    def health(self) -> Health:
+        """How it does, for /health."""
+        return self._books.health
+
+    @property
+    def in_hand(self) -> int:
+        """Jobs taken and not ended."""
+        return self._intake.in_hand
+
+    @property
+    def max_in_hand(self) -> int:
+        """Most jobs in hand at once."""
+        return self._intake.places.size
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no more jobs are taken, until the end."""
+        return self._intake.stopping
+
+    @property
+    def paused(self) -> bool:
+        """Whether an operator has paused this host."""
+        return self._intake.paused
+
+    def pause(self, paused: bool) -> None:
+        """Take no jobs for now, or take them again."""
+        self._intake.pause(paused)
+
+    def resize(self, max_in_hand: int) -> None:
+        """Have so many jobs in hand at most from now on."""
+        self._intake.places.resize(max_in_hand)
+
+    def limit(self, rate: Rate) -> None:
+        """Let jobs start at this rate from now on."""
+        self.rate = rate
+        self._intake.limit(rate)
 
     @property
     def neighbours(self) -> Mapping[str, Callable[[], str]]:
         """By name: says why a neighbour is away, "" where it is not."""
-        reads, writes, rows = self._guards.reads, self._guards.writes, self._guards.rows
+        reads, writes, rows = self.guards.reads, self.guards.writes, self.guards.rows
         return {
             "storage": lambda: reads.away or writes.away,
             "database": lambda: rows.away,
-            "kernel": lambda: self._kernel.away,
+            "kernel": lambda: self.kernel.away,
         }
 
     async def run(self, halted: asyncio.Future[None]) -> None:
@@ -166,3 +204,9 @@ class Service:
         # Its last fetch may still bring a job.
         await asyncio.wait((intake,))
         await self._intake.idle()
+
+
+def _bucket(rules: Rules) -> TokenBucket | None:
+    if not rules.rate_max:
+        return None
+    return TokenBucket(rules.rate_max, rules.rate_s, time.monotonic(), full=rules.rate_full)

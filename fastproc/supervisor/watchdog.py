@@ -58,6 +58,10 @@ class Watchdog:
 
         return seen
 
+    def jobs(self) -> Sequence[tuple[Job, Standing]]:
+        """The jobs in hand, and where each stands."""
+        return tuple(self._jobs.values())
+
     def found(self) -> Sequence[str]:
         """What was found, and mended, in the last minute."""
         since = time.monotonic() - KEEP_S

@@ -42,6 +42,7 @@ OWN = {
     "info",
     "client|setname",
     "publish",
+    "subscribe",
     "script|load",
     "evalsha",
     "bzpopmin",

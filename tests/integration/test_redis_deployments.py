@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -15,17 +15,29 @@ import trustme
 from redis import Redis
 
 from fastproc.backends.factories import event_sink
+from fastproc.bullmq import control as channel
+from fastproc.bullmq import hosts
+from fastproc.bullmq.address import connector
+from fastproc.bullmq.control import Receiver
 from fastproc.bullmq.opening import checked_server, open_pipe, open_queue
+from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.producer import producer
+from fastproc.bullmq.protocol import Keys
 from fastproc.bullmq.queue import BullQueue
 from fastproc.bullmq.server_check import ServerCheck
 from fastproc.config.settings import Config, load
+from fastproc.core import control
+from fastproc.core.acts import Outcome, Set
+from fastproc.core.control import Order
 from fastproc.core.errors import Unreachable
 from fastproc.core.model import Event, Job
+from fastproc.core.snapshot import Snapshot
 from fastproc.embedded.child import HOST, Child, ServerFailed, free_ports, packaged_binary
 from fastproc.embedded.valkey import Valkey
 from fastproc.supervisor.metrics import Metrics
 from tests import tls
+
+SNAPSHOT = Snapshot(host="here", pid=1, version="0", at_ms=0, started_at_ms=0, state="serving")
 
 
 @contextmanager
@@ -72,10 +84,38 @@ async def a_job_goes_through(config: Config) -> ServerCheck:
             await ours.complete(job, '{"success":true}', fetch_next=False)
             key = f"{config.queue.prefix}:{config.queue.name}:{job.id}"
             assert await pipe.call("HGET", key, "progress") == b"50"
+        async with listening(config, pipe):
+            assert (await ordered(config, pipe)).ok
     async with producer(config.redis, config.queue) as queue:
         counts = (await queue.status()).counts
     assert (counts["completed"], counts["active"]) == (1, 0)
     return check
+
+
+@asynccontextmanager
+async def listening(config: Config, pipe: Pipe) -> AsyncIterator[Receiver]:
+    """A service that shows itself and obeys."""
+
+    async def obey(order: Order) -> str:
+        return control.words(order.act)
+
+    keys = Keys(config.queue.prefix, config.queue.name)
+    await hosts.Board(pipe.call, keys).show(SNAPSHOT)
+    receiver = Receiver(connector(config.redis, keys.base), pipe.call, keys, ("here", 1), {Set: obey})
+    running = asyncio.create_task(receiver.run())
+    try:
+        await asyncio.wait_for(receiver.listening.wait(), 30)
+        yield receiver
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def ordered(config: Config, pipe: Pipe) -> Outcome:
+    """Order something of whoever shows itself."""
+    keys = Keys(config.queue.prefix, config.queue.name)
+    there = await hosts.read(pipe.call, keys)
+    return await channel.order(pipe.call, keys, Set(name="rate", value="off"), there, by="me", wait_s=30)
 
 
 async def refusal(config: Config) -> str:
@@ -251,7 +291,11 @@ async def _through_a_failover(conf: Path, watcher: int, first: Valkey, replica: 
         sentinel.wait_until(lambda: b"+slave slave" in sentinel.log.read_bytes(), lambda: None, timeout_s=30)
         config = settings(f"redis+sentinel://{HOST}:{watcher}/mine")
         await add(config, "before")
-        async with open_pipe(config) as pipe, open_queue(config, pipe, "tester") as queue:
+        async with (
+            open_pipe(config) as pipe,
+            open_queue(config, pipe, "tester") as queue,
+            listening(config, pipe) as receiver,
+        ):
             job = await take(queue)
             await until(lambda: replica.lrange("bull:deployed:active", 0, -1))
             first.stop()
@@ -261,6 +305,9 @@ async def _through_a_failover(conf: Path, watcher: int, first: Valkey, replica: 
             following = await take(queue)
             assert following.photo_id == "after"
             await queue.complete(following, "null", fetch_next=False)
+            await asyncio.wait_for(receiver.listening.wait(), 30)
+            await hosts.Board(pipe.call, Keys("bull", "deployed")).show(SNAPSHOT)
+            assert (await ordered(config, pipe)).ok
         assert replica.zcard("bull:deployed:completed") == 2
         assert replica.llen("bull:deployed:active") == 0
     finally:

@@ -245,8 +245,13 @@ async def test_a_receiver_that_was_away_gets_all_that_gathered_meanwhile(pipe, h
         await asyncio.sleep(0.5)
         # Three at first, with what was under way, and one after each rest: not 100.
         assert tally.outcomes.count("failed") < 40
+        [stands] = sink.neighbours()
+        assert (stands.name, str(port) in stands.where, stands.away_since_ms > 0) == ("webhook", True, True)
+        assert stands.away == stands.last_error != ""
         with receiving(port=port) as again:
             await until(lambda: len(again.ids()) == 100, "all came")
+        [stands] = sink.neighbours()
+        assert (stands.away, stands.last_error != "", stands.latency_s is not None) == ("", True, True)
         warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
         assert any("takes them again after" in line for line in warnings)
         assert len(warnings) <= 4

@@ -56,7 +56,8 @@ MAY: dict[str, set[str]] = {
     "backends": {"core", "config", "supervisor.ports"},
     # The composition root, and the parts of it that commands use as well.
     "parts": {"core", "ipc", "config", "supervisor", "backends"},
-    "app": {"core", "ipc", "config", "supervisor", "bullmq", "backends", "parts"},
+    "live": {"core", "config", "supervisor", "bullmq", "parts"},
+    "app": {"core", "ipc", "config", "supervisor", "bullmq", "backends", "parts", "live"},
     # The process that leads several supervisors.
     "master": {"core", "ipc", "supervisor"},
     # What a person sees, and servers to try things with. The service needs neither.

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fastproc.backends.webhook.http import BODY_S, Answer
 from fastproc.backends.webhook.log import Seldom, log, told
@@ -27,6 +28,7 @@ from fastproc.core import outages
 from fastproc.core import webhook as rules
 from fastproc.core.errors import QueueUnavailable
 from fastproc.core.fields import At, fields
+from fastproc.core.snapshot import NeighbourNow
 from fastproc.core.webhook import Rest
 
 #: Requests under way at once: 80 a second at the 0.1 s of a receiver in another region.
@@ -69,6 +71,8 @@ class Endpoint:
         self._wake = asyncio.Event()
         self._seldom, self._seldom_lost = Seldom(), Seldom()
         self.lost = 0
+        #: How it stands, but for whether it is away.
+        self._last = NeighbourNow(name="webhook", where=name)
         self._closed = False
         self._task = asyncio.create_task(self._run(), name=f"webhooks {name}")
 
@@ -89,6 +93,13 @@ class Endpoint:
         else:
             self._look_at = 0.0
         self._wake.set()
+
+    def neighbour(self) -> NeighbourNow:
+        """Return how the receiver stands; it is away while it is sick."""
+        if not self._rest.is_sick:
+            return self._last
+        since_ms = now_ms() - round((time.monotonic() - self._rest.since) * 1000)
+        return replace(self._last, away=self._last.last_error, away_since_ms=since_ms)
 
     async def close(self) -> None:
         """Send what is under way or in memory for a moment; the rest waits in Redis for any service. Idempotent."""
@@ -190,6 +201,7 @@ class Endpoint:
 
     async def _passed(self, held: _Held, answer: Answer) -> None:
         log.debug("webhook delivered", extra=told(held.webhook, held.tries, answer))
+        self._last = replace(self._last, latency_s=answer.seconds)
         now = time.monotonic()
         was, self._rest = self._rest, self._rest.passed(now)
         self._tally.webhooks_waiting(self._name, await self._outbox.done(held.webhook.id))
@@ -207,6 +219,7 @@ class Endpoint:
                 )
 
     async def _failed(self, held: _Held, answer: Answer) -> None:
+        self._last = replace(self._last, last_error=answer.words, last_error_at_ms=now_ms())
         hold_s = rules.hold_s(answer.status, answer.retry_after_s)
         was, self._rest = self._rest, self._rest.failed(time.monotonic(), hold_s, random.random())
         attempts = held.tries.attempts + 1

@@ -8,6 +8,7 @@ Rule 2: lack of memory is named only for such a SIGKILL: as the reason where the
 from __future__ import annotations
 
 import logging
+import time
 from typing import Final
 
 from msgspec import Struct
@@ -39,11 +40,20 @@ class Exit(Struct, frozen=True):
     by_kernel: bool
 
 
+class Fate(Struct, frozen=True):
+    """Processes of a slot that ended unasked: how many, how the last one did, and its wall time in ms."""
+
+    count: int = 0
+    how: str = ""
+    at_ms: int = 0
+
+
 class Deaths:
-    """The ends of a pool's workers."""
+    """The ends of a pool's workers. `fates`: by slot, of those that ended unasked."""
 
     def __init__(self, memory: Memory, processes: Roster) -> None:
         self._memory, self._processes = memory, processes
+        self.fates: dict[int, Fate] = {}
         #: Of the libraries in the workers, as the last one said that was ready.
         self.versions: dict[str, str] = {}
 
@@ -63,6 +73,16 @@ class Deaths:
             # No photo had a hand in it yet, and the operator needs the reason: the jail's, a stage's, a library's.
             how = f"{how}: {said.splitlines()[-1][:MAX_REASON_CHARS]}"
         return Exit(how, by_kernel)
+
+    @property
+    def count(self) -> int:
+        """Processes that ended unasked."""
+        return sum(fate.count for fate in self.fates.values())
+
+    def add(self, slot: int, how: str) -> None:
+        """The slot's process has ended unasked."""
+        before = self.fates.get(slot, Fate())
+        self.fates[slot] = Fate(before.count + 1, how[:MAX_REASON_CHARS], time.time_ns() // 1_000_000)
 
     def error(self, task: PendingTask, slot: int, why: str) -> TaskError | NeighbourAway:
         """Return what the task of a worker that has ended ends with; `why` is the fleet's word for it."""

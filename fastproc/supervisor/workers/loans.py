@@ -7,7 +7,7 @@ Rule 2: a photo is copied only where it changes its slot: a worker sees the phot
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from fastproc.ipc.blob import Lane, SlotLanes
 
@@ -34,15 +34,30 @@ class Loans:
     def __init__(self, slots: int, max_source_bytes: int) -> None:
         """Raises OSError when the kernel has no memory or no descriptors."""
         self._max_bytes = max_source_bytes
-        output_bytes = max_source_bytes + OUTPUT_HEADROOM_BYTES
         self._lanes: list[SlotLanes] = []
         #: Called when a photo is on its way.
         self.on_lend: Callable[[], None] = lambda: None
         with contextlib.ExitStack() as undo:
-            for slot in range(slots):
-                self._lanes.append(SlotLanes(slot, source_bytes=max_source_bytes, output_bytes=output_bytes))
-                undo.callback(self._lanes[-1].close)
+            undo.callback(self.close)
+            self.open(range(slots))
             undo.pop_all()
+
+    def open(self, slots: Iterable[int]) -> None:
+        """Have lanes for these slots. Raises OSError, with nothing changed."""
+        with contextlib.ExitStack() as undo:
+            fresh = {}
+            for slot in slots:
+                if slot >= len(self._lanes) or self._lanes[slot].closed:
+                    fresh[slot] = self._slot_lanes(slot)
+                    undo.callback(fresh[slot].close)
+            undo.pop_all()
+        for slot, lanes in sorted(fresh.items()):
+            self._lanes[slot : slot + 1] = [lanes]
+
+    def free(self, slot: int) -> None:
+        """Free the memory of a slot that has no process, unless a photo lies there."""
+        if not self._lanes[slot].lent:
+            self._lanes[slot].close()
 
     @property
     def lent(self) -> list[int]:
@@ -86,6 +101,10 @@ class Loans:
     def forget_worker(self, slot: int) -> None:
         """The slot gets a new process, which has no mappings."""
         self._lanes[slot].forget_worker()
+
+    def _slot_lanes(self, slot: int) -> SlotLanes:
+        output_bytes = self._max_bytes + OUTPUT_HEADROOM_BYTES
+        return SlotLanes(slot, source_bytes=self._max_bytes, output_bytes=output_bytes)
 
     def close(self) -> None:
         """Free all memory."""

@@ -35,6 +35,12 @@ class Memory:
         self._kills, self._risen_at = host.oom_kills(), float("-inf")
         self.kernel_kills = 0
 
+    def resize(self, size: int, host: Host) -> None:
+        """There are so many workers from now on, and `host` has the budget for them."""
+        self._size, self._host = size, host
+        self._easing.resize(size)
+        self._fewer.resize(size)
+
     def need(self, loan: Loan) -> Need:
         """Return what the photo on loan needs. Cost: as `core.gate.judge.glance`."""
         with loan.target[: loan.size] as data:
@@ -52,7 +58,7 @@ class Memory:
         """Return how many of the waiting tasks, the oldest first, may start now: none before excess workers ended."""
         if fleet.processes > fleet.most:
             return 0
-        budget = self._host.budget_of(fleet.most)
+        budget = self._host.budget_of(fleet.most + fleet.closing)
         return admitted([task.need for task in waiting], [task.need for task in running], budget, fleet.most)
 
     @property

@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastproc.core import fleet
+from fastproc.core import fleet, placing
 from fastproc.core.errors import DEADLY, FleetHalted, NeighbourAway, WorkerOutOfMemory
 from fastproc.core.fleet import Fleet
 from fastproc.core.model import Report
@@ -29,6 +29,7 @@ from fastproc.supervisor.workers.deaths import Deaths
 from fastproc.supervisor.workers.host import ASIDE_S, Host
 from fastproc.supervisor.workers.idleness import Idleness
 from fastproc.supervisor.workers.loans import Loan, Loans
+from fastproc.supervisor.workers.looks import Looks
 from fastproc.supervisor.workers.memory import Memory
 from fastproc.supervisor.workers.roster import Roster
 from fastproc.supervisor.workers.task import OnStage, PendingTask, Result
@@ -38,7 +39,7 @@ from fastproc.supervisor.workers.trust import Distrust, failure_of, renditions_o
 log = logging.getLogger(__name__)
 
 
-class Pool:
+class Pool(Looks):
     """`size` worker processes and their shared memory."""
 
     def __init__(
@@ -63,7 +64,6 @@ class Pool:
         self.ready = asyncio.Event()
         self.halted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.greeting: Ready | None = None
-        self.deaths = 0
 
     # --- for the line
 
@@ -101,30 +101,20 @@ class Pool:
                 self._obey(self._fleet.condemn(loan.slot, "its job was abandoned"))
                 await self.processes[loan.slot].gone.wait()
 
-    @property
-    def busy(self) -> int:
-        """Workers that have a task."""
-        return self._fleet.count(State.BUSY)
+    def resize(self, size: int, settings: Settings, host: Host) -> None:
+        """Have `size` workers from now on; `settings` are for new ones, `host` has the budget for so many.
 
-    @property
-    def alive(self) -> int:
-        """Workers that have, or could take, a task."""
-        return self.busy + self._fleet.count(State.IDLE)
-
-    @property
-    def pids(self) -> list[int]:
-        """The processes, for profilers and tests."""
-        return self.processes.pids
-
-    @property
-    def moves(self) -> int:
-        """Photos that changed their slot while they waited."""
-        return self._tasks.moves
-
-    @property
-    def refusal(self) -> str:
-        """Why no worker can run: the kernel refuses processes; "" where one can."""
-        return self._fleet.refusal if not self.alive + self._fleet.count(State.STARTING) else ""
+        Busy workers that are too many end after their task. Raises OSError, with nothing changed.
+        """
+        slots, now = self._fleet.slots, time.monotonic()
+        there = [i for i, slot in enumerate(slots) if not slot.closed]
+        back = placing.to_open(slots, size - len(there))
+        self._loans.open([*back, *range(len(slots), len(slots) + size - len(there) - len(back))])
+        self.processes.settings = settings
+        self.memory.resize(size, host)
+        self._tasks.resized()
+        self._obey(self._fleet.resize(size, now))
+        self._tick()
 
     async def stop(self) -> None:
         """Let busy workers finish, stop the rest, and free the memory. Call it when no task is left."""
@@ -240,8 +230,10 @@ class Pool:
 
     def _exited(self, slot: int, how: str) -> None:
         about = self._fleet.slots[slot]
-        self.deaths += not self._fleet.draining and about.state is not State.RETIRING
+        unasked = not self._fleet.draining and about.state is not State.RETIRING
         end = self._deaths.seen(slot, how, starting=about.state is State.STARTING, ordered=about.doomed)
+        if unasked:
+            self._deaths.add(slot, about.doomed or end.how)
         self._obey(self._fleet.exited(slot, end.how, time.monotonic(), by_kernel=end.by_kernel))
         self._tick()
 
@@ -279,6 +271,8 @@ class Pool:
                 self._exited(slot, "it has no process")
             elif why := self.processes.excess(slot):
                 self._obey(self._fleet.condemn(slot, why))
+            if about.closed and about.state is State.GONE:
+                self._loans.free(slot)
         if self._fleet.is_overdue(time.monotonic()):
             found.append("an order to the workers was forgotten")
             self._tick()

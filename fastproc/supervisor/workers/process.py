@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
@@ -87,6 +88,15 @@ class WorkerProcess:
         try:
             # man 5 proc: num_threads is the 18th field behind the name, which may hold anything.
             return int(Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[17])
+        except (OSError, ValueError, IndexError):
+            return 0
+
+    @property
+    def rss_bytes(self) -> int:
+        """Its resident memory; 0 where that cannot be seen."""
+        try:
+            # man 5 proc: statm is in pages, the resident ones second.
+            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * resource.getpagesize()
         except (OSError, ValueError, IndexError):
             return 0
 

@@ -27,7 +27,8 @@ class Roster:
     """Processes by slot."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        #: What processes get that are spawned from now on.
+        self.settings = settings
         self._by_slot: dict[int, WorkerProcess] = {}
 
     def __getitem__(self, slot: int) -> WorkerProcess:
@@ -42,7 +43,7 @@ class Roster:
     ) -> None:
         """Start a process for the slot. Raises OSError, with nothing left behind."""
         self._by_slot.pop(slot, None)
-        self._by_slot[slot] = WorkerProcess(slot, self._settings, on_message, on_wrong, on_exit)
+        self._by_slot[slot] = WorkerProcess(slot, self.settings, on_message, on_wrong, on_exit)
 
     def kill(self, slot: int, why: str) -> None:
         """SIGKILL; its exit follows."""
@@ -70,6 +71,10 @@ class Roster:
         """Whether the slot has a process that has not been seen to end."""
         process = self._by_slot.get(slot)
         return process is not None and not process.gone.is_set()
+
+    def rss_bytes(self, slot: int) -> int:
+        """Resident memory of the slot's process; 0 where it has none."""
+        return self._by_slot[slot].rss_bytes if self.lives(slot) else 0
 
     def excess(self, slot: int) -> str:
         """Why the slot's process must end, where it has too many threads; else ""."""

@@ -37,6 +37,11 @@ class TaskLists:
         self._all.add(task)
         self.waiting.append(task)
 
+    def resized(self) -> None:
+        """The number of workers has changed: what each task needs of it is worked out anew."""
+        for task in self._all:
+            task.need = self._memory.need(task.loan)
+
     def drop(self, task: PendingTask) -> bool:
         """Its job has the result, or wants none; return whether a worker still has the task."""
         self._all.discard(task)

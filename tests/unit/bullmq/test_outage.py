@@ -28,3 +28,12 @@ def test_an_outage_of_several_parts_is_two_lines_and_ends_with_the_last(
 def test_pauses_grow_to_a_bound() -> None:
     assert 0.1 <= retry_pause_s(1) <= 0.2
     assert all(LONGEST_PAUSE_S / 2 <= retry_pause_s(failures) <= LONGEST_PAUSE_S for failures in (10, 10_000))
+
+
+def test_since_when_it_lasts_and_the_last_failure_are_kept_for_people_who_look() -> None:
+    outage = Outage()
+    assert (outage.since, outage.last) == (None, "")
+    outage.failed("fetch", "refused")
+    assert outage.since is not None
+    outage.passed("fetch")
+    assert (outage.since, outage.last, outage.last_at_ms > 1_700_000_000_000) == (None, "refused", True)

@@ -32,7 +32,9 @@ COMMANDS = [
     "resume",
     "retry",
     "run",
+    "set",
     "status",
+    "top",
     "webhooks",
 ]
 FOLDER = Path(cli.__file__).parent
@@ -48,7 +50,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
 
 def test_every_file_of_the_folder_is_a_command_but_those_that_list_and_run_them() -> None:
     files = {path.stem.replace("_", "-") for path in FOLDER.glob("*.py")}
-    assert files - {"--init--", "cli", "orders", "running"} == set(COMMANDS)
+    assert files - {"--init--", "cli", "hosts", "orders", "running"} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -100,12 +100,15 @@ class World:
     def limit(self, slot: int) -> None:
         self.obey(self.fleet.limit(slot + 1, self.now))
 
+    def resize(self, slot: int) -> None:
+        self.obey(self.fleet.resize(slot + 1, self.now))
+
     def drain(self, _slot: int) -> None:
         self.obey(self.fleet.drain(self.now))
 
 
 SIZE = 3
-EVENTS = ["ready", "ready", "assign", "assign", "finish", "exit", "condemn", "limit"]
+EVENTS = ["ready", "ready", "assign", "assign", "finish", "exit", "condemn", "limit", "resize"]
 STEP = st.tuples(
     st.sampled_from(EVENTS), st.integers(0, SIZE - 1), st.sampled_from([0.0, 0.01, 0.5, 2.5, 6.0])
 )
@@ -529,3 +532,114 @@ def test_a_limit_that_grows_spawns_and_one_that_came_during_the_start_retires_wh
     assert due <= world.now
     world.tick(0.0)
     assert sorted(world.up) == [0, 1, 2]
+
+
+@settings(max_examples=200)
+@given(st.lists(STEP, max_size=60), st.integers(1, SIZE + 2))
+def test_after_any_schedule_there_are_as_many_workers_as_were_ordered_last(
+    steps: list[tuple[str, int, float]], size: int
+) -> None:
+    world = World(SIZE, Rules(boot_failures=1000))
+    for event, slot, seconds in steps:
+        world.tick(seconds)
+        getattr(world, event)(slot)
+    world.resize(size - 1)
+    for _ in range(40):
+        world.tick(1.0)
+        for slot in list(world.up):
+            if world.up[slot] in ("killed", "stopping"):
+                world.exit(slot, "exit code 0")
+            world.ready(slot)
+            world.finish(slot)
+    assert sorted(world.up.values()) == ["running"] * size
+    assert len(world.fleet.idle()) == size
+    assert world.given == world.done + world.lost
+
+
+def test_those_with_least_to_do_are_closed_and_a_busy_one_ends_after_its_task() -> None:
+    world = World(4)
+    world.tick(0)
+    for slot in range(4):
+        world.ready(slot)
+    for slot in (1, 2, 3):
+        world.assign(slot)
+    world.resize(0)
+    assert world.up == {0: "stopping", 1: "running", 2: "running", 3: "running"}
+    # Nobody is interrupted: each of those that are too many ends when its task has.
+    for slot in (3, 2):
+        world.finish(slot)
+        assert world.up[slot] == "stopping"
+        world.exit(slot, "exit code 0")
+    world.exit(0, "exit code 0")
+    world.finish(1)
+    world.tick(10)
+    assert world.up == {1: "running"}
+    assert (world.fleet.closing, world.lost, world.spawns) == (0, 0, 4)
+    assert world.fleet.home([0, 5, 0, 0]) == 1
+
+
+def test_a_closed_slot_that_is_wanted_again_keeps_its_worker_or_gets_a_new_one() -> None:
+    world = World(2)
+    world.tick(0)
+    for slot in range(2):
+        world.ready(slot)
+        world.assign(slot)
+    world.resize(0)
+    assert world.fleet.closing == 1
+    world.resize(2)
+    world.finish(0)
+    world.finish(1)
+    world.tick(1)
+    assert world.up == {0: "running", 1: "running", 2: "running"}
+    assert world.spawns == 3
+
+
+def test_of_closed_slots_that_with_a_worker_is_opened_again_first() -> None:
+    world = World(3)
+    world.tick(0)
+    for slot in range(3):
+        world.ready(slot)
+    world.assign(1)
+    world.assign(2)
+    world.resize(0)
+    world.exit(0, "exit code 0")
+    assert world.up == {1: "running", 2: "running"}
+    # Another death must not bring a process into a slot that is closed.
+    world.exit(1)
+    world.tick(0.1)
+    assert world.up == {1: "running", 2: "running"}
+    world.resize(1)
+    world.tick(0.1)
+    assert (world.up, world.spawns) == ({1: "running", 2: "running"}, 4)
+
+
+def test_a_worker_that_starts_in_a_closed_slot_ends_when_it_is_ready_and_halts_nothing() -> None:
+    world = World(2)
+    world.tick(0)
+    world.ready(0)
+    world.resize(0)
+    world.ready(1)
+    assert world.up == {0: "running", 1: "stopping"}
+    world.exit(1, "exit code 0")
+    world.resize(1)
+    world.tick(1)
+    world.resize(0)
+    world.exit(1, "exit code 1")
+    world.tick(60)
+    assert world.up == {0: "running"}
+    assert world.fleet.slots[1].failed_boots == 0
+
+
+def test_a_task_whose_home_is_closed_is_the_next_that_starts_elsewhere() -> None:
+    world = World(2)
+    world.tick(0)
+    world.ready(0)
+    world.ready(1)
+    world.assign(1)
+    world.resize(0)
+    assert world.fleet.slots[0].closed
+    world.finish(1)
+    # Without that, tasks at home would pass it by for as long as they come.
+    assert world.fleet.pick([0, 1]) == (0, 1)
+    assert world.fleet.pick([1, 0]) == (0, 1)
+    assert world.fleet.pick([0, 1], may_carry=False) == (1, 1)

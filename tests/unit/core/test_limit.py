@@ -152,3 +152,21 @@ def test_late_wakes_cost_no_rate_while_the_burst_has_room_for_them() -> None:
         count += wait_s == 0.0
         now += wait_s + 0.003 * (wait_s > 0)
     assert count == pytest.approx(500 + 500 * 61, rel=0.0002)
+
+
+@given(RULES, RULES, st.floats(0, 100), st.integers(0, 50))
+def test_another_rate_begins_with_no_more_than_there_was_and_than_it_holds(
+    old: tuple[int, float], new: tuple[int, float], waited: float, taken: int
+) -> None:
+    bucket = TokenBucket(*old, 0.0)
+    for _ in range(taken):
+        bucket.take(0.0)
+    left = bucket._tokens
+    other = bucket.replaced(*new, waited)
+    at_once = 0
+    while at_once < 2000 and other.take(waited) == 0.0:
+        at_once += 1
+    assert at_once <= min(new[0], left + waited * old[0] / old[1]) + 1e-6
+    # In the long run it is the new rate, whatever was before.
+    wait = other.take(waited)
+    assert wait <= new[1] / new[0] + 1e-6

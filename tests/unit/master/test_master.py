@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from fastproc.core import restarts
+from fastproc.core.acts import Set
+from fastproc.core.control import Order
 from fastproc.core.errors import FleetHalted
 from fastproc.core.shares import Share
+from fastproc.ipc.link import Kept
 from fastproc.master import master
 from fastproc.master.master import Master, Rules
 from fastproc.terminal.exits import Exit
@@ -141,5 +146,66 @@ async def test_one_that_serves_and_does_not_answer_fails_the_health_check(
     failing, body = await led.master._answers.health()
     assert (failing, body["status"]) == (True, "stuck")
     assert body["problems"] == ["supervisor 1 does not answer", "supervisor 2 does not answer"]
+    led.master.stop()
+    assert await run == Exit.OK
+
+
+#: A supervisor that serves, tells of an order that it has obeyed when it is the first one, and writes down what it is
+#: told.
+OBEDIENT = """
+import socket, sys
+link = socket.socket(fileno=int(sys.argv[1]))
+link.sendall(bytes.fromhex("0000000e81a474797065a773657276696e67"))
+link.sendall(bytes.fromhex(sys.argv[3]))
+while (frame := link.recv(4096)) and b"stop" not in frame:
+    with open(sys.argv[4], "ab") as file: file.write(frame)
+"""
+#: It serves only when it has been told what was ordered before.
+PATIENT = OBEDIENT.replace("link.sendall", "first = link.recv(4096)\nlink.sendall", 1).replace(
+    "while (frame", "open(sys.argv[4], 'wb').write(first)\nwhile (frame"
+)
+
+
+async def test_one_that_is_started_again_is_told_what_was_ordered_before(tmp_path: Path) -> None:
+    orders = [Order(act=Set(name="rate", value=value), at_ms=at) for value, at in (("7/s", 5), ("9/s", 4))]
+    frames = b""
+    for order in orders:
+        data = msgspec.msgpack.encode(Kept((order,)))
+        frames += len(data).to_bytes(4, "big") + data
+    led, told = Led(OBEDIENT), tmp_path / "told"
+
+    def command(fd: int, share: Share) -> list[str]:
+        led.started.append(share)
+        # The newest order holds, whichever came last.
+        said = frames if share.number == 1 else b""
+        program = PATIENT if share.again else OBEDIENT
+        return running(program, str(fd), "0", said.hex(), str(told) + f"-{share.number}-{share.again}")
+
+    led.master._command = command
+    run = asyncio.create_task(led.master.run())
+    await led.until(2)
+    for _ in range(1000):
+        if led.master._kept:
+            break
+        await asyncio.sleep(0.01)
+    assert led.master._kept == (orders[0],)
+    led.master._living[2].kill()
+    await led.until(1, below=True)
+    await led.until(2)
+    again = tmp_path / "told-2-True"
+    for _ in range(1000):
+        if again.exists():
+            break
+        await asyncio.sleep(0.01)
+    assert b"7/s" in again.read_bytes()
+    assert b"9/s" not in again.read_bytes()
+    # What came while it started is told when it serves.
+    led.master._keep([Order(act=Set(name="rate", value="8/s"), at_ms=6)])
+    led.master._served(2)
+    for _ in range(1000):
+        if b"8/s" in again.read_bytes():
+            break
+        await asyncio.sleep(0.01)
+    assert b"8/s" in again.read_bytes()
     led.master.stop()
     assert await run == Exit.OK

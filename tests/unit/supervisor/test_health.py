@@ -50,6 +50,8 @@ async def test_whatever_holds_the_jobs_is_named_and_is_not_stale() -> None:
     assert await scene.look() == (False, "healthy", "storage: 503 SlowDown")
     scene.problem, scene.queue.waits = "", Backlog(3, "the queue is paused")
     assert await scene.look() == (False, "healthy", "the queue is paused")
+    scene.health.paused = lambda: "an operator has paused this host"
+    assert await scene.look() == (False, "healthy", "an operator has paused this host")
     scene.readiness.started = False
     assert (await scene.look())[1:] == ("healthy", "started: the service is starting or stopping")
 

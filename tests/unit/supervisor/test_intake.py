@@ -12,6 +12,7 @@ from msgspec import structs
 from fastproc.core.errors import FleetHalted, LockLost, QueueUnavailable
 from fastproc.core.limit import TokenBucket
 from fastproc.core.model import Job
+from fastproc.core.rates import Rate
 from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.neighbours import Neighbours
@@ -334,4 +335,75 @@ async def test_an_intake_that_waits_for_a_neighbour_stops_at_once() -> None:
     shop.intake.stop()
     async with asyncio.timeout(1):
         await shop.task
+    await shop.close()
+
+
+async def test_a_paused_host_takes_nothing_and_gives_back_what_comes_at_that_moment() -> None:
+    shop = Shop()
+    await settled()  # It waits for a job already.
+    shop.intake.pause(True)
+    shop.add("1", "2")
+    await settled()
+    assert (shop.begun, shop.intake.in_hand) == ([], 0)
+    assert shop.queue.effects.of("queue.give_back") == ["queue.give_back 1"]
+    shop.intake.pause(False)
+    await settled()
+    assert shop.begun == ["2"]
+    # What is in hand goes on, and its end brings nothing along.
+    shop.asks = True
+    shop.intake.pause(True)
+    await shop.end("2")
+    assert shop.answers == [False]
+    await shop.close()
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_pause_that_ends_is_never_missed(turns: int) -> None:
+    shop = Shop()
+    shop.intake.pause(True)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    shop.intake.pause(False)
+    shop.add("1")
+    await settled()
+    assert shop.begun == ["1"]
+    await shop.close()
+
+
+async def test_places_come_at_once_and_go_when_jobs_end() -> None:
+    shop = Shop(max_in_hand=1)
+    shop.add(*"12345")
+    await settled()
+    assert shop.begun == ["1"]
+    shop.intake.places.resize(3)
+    await settled()
+    assert shop.begun == ["1", "2", "3"]
+    shop.intake.places.resize(1)
+    shop.asks = True
+    await shop.end("1")
+    await shop.end("2")
+    # Nobody who is too many may bring a job along, and none was taken.
+    assert (shop.answers, shop.begun) == ([False, False], ["1", "2", "3"])
+    await shop.end("3")
+    assert (shop.answers[2], shop.begun) == (True, ["1", "2", "3", "4"])
+    await shop.close()
+
+
+async def test_another_rate_holds_at_once_also_for_one_who_waits_by_the_old_one() -> None:
+    bucket = TokenBucket(1, 3600, time.monotonic())
+    shop = Shop(max_in_hand=9, bucket=bucket)
+    shop.add(*"123")
+    await settled()
+    assert shop.begun == ["1"]
+    shop.intake.limit(Rate(1, 3_600_000))
+    await settled()
+    assert shop.begun == ["1"]
+    shop.intake.limit(Rate())
+    await settled()
+    assert shop.begun == ["1", "2", "3"]
+    # It waits for a job already, which is one that the limit does not hold.
+    shop.intake.limit(Rate(5, 3_600_000))
+    shop.add(*"456")
+    await settled()
+    assert shop.begun == ["1", "2", "3", "4"]
     await shop.close()

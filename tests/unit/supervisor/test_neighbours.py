@@ -224,3 +224,38 @@ async def test_questions_that_hang_do_not_put_off_the_look_while_further_jobs_as
     for task in (*asking, watch):
         task.cancel()
     await asyncio.wait((*asking, watch))
+
+
+async def test_latency_and_the_last_error_are_kept_for_people_who_look() -> None:
+    store = Store()
+    assert (store.neighbour.latency_s, store.neighbour.last_error) == (None, "")
+    await store.get()
+    latency_s = store.neighbour.latency_s
+    assert latency_s is not None
+    assert 0 <= latency_s < 60
+    store.away = True
+    with pytest.raises(NeighbourAway):
+        await store.get("p")
+    assert store.neighbour.away_since is not None
+    assert (store.neighbour.last_error, store.neighbour.last_error_at_ms > 1_700_000_000_000) == (
+        "refused",
+        True,
+    )
+    store.away = False
+    watching = asyncio.create_task(store.neighbour.watch())
+    for _ in range(1000):
+        if store.neighbour.away_since is None:
+            break
+        await asyncio.sleep(0.01)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert (store.neighbour.away, store.neighbour.away_since, store.neighbour.last_error) == (
+        "",
+        None,
+        "refused",
+    )
+    # An error of a photo's own, while the probe is good.
+    store.away, store.probe_is_good = True, True
+    with pytest.raises((StorageUnavailable, NeighbourAway)):
+        await store.get("q")
+    assert store.neighbour.last_error == "503"

@@ -1,0 +1,93 @@
+"""What a verdict is about: all services of a queue and the queue itself at one moment, and what goes on there. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from fastproc.core.failures import Failure
+from fastproc.core.snapshot import TICK_S, QueueNow, Snapshot, WorkerNow
+from fastproc.core.spans import span
+
+Level = Literal["good", "warn", "bad"]
+
+#: The pace is that of the last minute.
+PACE_S: Final = 60.0
+
+
+class Verdict(Struct, frozen=True):
+    """One line: `good`, `warn` or `bad`, the words, and what to do ("" where nothing is to be done)."""
+
+    level: Level
+    text: str
+    remedy: str = ""
+
+
+class Scene(Struct, frozen=True):
+    """What is judged, at `now_ms` of the wall clock."""
+
+    services: Sequence[Snapshot]
+    queue: QueueNow | None
+    failures: Sequence[Failure]
+    now_ms: int
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait."""
+        return self.queue.waiting if self.queue else 0
+
+    @property
+    def workers(self) -> list[WorkerNow]:
+        """The workers of all services."""
+        return [worker for service in self.services for worker in service.workers]
+
+    @property
+    def pace(self) -> float:
+        """Jobs a second that have ended in the last minute, in which services were there."""
+        began_ms = min((service.started_at_ms for service in self.services), default=self.now_ms)
+        seconds = max(TICK_S, min(PACE_S, (self.now_ms - began_ms) / 1000))
+        return (self.lately("completed", PACE_S) + self.lately("failed", PACE_S)) / seconds
+
+    def lately(self, kind: str, seconds: float) -> int:
+        """Events of a kind (a field of Tick) in the last seconds."""
+        since = self.now_ms - (seconds + TICK_S) * 1000
+        ticks = [tick for service in self.services for tick in service.ticks if tick.at_ms > since]
+        return sum(int(getattr(tick, kind)) for tick in ticks)
+
+    def on(self, some: Sequence[Snapshot]) -> str:
+        """Where: "" for all services, else the hosts' names."""
+        if len(some) == len(self.services):
+            return ""
+        return " on " + ", ".join(dict.fromkeys(each.host for each in some))
+
+    def flow(self) -> Verdict:
+        """What goes on, whatever is wrong."""
+        busy = sum(worker.state == "busy" for worker in self.workers)
+        if not self.workers or all(service.state == "starting" for service in self.services):
+            return Verdict("good", "starting")
+        if self.queue is None:
+            return Verdict("good", f"{busy} of {len(self.workers)} workers busy; the queue is not known")
+        if not busy and not self.waiting:
+            return Verdict("good", f"idle: nothing waits, {count(len(self.workers), 'worker')} ready")
+        parts = [f"{count(busy, 'worker')} busy", f"{self.waiting} waiting"]
+        if self.waiting and self.queue.oldest_s is not None:
+            parts.append(f"oldest {span(self.queue.oldest_s)}")
+        if self.waiting and (left_s := self._left_s()) is not None:
+            parts.append(f"clears in {span(left_s)}")
+        return Verdict("good", ", ".join(parts))
+
+    def _left_s(self) -> float | None:
+        """Seconds until nothing waits any more, at today's pace; None where nobody can say."""
+        queue, paused = self.queue, all(service.state == "paused" for service in self.services)
+        if queue is None or queue.paused or queue.held or paused:
+            return None
+        if queue.backlog_s is not None:
+            return queue.backlog_s
+        return self.waiting / self.pace if self.pace else None
+
+
+def count(number: int, what: str) -> str:
+    """Return a number of things in words."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,303 @@
+"""The one line: what is worst comes first, in words and with a remedy that a person can act on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from fastproc.core.errors import BY_CODE
+from fastproc.core.failures import Failure
+from fastproc.core.snapshot import TICK_S, LimiterNow, NeighbourNow, QueueNow, Snapshot, Tick, WorkerNow
+from fastproc.core.spans import moment, span
+from fastproc.core.verdict import NEIGHBOURS, verdict, verdicts
+
+#: 2026-11-27 02:30:00 UTC, and 02:14.
+NOW_MS = 1_795_746_600_000
+THEN_MS = NOW_MS - 16 * 60_000
+
+IDLE, BUSY = WorkerNow(slot=0, state="idle"), WorkerNow(slot=1, state="busy", photo="p", task_s=0.3)
+SERVICE = Snapshot(
+    host="a",
+    pid=1,
+    version="0.1.0",
+    at_ms=NOW_MS,
+    started_at_ms=NOW_MS - 3_600_000,
+    state="serving",
+    workers=(IDLE, replace(IDLE, slot=1)),
+    concurrency=2,
+    neighbours=(NeighbourNow(name="redis"), NeighbourNow(name="storage"), NeighbourNow(name="webhook")),
+)
+QUEUE = QueueNow(name="photos", counts={"wait": 0, "failed": 3})
+WAITS = replace(QUEUE, counts={"wait": 12, "prioritized": 2, "delayed": 5})
+
+
+def ticks(**each: int) -> tuple[Tick, ...]:
+    """Two minutes, each tick with so many."""
+    return tuple(Tick(at_ms=NOW_MS - int(TICK_S * 1000) * n, **each) for n in range(24, 0, -1))
+
+
+def service(**fields: Any) -> Snapshot:
+    return replace(SERVICE, **fields)
+
+
+def away(name: str, since_ms: int = THEN_MS) -> tuple[NeighbourNow, ...]:
+    return (NeighbourNow(name=name, away="no answer in 2 s", away_since_ms=since_ms),)
+
+
+FAILURE = Failure(
+    code="FILE_CORRUPTED",
+    attempts=9,
+    jobs=9,
+    first_at_ms=THEN_MS,
+    last_at_ms=NOW_MS - 1000,
+    photo="IMG_1",
+    job="7",
+    reason="cut short",
+)
+
+CASES: list[tuple[list[Snapshot], QueueNow | None, list[Failure], str, str, str]] = [
+    ([SERVICE], QUEUE, [], "good", "idle: nothing waits, 2 workers ready", ""),
+    (
+        [service(workers=(BUSY, BUSY), ticks=ticks(completed=5))],
+        replace(WAITS, oldest_s=3.0),
+        [],
+        "good",
+        "2 workers busy, 14 waiting, oldest 3 s, clears in 14 s",
+        "",
+    ),
+    (
+        [service(workers=(BUSY, BUSY))],
+        replace(WAITS, oldest_s=65.0, backlog_s=9.0),
+        [],
+        "good",
+        "2 workers busy, 14 waiting, oldest 65 s, clears in 9 s",
+        "",
+    ),
+    ([service(workers=(BUSY, IDLE))], QUEUE, [], "good", "1 worker busy, 0 waiting", ""),
+    ([service(workers=(BUSY, IDLE))], None, [], "good", "1 of 2 workers busy; the queue is not known", ""),
+    ([service(state="starting", workers=())], QUEUE, [], "good", "starting", ""),
+    ([], QUEUE, [], "bad", "no service is running", "fastproc run"),
+    ([], WAITS, [], "bad", "no service is running, 14 jobs wait", "its log"),
+    (
+        [service(workers=(BUSY, BUSY), ticks=ticks(completed=5))],
+        replace(WAITS, growth_per_s=3.25),
+        [],
+        "warn",
+        "what waits grows by 3.2 jobs a second: 14 wait, 1.0 a second are done",
+        "fastproc set concurrency",
+    ),
+    (
+        [service(workers=(BUSY, IDLE), limiter=LimiterNow(max=10, duration_ms=1000, held_s=40.0))],
+        replace(WAITS, growth_per_s=3.25),
+        [],
+        "warn",
+        "the rate limit is what holds back (10 jobs a second), 14 jobs wait",
+        "fastproc set rate",
+    ),
+    (
+        [SERVICE],
+        replace(WAITS, paused=True),
+        [],
+        "warn",
+        "the queue is paused, 14 jobs wait",
+        "fastproc resume",
+    ),
+    (
+        [SERVICE],
+        replace(WAITS, held="the queue's rate limit is used up"),
+        [],
+        "warn",
+        "the queue's rate limit is used up",
+        "rateLimit",
+    ),
+    (
+        [SERVICE, service(host="b", state="paused")],
+        QUEUE,
+        [],
+        "warn",
+        "the host is paused: b",
+        "fastproc resume --host b",
+    ),
+    (
+        [service(neighbours=away("storage"))],
+        WAITS,
+        [],
+        "bad",
+        "S3 is away since 02:14 UTC, intake paused: no answer in 2 s",
+        "MINIO_ENDPOINT",
+    ),
+    (
+        [SERVICE, service(host="b", neighbours=away("database"))],
+        WAITS,
+        [],
+        "bad",
+        "the database is away since 02:14 UTC on b, intake paused: no answer in 2 s",
+        "DATABASE_URL",
+    ),
+    (
+        [service(neighbours=away("redis"))],
+        None,
+        [],
+        "bad",
+        "Redis is away since 02:14 UTC, no job is taken: no answer in 2 s",
+        "REDIS_HOST",
+    ),
+    (
+        [service(neighbours=away("kernel"))],
+        QUEUE,
+        [],
+        "bad",
+        "the kernel refuses what jobs need since 02:14 UTC, intake paused: no answer in 2 s",
+        "ulimit",
+    ),
+    (
+        [service(neighbours=away("webhook"))],
+        QUEUE,
+        [],
+        "warn",
+        "a receiver of webhooks is away since 02:14 UTC, events wait: no answer in 2 s",
+        "fastproc webhooks",
+    ),
+    (
+        [
+            service(
+                ticks=ticks(deaths=1),
+                workers=(replace(IDLE, deaths=4, last_death="SIGSEGV", last_death_at_ms=NOW_MS), IDLE),
+            )
+        ],
+        QUEUE,
+        [],
+        "bad",
+        "workers died 24 times in 5 min, the last: SIGSEGV",
+        "fastproc errors",
+    ),
+    (
+        [service(workers=(replace(BUSY, task_s=61.0), replace(BUSY, task_s=95.0)))],
+        WAITS,
+        [],
+        "bad",
+        "all 2 workers have been busy with the same photos for 61 s and more",
+        "JOB_TIMEOUT_S",
+    ),
+    (
+        [service(version="0.2.0", host="b"), SERVICE],
+        QUEUE,
+        [],
+        "warn",
+        "services of different versions: 0.1.0 on a, 0.2.0 on b",
+        "roll-out",
+    ),
+    (
+        [service(ticks=ticks(completed=1, failed=1))],
+        QUEUE,
+        [replace(FAILURE, code="IMAGE_TOO_SMALL", jobs=1), FAILURE],
+        "bad",
+        "24 of 48 jobs failed in 5 min, most with FILE_CORRUPTED, the last photo IMG_1",
+        "INTEGRITY",
+    ),
+    (
+        [service(ticks=ticks(failed=1))],
+        QUEUE,
+        [replace(FAILURE, last_at_ms=NOW_MS - 3_600_000)],
+        "bad",
+        "24 of 24 jobs failed in 5 min",
+        "fastproc errors",
+    ),
+    (
+        [service(health="stale")],
+        WAITS,
+        [],
+        "bad",
+        "jobs wait and none ends, without a reason that is known",
+        "log",
+    ),
+    (
+        [service(health="stuck", problems=("job 7 does not end: storing",))],
+        WAITS,
+        [],
+        "bad",
+        "the service on a is stuck: job 7 does not end: storing",
+        "restart",
+    ),
+    (
+        [service(problems=("workers: no worker process is running",))],
+        WAITS,
+        [],
+        "bad",
+        "workers: no worker process is running (on a)",
+        "operations.md",
+    ),
+    ([service(state="stopping", in_hand=3)], QUEUE, [], "warn", "stopping: 3 jobs in hand", "signal"),
+]
+
+
+@pytest.mark.parametrize(
+    ("services", "queue", "failures", "level", "text", "remedy"), CASES, ids=range(len(CASES))
+)
+def test_the_line_names_what_is_worst(
+    services: list[Snapshot],
+    queue: QueueNow | None,
+    failures: list[Failure],
+    level: str,
+    text: str,
+    remedy: str,
+) -> None:
+    found = verdict(services, queue, failures)
+    assert (found.level, found.text) == (level, text)
+    assert remedy in found.remedy
+    assert bool(found.remedy) == (found.level != "good")
+
+
+def test_worse_comes_first_and_what_goes_on_comes_last() -> None:
+    services = [service(neighbours=away("webhook"), ticks=ticks(deaths=1)), service(host="b", state="paused")]
+    found = verdicts(services, replace(WAITS, paused=True), [])
+    assert [line.level for line in found] == ["bad", "warn", "warn", "warn", "good"]
+    assert found[0].text.startswith("workers died")
+    assert found[-1].text.startswith("0 workers busy, 14 waiting")
+
+
+@pytest.mark.parametrize("quiet", [ticks(), ticks(completed=9)], ids=range(2))
+def test_what_was_long_ago_or_seldom_is_no_news(quiet: tuple[Tick, ...]) -> None:
+    old = Tick(at_ms=NOW_MS - 400_000, completed=0, failed=50, deaths=9)
+    one = Tick(at_ms=NOW_MS - 4_000, completed=0, failed=1, deaths=1)
+    assert verdict([service(ticks=(old, *quiet, one))], QUEUE, [FAILURE]).level == "good"
+
+
+def test_decoders_with_holes_are_named_after_what_goes_on() -> None:
+    found = verdicts([service(holes=("libheif 1.17.0 has CVE-1", "other"))], QUEUE, [])
+    assert [line.level for line in found] == ["good", "warn"]
+    assert found[1].text == "decoders: libheif 1.17.0 has CVE-1 (and 1 more)"
+    assert "newer release" in found[1].remedy
+
+
+def test_a_queue_that_nobody_may_take_from_clears_in_no_time_that_is_known() -> None:
+    busy = [service(workers=(BUSY, BUSY), ticks=ticks(completed=5))]
+    assert "clears" not in verdicts(busy, replace(WAITS, paused=True), [])[-1].text
+
+
+def test_every_code_of_a_failure_has_its_remedy() -> None:
+    for code in BY_CODE:
+        found = verdict([service(ticks=ticks(failed=1))], QUEUE, [replace(FAILURE, code=code)])
+        assert code in found.text
+        assert found.remedy
+
+
+def test_every_neighbour_of_a_snapshot_has_words() -> None:
+    assert set(NEIGHBOURS) == {"redis", "storage", "uploads", "database", "kernel", "webhook"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.04, "0 s"), (0.44, "0.4 s"), (9, "9 s"), (9.96, "10 s"), (119, "119 s"), (150, "2 min"), (7300, "2 h 2 min"),
+        (7200, "2 h"), (3 * 86_400, "3 days"),
+    ],
+)  # fmt: skip
+def test_a_duration_is_short(seconds: float, words: str) -> None:
+    assert span(seconds) == words
+
+
+def test_a_moment_names_its_zone() -> None:
+    assert moment(THEN_MS) == "02:14 UTC"
