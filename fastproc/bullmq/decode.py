@@ -71,6 +71,7 @@ def job(job_id: str, token: str, fields: Mapping[str, bytes], defaults: Defaults
         client_id=data.client_id,
         session_id=data.session_id,
         timestamp_ms=_count(fields.get("timestamp")),
+        delay_ms=_number(options.get("delay")),
         attempt=made + 1,
         attempts=_whole(options.get("attempts")) or defaults.attempts,
         backoff=_backoff(options.get("backoff")),
@@ -83,6 +84,12 @@ def job(job_id: str, token: str, fields: Mapping[str, bytes], defaults: Defaults
         keep_failed=_keep(options.get("removeOnFail"), defaults.keep_failed),
         fault=fault or options_fault,
     )
+
+
+def delay_ms(opts: bytes | None) -> float:
+    """Return the delay that a job's options ask for, in ms."""
+    options, _ = _options({"opts": opts or b"{}"})
+    return _number(options.get("delay"))
 
 
 def _data(fields: Mapping[str, bytes], defaults: Defaults) -> tuple[_Data, Fault | None]:

@@ -47,7 +47,7 @@ class Job(Struct, frozen=True, kw_only=True):
     `token` is its lock's; `attempt` is 1-based; `deaths` counts earlier attempts that ended with a worker's death;
     `trace` holds the stack entries of earlier attempts, oldest first, of which `trace_limit` are kept; `retry_first`
     puts a job that is retried immediately at the head of the queue. A job with a `fault` must be failed, not run; its
-    photo may be unknown ("").
+    photo may be unknown (""). `delay_ms`: how long it was not to be taken after it was added at `timestamp_ms`.
     """
 
     id: str
@@ -59,6 +59,7 @@ class Job(Struct, frozen=True, kw_only=True):
     client_id: str | int | None = None
     session_id: str | int | None = None
     timestamp_ms: int = 0
+    delay_ms: float = 0.0
     attempt: int = 1
     attempts: int = 1
     backoff: Backoff | None = None

@@ -150,6 +150,7 @@ PURE = {
     "enum",
     "hashlib",
     "ipaddress",
+    "itertools",
     "math",
     "msgspec",
     "re",
