@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from fastproc.core.errors import FleetHalted, LockLost, QueueUnavailable
 from fastproc.core.limit import TokenBucket
 from fastproc.core.model import Job
+from fastproc.core.pace import age_s, due_ms
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.neighbours import Neighbours
 from fastproc.supervisor.ports import Queue
@@ -49,6 +50,8 @@ class Intake:
         self._stopping = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
         self._said_held_back = False
+        #: Whether the next job, if there is one, waits for the rate limit.
+        self.waits_for_token = False
         #: Jobs that came after `stop` and went back to the queue, and those that could not.
         self.given_back = self.stranded = 0
 
@@ -56,6 +59,11 @@ class Intake:
     def in_hand(self) -> int:
         """Jobs taken and not ended."""
         return len(self._jobs)
+
+    @property
+    def bucket(self) -> TokenBucket | None:
+        """The rate limit; None where there is none."""
+        return self._bucket
 
     @property
     def stopping(self) -> bool:
@@ -124,7 +132,7 @@ class Intake:
 
         try:
             while following is not None:
-                self._metrics.taken()
+                self._taken(following)
                 token_taken = False
                 following = await self._run_job(following, may_fetch)
         finally:
@@ -159,10 +167,21 @@ class Intake:
         """Wait for a token; False when stopped meanwhile."""
         if self._bucket is None:
             return True
-        while wait_s := self._bucket.take(time.monotonic()):
-            if not await self._or_stop(asyncio.sleep(wait_s, result=True)):
-                return False
-        return True
+        try:
+            while wait_s := self._bucket.take(time.monotonic()):
+                self.waits_for_token = True
+                if not await self._or_stop(asyncio.sleep(wait_s, result=True)):
+                    return False
+            return True
+        finally:
+            self.waits_for_token = False
+
+    def _taken(self, job: Job) -> None:
+        self._metrics.taken()
+        waited_s = age_s(due_ms(job.timestamp_ms, job.delay_ms), time.time_ns() // 1_000_000)
+        # Of a later attempt, nobody knows since when it was due.
+        if job.attempt == 1 and job.timestamp_ms and waited_s is not None:
+            self._metrics.waited(waited_s)
 
     async def _return_unbegun(self, job: Job) -> None:
         """Give back a job that came when it was too late to begin it."""

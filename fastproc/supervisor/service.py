@@ -11,11 +11,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
 from fastproc.core.limit import TokenBucket
+from fastproc.supervisor import series
 from fastproc.supervisor.budget import ByteBudget
 from fastproc.supervisor.guards import guards
 from fastproc.supervisor.intake import Intake
@@ -84,9 +86,15 @@ class Service:
         )
         self._books = ports.books
         self._books.health.in_hand = lambda: self._intake.in_hand
-        metrics.watch("jobs_in_hand", "Jobs taken and not ended", lambda: self._intake.in_hand)
+        guards_by_step = {
+            "fetch": self._guards.reads,
+            "upload": self._guards.writes,
+            "row": self._guards.rows,
+        }
+        for step, guard in guards_by_step.items():
+            guard.on_answer = metrics.step(step)
+        series.watch_intake(metrics, self._intake, rules.max_in_hand)
         metrics.watch("inflight_bytes", "Photo bytes held", lambda: budget.held)
-        metrics.watch("quarantined", "Photos kept in quarantine", lambda: ports.quarantine.kept)
 
     def is_full(self) -> bool:
         """Whether there is no place for further jobs."""
@@ -100,6 +108,15 @@ class Service:
             "storage": lambda: reads.away or writes.away,
             "database": lambda: rows.away,
             "kernel": lambda: self._kernel.away,
+        }
+
+    @property
+    def breakers(self) -> series.Breakers:
+        """By name: how a neighbour's breaker stands."""
+        guards = self._guards
+        named = {"storage_reads": guards.reads, "storage_writes": guards.writes, "database": guards.rows}
+        return {
+            name: partial(getattr, each, "state") for name, each in (named | {"kernel": self._kernel}).items()
         }
 
     async def run(self, halted: asyncio.Future[None]) -> None:

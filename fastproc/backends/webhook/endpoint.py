@@ -68,6 +68,7 @@ class Endpoint:
         self._seldom, self._seldom_lost = Seldom(), Seldom()
         self.lost = 0
         self._closed = False
+        tally.webhook_receiver(name, lambda: self._rest.state(time.monotonic()))
         self._task = asyncio.create_task(self._run(), name=f"webhooks {name}")
 
     async def accept(self, webhook: Webhook) -> None:

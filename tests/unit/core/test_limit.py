@@ -152,3 +152,10 @@ def test_late_wakes_cost_no_rate_while_the_burst_has_room_for_them() -> None:
         count += wait_s == 0.0
         now += wait_s + 0.003 * (wait_s > 0)
     assert count == pytest.approx(500 + 500 * 61, rel=0.0002)
+
+
+def test_looking_at_the_tokens_takes_none() -> None:
+    bucket = TokenBucket(10, 1.0, now=0.0)
+    for _ in range(4):
+        assert bucket.take(0.0) == 0.0
+    assert [bucket.tokens(now) for now in (0.0, 0.0, 0.2, 9.0, -1.0)] == [6.0, 6.0, 8.0, 10.0, 6.0]

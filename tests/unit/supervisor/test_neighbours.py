@@ -224,3 +224,24 @@ async def test_questions_that_hang_do_not_put_off_the_look_while_further_jobs_as
     for task in (*asking, watch):
         task.cancel()
     await asyncio.wait((*asking, watch))
+
+
+async def test_what_it_answers_is_timed_and_what_it_does_not_answer_is_not(store: Store) -> None:
+    seconds: list[float] = []
+    store.neighbour.on_answer = seconds.append
+    await store.get()
+    assert len(seconds) == 1
+    assert 0 <= seconds[0] < 5
+
+    async def missing() -> str:
+        raise ObjectNotFound
+
+    with pytest.raises(ObjectNotFound):
+        await store.neighbour.call("p", missing, keep=False)
+    assert len(seconds) == 2
+    assert store.neighbour.state == "closed"
+    store.away = True
+    with pytest.raises(NeighbourAway):
+        await store.get()
+    assert len(seconds) == 2
+    assert store.neighbour.state == "open"
