@@ -167,7 +167,7 @@ def in_service(place: Stand, python: str, concurrency: int, jobs: list[dict[str,
         all_alive(port, concurrency)
         result = outcome(place, queue, jobs)
         return result | {
-            "worker_deaths": int(metric(port, "worker_deaths")),
+            "worker_deaths": int(metric(port, "worker_deaths_total")),
             "supervisor_is_the_same": supervisor.is_running() and supervisor.status() != psutil.STATUS_ZOMBIE,
         }
 

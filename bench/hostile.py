@@ -256,7 +256,7 @@ def measure(place: Stand, supervisor: psutil.Process, files: list[File], args: a
         "codes": dict(sorted(codes.items())),
         "differences": wrong,
         "unexplained": sum(each["why"] == "?" for each in wrong),
-        "worker_deaths": int(metric(port, "worker_deaths")),
+        "worker_deaths": int(metric(port, "worker_deaths_total")),
         "worker_processes": len(workers),
         "longest_s": longest[1],
         "longest_file": slowest.name,

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 from typing import TypeVar
 
 from fastproc.backends import factories
 from fastproc.bullmq.opening import checked_server, open_pipe, open_queue, shared_failures
 from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.queue import BullQueue
-from fastproc.config.host import memory_limit, room, service_name
+from fastproc.config.host import free_ratio, memory_limit, memory_used, room, service_name
 from fastproc.config.settings import Config
 from fastproc.core import admission
 from fastproc.core.control import Order
@@ -27,7 +29,7 @@ from fastproc.core.stuck import STEP_S
 from fastproc.ipc.link import Told
 from fastproc.live import Live, Whole, controlled
 from fastproc.parts import announce, checked_metadata, checked_objects, started_pool
-from fastproc.supervisor import health
+from fastproc.supervisor import health, series
 from fastproc.supervisor.books import Books
 from fastproc.supervisor.collector import calm
 from fastproc.supervisor.defects import Defects
@@ -68,10 +70,14 @@ class App:
         self._readiness = Readiness()
         self._closing = Closing()
         self.serving = asyncio.Event()
-        self.metrics = Metrics()
+        self.metrics = Metrics(config.pipeline.stages)
         window_s = 2 * config.limiter.duration_ms / 1000 if config.limiter.max else 0.0
         rules = health.Rules(max(config.http.stale_s, window_s), config.log.health_s)
         self._health, self._defects = health.Health(self._readiness, rules), Defects()
+        self._breakers: dict[str, Callable[[], str]] = {}
+        series.watch_service(self.metrics, self._readiness, share.of)
+        series.watch_breakers(self.metrics, self._breakers)
+        series.watch_queue(self.metrics, f"{config.queue.prefix}:{config.queue.name}", self._health)
 
     @property
     def gave_up(self) -> bool:
@@ -118,6 +124,7 @@ class App:
             )
             for name, away in service.neighbours.items():
                 self._readiness.watch(name, away)
+            self._breakers |= service.breakers
             pool.idleness.is_full = service.is_full
             announce(self._config, pool, self._share)
             parts = self._parts(service, pool, watchdog)
@@ -140,9 +147,9 @@ class App:
     def _watchdog_of(self, pool: Pool) -> Watchdog:
         watchdog = Watchdog(pool.tend, max(STEP_S, self._config.pool.job_timeout_s))
         self._readiness.stuck, self._readiness.found = watchdog.stuck, watchdog.found
-        watch = self.metrics.watch
-        watch("watchdog_finds", "Faults that were found and mended", lambda: watchdog.finds)
-        watch("loop_lag_seconds", "How late the loop was at its last look", lambda: watchdog.lag_s)
+        metrics = self.metrics
+        metrics.watch_total("watchdog_finds", "Faults that were found and mended", lambda: watchdog.finds)
+        metrics.watch("loop_lag_seconds", "How late the loop was at its last look", lambda: watchdog.lag_s)
         return watchdog
 
     async def _serve_http(self, stack: AsyncExitStack) -> None:
@@ -204,33 +211,16 @@ class App:
 
     def _watch(self, pipe: Pipe, queue: BullQueue, ports: Ports, pool: Pool) -> None:
         self._readiness.watch("redis", lambda: pipe.outage.why)
+        self._breakers["redis"] = lambda: "open" if pipe.outage.why else "closed"
         self._readiness.watch("workers", lambda: "" if pool.alive else "no worker process is running")
         self.metrics.registry.register(Vitals(lambda: pool.processes.living))
-        metadata, events, watch = ports.metadata, ports.events, self.metrics.watch
-        watch("redis_reconnects", "Times that the connection to Redis came back", lambda: pipe.reconnects)
-        watch(
-            "broken_schedulers",
-            "Job schedulers whose series this service could not continue",
-            lambda: queue.broken_series,
-        )
-        watch("workers_alive", "Workers that have a task or could take one", lambda: pool.alive)
-        watch("workers_busy", "Workers that have a task", lambda: pool.busy)
-        watch(
-            "worker_idle_seconds",
-            "Seconds that workers waited while there was work",
-            lambda: pool.idleness.seconds,
-        )
-        watch("worker_deaths", "Worker processes that ended and were not asked to", lambda: pool.deaths)
-        watch(
-            "kernel_kills",
-            "Workers that the kernel killed for lack of memory",
-            lambda: pool.memory.kernel_kills,
-        )
-        watch("photos_moved", "Photos that changed the worker slot while they waited", lambda: pool.moves)
-        watch("events_dropped", "Events that could not be published", lambda: events.dropped)
-        watch(
-            "rows_missing", "Photos without a row that could not be given one", lambda: metadata.missing_rows
-        )
+        series.watch_redis(self.metrics, lambda: pipe.reconnects, lambda: queue.broken_series)
+        series.watch_workers(self.metrics, pool)
+        series.watch_decoders(self.metrics, pool)
+        series.watch_ports(self.metrics, ports)
+        folder = os.path.dirname(self._config.database.sqlite_path) or "."
+        disk = partial(free_ratio, folder) if self._config.database.sqlite_path else lambda: None
+        series.watch_host(self.metrics, memory_limit, memory_used, disk)
 
 
 def rules_of(config: Config, share: Share = WHOLE) -> Rules:

@@ -77,6 +77,7 @@ def job(job_id: str, token: str, fields: Mapping[str, bytes], defaults: Defaults
         client_id=data.client_id,
         session_id=data.session_id,
         timestamp_ms=_count(fields.get("timestamp")),
+        delay_ms=_number(options.get("delay")),
         attempt=made + 1,
         attempts=_whole(options.get("attempts")) or defaults.attempts,
         backoff=_backoff(options.get("backoff")),
@@ -100,6 +101,12 @@ def refusal(data: Mapping[str, Any], defaults: Defaults) -> str:
         return "the data is not text: a file's name need not be Unicode"
     _, fault = _data({"data": raw, "timestamp": b"0"}, defaults)
     return fault.reason if fault else ""
+
+
+def delay_ms(opts: bytes | None) -> float:
+    """Return the delay that a job's options ask for, in ms."""
+    options, _ = _options({"opts": opts or b"{}"})
+    return _number(options.get("delay"))
 
 
 def _data(fields: Mapping[str, bytes], defaults: Defaults) -> tuple[_Data, Fault | None]:

@@ -65,6 +65,39 @@ def memory_limit(cgroup: pathlib.Path = _CGROUP, own: pathlib.Path = _OWN) -> in
     return min((limit for limit in found if 0 < limit < total), default=0)
 
 
+def memory_used(cgroup: pathlib.Path = _CGROUP, own: pathlib.Path = _OWN) -> int:
+    """Return the bytes that are used of `memory_limit`, without files that can be dropped; 0 where there is no limit.
+
+    Source: kernel docs, cgroup-v2 memory.current and inactive_file of memory.stat; memory.usage_in_bytes for v1. The
+    kubelet's working set is the same difference.
+    """
+    limit = memory_limit(cgroup, own)
+    for folder, name in _files(cgroup, own, "memory", "memory.max", _V1_LIMIT) if limit else ():
+        if _number(folder / name) == limit:
+            current = "memory.current" if name == "memory.max" else "memory.usage_in_bytes"
+            return max(0, _number(folder / current) - _inactive_file_bytes(folder))
+    return 0
+
+
+def _inactive_file_bytes(folder: pathlib.Path) -> int:
+    try:
+        words = (folder / "memory.stat").read_text().split()
+    except OSError:
+        return 0
+    # v1 has the line of the cgroup alone and one that counts those within it.
+    name = "total_inactive_file" if "total_inactive_file" in words else "inactive_file"
+    return int(words[words.index(name) + 1]) if name in words else 0
+
+
+def free_ratio(folder: str) -> float | None:
+    """Return which share of a folder's disk is free for this user; None where that cannot be seen."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return None
+    return disk.f_bavail / disk.f_blocks if disk.f_blocks else None
+
+
 def _physical_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 

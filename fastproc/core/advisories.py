@@ -191,6 +191,15 @@ def warnings(versions: Mapping[str, str], table: Iterable[Advisory] = ADVISORIES
     return [_line(name, version, holes) for name, version, holes in found if holes]
 
 
+def counted(versions: Mapping[str, str], table: Iterable[Advisory] = ADVISORIES) -> dict[str, int]:
+    """Return for each library how many published holes its version has."""
+    rows = tuple(table)
+    return {
+        name: sum(len(hole.identifiers) for hole in _open(name, version, rows))
+        for name, version in versions.items()
+    }
+
+
 def _open(name: str, version: str, table: Iterable[Advisory]) -> list[Advisory]:
     library, numbers = name.partition(" ")[0], _numbers(version)
     return [row for row in table if row.library == library and numbers and numbers < _numbers(row.fixed_in)]

@@ -38,10 +38,17 @@ class Figures(Struct, frozen=True, kw_only=True):
 
 
 class Backlog(Struct, frozen=True):
-    """What the queue has for its workers: jobs that wait, and why nobody may take them now ("": they may)."""
+    """What the queue has for its workers: jobs that wait, and why nobody may take them now ("": they may).
+
+    `counts`: jobs by BullMQ's states; `oldest_ms`: since when (wall clock) the oldest of those that wait could have
+    been taken, None where none waits.
+    """
 
     waiting: int
     held: str = ""
+    counts: Mapping[str, int] = {}
+    oldest_ms: int | None = None
+    paused: bool = False
 
 
 class Now(Struct, frozen=True, kw_only=True):

@@ -27,6 +27,10 @@ class TokenBucket:
         other._tokens = min(other.max, self._tokens)
         return other
 
+    def tokens(self, now: float) -> float:
+        """Return how many tokens there are, and take none."""
+        return min(self.max, self._tokens + max(0.0, now - self._at) * self.per_s)
+
     def take(self, now: float) -> float:
         """Take one token and return 0.0, or take none and return the seconds until one is available."""
         self._refill(now)

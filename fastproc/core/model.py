@@ -49,6 +49,7 @@ class Job(Struct, frozen=True, kw_only=True):
     `trace` holds the stack entries of earlier attempts, oldest first, of which `trace_limit` are kept; `retry_first`
     puts a job that is retried immediately at the head of the queue. A job with a `fault` must be failed, not run; its
     photo may be unknown (""). `trace_context` is what the producer's telemetry wrote, as text ("": nothing).
+    `delay_ms`: how long it was not to be taken after it was added at `timestamp_ms`.
     """
 
     id: str
@@ -60,6 +61,7 @@ class Job(Struct, frozen=True, kw_only=True):
     client_id: str | int | None = None
     session_id: str | int | None = None
     timestamp_ms: int = 0
+    delay_ms: float = 0.0
     attempt: int = 1
     attempts: int = 1
     backoff: Backoff | None = None

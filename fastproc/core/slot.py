@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 
 from msgspec import Struct
@@ -52,3 +53,8 @@ class Slot(Struct):
         if self.state is State.BUSY:
             return 0, self.since
         return (1, 0.0) if self.state is State.IDLE else (2, 0.0)
+
+
+def task_ages(slots: Sequence[Slot], now: float) -> list[float]:
+    """Return for each slot the seconds that it has its task; 0 where it has none."""
+    return [max(0.0, now - slot.since) if slot.state is State.BUSY else 0.0 for slot in slots]

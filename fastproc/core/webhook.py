@@ -38,6 +38,12 @@ class Rest(Struct, frozen=True):
     def is_sick(self) -> bool:
         return self.failures >= REST_AFTER
 
+    def state(self, now: float) -> str:
+        """How the receiver stands, in the words of breakers: `open` while nothing is sent, `trial`, `closed`."""
+        if now < self.until:
+            return "open"
+        return "trial" if self.is_sick else "closed"
+
     def slots(self, now: float, most: int) -> int:
         """How many webhooks may be under way at once."""
         if now < self.until:

@@ -1,10 +1,11 @@
 """Merges the series of several supervisors into those of one service.
 
 Rule 1: counters and histograms add up, and what supervisors that have ended had counted stays in the sum: a counter
-        never falls. So do gauges that only rise (RISING).
+        never falls.
 Rule 2: gauges add up by name alone (SUMS); where a sum says nothing, the greatest counts (GREATEST: what all see of the
-        same thing, and delays), or each keeps its own series with a label `supervisor` (EACH, and whatever no rule
-        names: a series too many misleads nobody). A test compares the tables with the series of the service.
+        same thing, and delays), the seconds are those of all side by side (TOGETHER: `core.pace`), or each keeps its
+        own series with a label `supervisor` (EACH, counters of slots too, and whatever no rule names: a series too many
+        misleads nobody). A test compares the tables with the series of the service.
 Rule 3: of a supervisor that does not answer, what rises is as it was last told, and the rest is absent.
 """
 
@@ -18,32 +19,43 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-RISING: Final = {
-    "fastproc_worker_deaths",
-    "fastproc_kernel_kills",
-    "fastproc_worker_idle_seconds",
-    "fastproc_watchdog_finds",
-    "fastproc_photos_moved",
-    "fastproc_redis_reconnects",
-    "fastproc_events_dropped",
-    "fastproc_rows_missing",
-    "fastproc_quarantined",
-}
+from fastproc.core.pace import together
+
 SUMS: Final = {
     "fastproc_jobs_in_hand",
+    "fastproc_jobs_in_hand_max",
     "fastproc_inflight_bytes",
+    "fastproc_workers_configured",
     "fastproc_workers_alive",
     "fastproc_workers_busy",
     "fastproc_broken_schedulers",
+    "fastproc_supervisors_ready",
+    "fastproc_breaker_state",
+    "fastproc_rate_limit_per_second",
+    "fastproc_rate_limit_tokens",
+    "fastproc_rate_limit_waiting",
 }
 GREATEST: Final = {
     "fastproc_host_pressure_ratio",
     "fastproc_loop_lag_seconds",
     "fastproc_webhooks_waiting",
+    "fastproc_queue_jobs",
+    "fastproc_queue_oldest_job_seconds",
+    "fastproc_queue_paused",
+    "fastproc_supervisors_configured",
+    "fastproc_build_info",
+    "fastproc_decoder_info",
+    "fastproc_decoder_holes",
+    "fastproc_memory_limit_bytes",
+    "fastproc_memory_used_bytes",
+    "fastproc_database_disk_free_ratio",
 }
+TOGETHER: Final = {"fastproc_backlog_seconds"}
 EACH: Final = {
     "fastproc_worker_process_rss_bytes",
     "fastproc_worker_process_cpu_seconds",
+    "fastproc_worker_task_age_seconds",
+    "fastproc_worker_restarts",
 }
 #: Each supervisor's own process: that one of them is at its end is what must be seen.
 EACH_PREFIX: Final = "fastproc_supervisor_process_"
@@ -61,15 +73,14 @@ def parsed(text: bytes) -> Sequence[Metric]:
 
 def rises(family: Metric) -> bool:
     """Whether its values never fall while a process lives."""
-    return family.type in ("counter", "histogram") or family.name in RISING
+    return family.type in ("counter", "histogram")
 
 
 def keeps_apart(family: Metric) -> bool:
     """Whether each supervisor has series of its own."""
-    if family.type in ("counter", "histogram"):
-        return family.name.startswith(EACH_PREFIX)
-    named = RISING | SUMS | GREATEST
-    return family.name not in named and not family.name.endswith(_CREATED)
+    if rises(family):
+        return family.name in EACH or family.name.startswith(EACH_PREFIX)
+    return family.name not in SUMS | GREATEST | TOGETHER and not family.name.endswith(_CREATED)
 
 
 class Kept:
@@ -142,6 +153,8 @@ def _put(values: Values, key: Key, value: float, family: Metric) -> None:
         values[key] = min(values[key], value)
     elif family.name in GREATEST:
         values[key] = max(values[key], value)
+    elif family.name in TOGETHER:
+        values[key] = together((values[key], value))
     else:
         values[key] += value
 

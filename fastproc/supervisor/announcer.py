@@ -19,13 +19,19 @@ log = logging.getLogger(__name__)
 class Announcer:
     """Speaks of jobs to the queue and to the event sink. `stages` are the pipeline's, in order.
 
-    Of a job whose lock cannot be ours any more (`is_ours`), nothing is announced.
+    Of a job whose lock cannot be ours any more (`is_ours`), nothing is announced. `on_published` is told the seconds
+    that the sink has taken for an event which ends an attempt.
     """
 
     def __init__(
-        self, queue: Queue, events: EventSink, stages: tuple[str, ...], is_ours: Callable[[Job], bool]
+        self,
+        queue: Queue,
+        events: EventSink,
+        stages: tuple[str, ...],
+        is_ours: Callable[[Job], bool],
+        on_published: Callable[[float], None] = lambda seconds: None,
     ) -> None:
-        self._queue, self._events, self._is_ours = queue, events, is_ours
+        self._queue, self._events, self._is_ours, self._on_published = queue, events, is_ours, on_published
         #: The marks of the stages that have one.
         self._percents = {
             stage: naming.stage_percent(stages, stage) for stage in stages if naming.is_news(stages, stage)
@@ -51,11 +57,16 @@ class Announcer:
 
     async def completed(self, job: Job, data: dict[str, Json]) -> None:
         """The row is committed; returns when the sink has taken the event, or it was given up."""
-        await self._events.publish(_event(job, naming.COMPLETED, data))
+        await self._publish(_event(job, naming.COMPLETED, data))
 
     async def failed(self, job: Job, data: dict[str, Json]) -> None:
         """The attempt has failed; returns as `completed` does."""
-        await self._events.publish(_event(job, naming.FAILED, data))
+        await self._publish(_event(job, naming.FAILED, data))
+
+    async def _publish(self, event: Event) -> None:
+        began = time.monotonic()
+        await self._events.publish(event)
+        self._on_published(time.monotonic() - began)
 
 
 def log_end(job: Job, end: Completed | Ended, times: Mapping[str, int | None]) -> None:

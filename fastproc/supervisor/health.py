@@ -14,16 +14,17 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from fastproc.core import health
+from fastproc.core import health, pace
 from fastproc.core.errors import QueueUnavailable
 from fastproc.core.health import Backlog, Figures, Now
 from fastproc.core.model import Completed, Ended
+from fastproc.core.pace import Mark
 from fastproc.supervisor.ports import Queue
 from fastproc.supervisor.readiness import Readiness
 
 log = logging.getLogger(__name__)
 
-#: How often the queue is asked what waits (one batch of seven small commands), and the longest wait for the answer.
+#: How often the queue is asked what waits (some twenty small commands), and the longest wait for the answer.
 LOOK_S: Final = 10.0
 ANSWER_S: Final = 2.0
 #: So many looks at least make a service stale.
@@ -45,6 +46,7 @@ class Health:
         self._figures = Figures()
         self._backlog: Backlog | None = None
         self._waits_since: float | None = None
+        self._marks: tuple[Mark, ...] = ()
         self._began_at = time.monotonic()
         self.in_hand: Callable[[], int] = lambda: 0
         self.paused: Callable[[], str] = lambda: ""
@@ -61,6 +63,30 @@ class Health:
         failing = health.is_failing(body["status"], now.in_hand)
         return failing, {**body, **({"problems": problems} if problems else {})}
 
+    @property
+    def backlog(self) -> Backlog | None:
+        """What the queue had at the last look, at most LOOK_S ago; None where nobody knows."""
+        return self._backlog
+
+    @property
+    def pace(self) -> float | None:
+        """Jobs a second that this service brings to their end while jobs wait; None where nobody knows."""
+        return pace.pace(self._marks, time.monotonic(), self._ended_for_good)
+
+    @property
+    def backlog_s(self) -> float | None:
+        """Seconds that this service alone takes for what waits; None where nobody knows."""
+        waiting = self._backlog.waiting if self._backlog else None
+        return pace.backlog_s(waiting, self.pace, stopped=self._is_stopped)
+
+    @property
+    def _is_stopped(self) -> bool:
+        return bool(self._readiness.now().problems) or (self._backlog is not None and self._backlog.paused)
+
+    @property
+    def _ended_for_good(self) -> int:
+        return self._figures.processed + self._figures.failed
+
     async def run(self, queue: Queue) -> None:
         """Look at the queue and log, without end."""
         loops = [self._look_without_end(queue)]
@@ -76,7 +102,10 @@ class Health:
         except (QueueUnavailable, TimeoutError):
             # /ready says so, and the outage has its own line in the log.
             self._backlog = None
-        self._waits_since = self._now().waits_since
+        now = self._now()
+        self._waits_since = now.waits_since
+        waits = bool(now.waiting) and not self._is_stopped
+        self._marks = pace.marked(self._marks, Mark(now.at, self._ended_for_good, waits))
 
     async def _look_without_end(self, queue: Queue) -> None:
         while True:

@@ -19,6 +19,7 @@ from fastproc.core.errors import FleetHalted, LockLost, QueueUnavailable
 from fastproc.core.fields import of_job
 from fastproc.core.limit import TokenBucket
 from fastproc.core.model import Job
+from fastproc.core.pace import age_s, due_ms
 from fastproc.core.rates import Rate
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.neighbours import Neighbours
@@ -51,7 +52,7 @@ class Intake:
         metrics: Metrics,
     ) -> None:
         self._queue, self._run_job, self._metrics = queue, run_job, metrics
-        self._rate = RateLimit(bucket)
+        self.rate = RateLimit(bucket)
         self._neighbours = neighbours
         self.places = Places(max_in_hand)
         #: Whether an operator wants no jobs to be taken here.
@@ -86,7 +87,7 @@ class Intake:
             if not await self._admitted():
                 break
             asked_at = time.monotonic()
-            if not (self._rate.at_once() or await self._or_stop(self._rate.token())):
+            if not (self.rate.at_once() or await self._or_stop(self.rate.token())):
                 break
             if not self._admits(self.in_hand):
                 self._unused()
@@ -103,7 +104,7 @@ class Intake:
                 self._unused()
                 continue
             now = time.monotonic()
-            self._rate.renew()
+            self.rate.renew()
             if now - got_at < HELD_BACK_S < got_at - asked_at:
                 self._held_back(got_at - asked_at)
             self._begin(job, self._serve(job))
@@ -125,7 +126,7 @@ class Intake:
     def limit(self, rate: Rate) -> None:
         """Let jobs start at this rate from now on."""
         self._said_held_back = False
-        self._rate.change(rate)
+        self.rate.change(rate)
 
     async def idle(self) -> None:
         """Wait until no job is in hand."""
@@ -161,19 +162,19 @@ class Intake:
 
         try:
             while following is not None:
-                self._metrics.taken()
+                self._taken(following)
                 token_taken = False
                 following = await self._run_job(following, may_fetch)
         finally:
             self.places.leave()
             if token_taken:
-                self._rate.give_back()
+                self.rate.give_back()
 
     def _token_at_once(self) -> bool:
         # The job that asks is still in hand, and will not be.
         if self.stopping or self.places.are_over or not self._admits(self.in_hand - 1):
             return False
-        return self._rate.at_once()
+        return self.rate.at_once()
 
     def _admits(self, in_hand: int) -> bool:
         return not self.paused and self._neighbours.admit(in_hand)
@@ -181,7 +182,7 @@ class Intake:
     def _unused(self) -> None:
         """The place and the token that were taken are for no job."""
         self.places.leave()
-        self._rate.give_back()
+        self.rate.give_back()
 
     async def _admitted(self) -> bool:
         """Wait until a job may be taken; False when stopped meanwhile."""
@@ -200,6 +201,13 @@ class Intake:
             for wait in waits:
                 wait.cancel()
         return True
+
+    def _taken(self, job: Job) -> None:
+        self._metrics.taken()
+        waited_s = age_s(due_ms(job.timestamp_ms, job.delay_ms), time.time_ns() // 1_000_000)
+        # Of a later attempt, nobody knows since when it was due.
+        if job.attempt == 1 and job.timestamp_ms and waited_s is not None:
+            self._metrics.waited(waited_s)
 
     async def _return_unbegun(self, job: Job) -> None:
         """Give back a job that came when it was too late to begin it."""

@@ -73,7 +73,7 @@ class JobLine:
     ) -> None:
         self._ports, self._guards, self._locks, self._budget = ports, guards, locks, budget
         self._metrics, self._seldom = metrics, Seldom(log)
-        self._tell = Announcer(ports.queue, ports.events, stages, locks.is_ours)
+        self._tell = Announcer(ports.queue, ports.events, stages, locks.is_ours, metrics.step("event"))
 
     async def run(self, job: Job, may_fetch: Callable[[], bool]) -> Job | None:
         """Bring a job to an end and return the next one, where `may_fetch` allowed it and there was one.

@@ -58,6 +58,8 @@ class Neighbour:
         #: Seconds of its newest good answer, and its newest error with its wall time in ms: for people who look.
         self.latency_s: float | None = None
         self.last_error, self.last_error_at_ms = "", 0
+        #: Is told the seconds of each operation that it has answered.
+        self.on_answer: Callable[[float], None] = lambda seconds: None
         #: Set, and replaced, at every change that a waiting caller may want to see.
         self._changed = asyncio.Event()
 
@@ -68,6 +70,11 @@ class Neighbour:
     def away(self) -> str:
         """Why the neighbour cannot be used now; "" when it can."""
         return self._breaker.why or "no answer" if self._breaker.state is not State.CLOSED else ""
+
+    @property
+    def state(self) -> str:
+        """Its breaker's: `closed`, `trial`, `open`."""
+        return self._breaker.state.value
 
     def admits(self, in_hand: int) -> bool:
         """Whether a job may be taken, with so many in hand."""
@@ -177,6 +184,7 @@ class Neighbour:
     def _passed(self, photo: str, began: float) -> None:
         was, self._heard_at = self._breaker.state, time.monotonic()
         self.latency_s = self._heard_at - began
+        self.on_answer(self.latency_s)
         self._breaker.passed(photo, began, self._heard_at)
         if was is not self._breaker.state:
             self._stir()

@@ -14,19 +14,34 @@ from fastproc.core.rates import Rate
 
 
 class RateLimit:
-    """The limit; without a bucket there is none."""
+    """The limit; without a bucket there is none. `waits`: whether the next job, if there is one, waits for it."""
+
+    waits = False
 
     def __init__(self, bucket: TokenBucket | None) -> None:
         self._bucket = bucket
         self._changed = asyncio.Event()
 
+    @property
+    def per_s(self) -> float:
+        """Jobs that may start a second; 0: no limit."""
+        return self._bucket.per_s if self._bucket else 0.0
+
+    def tokens(self) -> float | None:
+        """Return how many jobs may start at once; None without a limit."""
+        return self._bucket.tokens(time.monotonic()) if self._bucket else None
+
     async def token(self) -> bool:
         """Wait for a token and take it; returns True."""
-        while self._bucket and (wait_s := self._bucket.take(time.monotonic())):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._changed.wait()
-        return True
+        try:
+            while self._bucket and (wait_s := self._bucket.take(time.monotonic())):
+                self.waits = True
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._changed.wait()
+            return True
+        finally:
+            self.waits = False
 
     def at_once(self) -> bool:
         """Take a token if there is one; return whether."""

@@ -11,13 +11,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
 from fastproc.core.limit import TokenBucket
 from fastproc.core.rates import Rate
-from fastproc.supervisor import tracing
+from fastproc.supervisor import series, tracing
 from fastproc.supervisor.budget import ByteBudget
 from fastproc.supervisor.cancellations import Cancellations
 from fastproc.supervisor.guards import guards
@@ -93,9 +94,11 @@ class Service:
         self._books, self.tally = ports.books, metrics.tally
         self._books.health.in_hand = lambda: self._intake.in_hand
         self._books.health.paused = lambda: "an operator has paused this host" if self.paused else ""
-        metrics.watch("jobs_in_hand", "Jobs taken and not ended", lambda: self._intake.in_hand)
+        steps = {"fetch": self.guards.reads, "upload": self.guards.writes, "row": self.guards.rows}
+        for step, guard in steps.items():
+            guard.on_answer = metrics.step(step)
+        series.watch_intake(metrics, self._intake)
         metrics.watch("inflight_bytes", "Photo bytes held", lambda: budget.held)
-        metrics.watch("quarantined", "Photos kept in quarantine", lambda: ports.quarantine.kept)
 
     def is_full(self) -> bool:
         """Whether there is no place for further jobs."""
@@ -147,6 +150,15 @@ class Service:
             "storage": lambda: reads.away or writes.away,
             "database": lambda: rows.away,
             "kernel": lambda: self.kernel.away,
+        }
+
+    @property
+    def breakers(self) -> series.Breakers:
+        """By name: how a neighbour's breaker stands."""
+        guards = self.guards
+        named = {"storage_reads": guards.reads, "storage_writes": guards.writes, "database": guards.rows}
+        return {
+            name: partial(getattr, each, "state") for name, each in (named | {"kernel": self.kernel}).items()
         }
 
     async def run(self, halted: asyncio.Future[None]) -> None:

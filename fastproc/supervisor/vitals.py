@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 #: Slot -> process id, of the workers that live now.
@@ -27,12 +27,12 @@ class Vitals(Collector):
     def __init__(self, pids: Pids, pressure: Path = _PRESSURE) -> None:
         self._pids, self._pressure = pids, pressure
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """Read them all. Source of pressure: the kernel's accounting/psi, `some avg10`, in percent."""
         rss = GaugeMetricFamily(
             "fastproc_worker_process_rss_bytes", "Resident memory of a slot's process", labels=["slot"]
         )
-        cpu = GaugeMetricFamily(
+        cpu = CounterMetricFamily(
             "fastproc_worker_process_cpu_seconds", "CPU time of a slot's process", labels=["slot"]
         )
         for slot, pid in sorted(self._pids().items()):

@@ -257,7 +257,11 @@ async def test_http_says_how_the_service_is(place: Place, start: Start) -> None:
     )  # fmt: skip
     eventually(lambda: 'outcome="completed"} 1.0' in service.get(port, "/metrics")[1], "the job is counted")
     metrics = service.get(port, "/metrics")[1]
-    for line in ("fastproc_jobs_taken_total 1.0", "fastproc_workers_alive 1.0", "fastproc_rows_missing 0.0"):
+    for line in (
+        "fastproc_jobs_taken_total 1.0",
+        "fastproc_workers_alive 1.0",
+        "fastproc_rows_missing_total 0.0",
+    ):
         assert line in metrics
     assert service.get(port, "/nothing")[0] == 404
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -37,6 +37,7 @@ class Counted:
         self.outcomes: list[str] = []
         self.lost = 0
         self.waiting: dict[str, int] = {}
+        self.receivers: dict[str, Callable[[], str]] = {}
 
     def webhook(self, outcome: str, seconds: float) -> None:
         self.outcomes.append(outcome)
@@ -46,6 +47,9 @@ class Counted:
 
     def webhooks_waiting(self, endpoint: str, count: int) -> None:
         self.waiting[endpoint] = count
+
+    def webhook_receiver(self, endpoint: str, state: Callable[[], str]) -> None:
+        self.receivers[endpoint] = state
 
 
 async def until(condition: Any, what: str) -> None:

@@ -187,7 +187,7 @@ def code() -> str:
 
 
 def watched() -> set[str]:
-    """The series that are added where their object is built: the first argument of every call of `watch`."""
+    """The series that are read at a scrape: the first argument of every call of `watch` and its kin of `Metrics`."""
     found: set[str] = set()
     for tree in trees():
         for node in ast.walk(tree):
@@ -195,9 +195,10 @@ def watched() -> set[str]:
                 continue
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             first = node.args[0]
-            # The HTTP room's `watch` takes a condition; a series is told by its meaning.
-            if name == "watch" and len(node.args) == 3 and isinstance(first, ast.Constant):
-                found.add(f"fastproc_{first.value}")
+            # Other rooms' `watch` takes a condition; a series is told by its meaning, and labels where it has some.
+            kin = {"watch": 3, "watch_total": 3, "total": 3, "watch_each": 4, "watch_each_total": 4}
+            if kin.get(name) == len(node.args) and isinstance(first, ast.Constant):
+                found.add(f"fastproc_{first.value}{'_total' if name.endswith('total') else ''}")
     return found
 
 

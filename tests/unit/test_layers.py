@@ -155,6 +155,7 @@ PURE = {
     "enum",
     "hashlib",
     "ipaddress",
+    "itertools",
     "math",
     "msgspec",
     "re",

@@ -74,6 +74,7 @@ class Endpoint:
         #: How it stands, but for whether it is away.
         self._last = NeighbourNow(name="webhook", where=name)
         self._closed = False
+        tally.webhook_receiver(name, lambda: self._rest.state(time.monotonic()))
         self._task = asyncio.create_task(self._run(), name=f"webhooks {name}")
 
     async def accept(self, webhook: Webhook) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -16,3 +17,6 @@ class Tally(Protocol):
 
     def webhooks_waiting(self, endpoint: str, count: int) -> None:
         """So many are in a receiver's outbox."""
+
+    def webhook_receiver(self, endpoint: str, state: Callable[[], str]) -> None:
+        """There is a receiver; `state` says how it stands: `closed`, `trial`, `open`."""

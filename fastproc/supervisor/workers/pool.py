@@ -54,7 +54,7 @@ class Pool(Looks):
         self._timeout_s, self._stages = task_timeout_s, settings.options.stages
         self._host = host or Host()
         self.memory = Memory(size, settings.options, self._host)
-        self._fleet = Fleet(size, rules or fleet.Rules())
+        self.fleet = self._fleet = Fleet(size, rules or fleet.Rules())
         self._loans = Loans(size, settings.options.limits.max_source_bytes)
         self.processes = Roster(settings)
         self._tasks = TaskLists(self.memory, self._loans, self._host)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -30,6 +31,8 @@ class Roster:
         #: What processes get that are spawned from now on.
         self.settings = settings
         self._by_slot: dict[int, WorkerProcess] = {}
+        #: How many processes each slot has had.
+        self.starts: Counter[int] = Counter()
 
     def __getitem__(self, slot: int) -> WorkerProcess:
         return self._by_slot[slot]
@@ -44,6 +47,7 @@ class Roster:
         """Start a process for the slot. Raises OSError, with nothing left behind."""
         self._by_slot.pop(slot, None)
         self._by_slot[slot] = WorkerProcess(slot, self.settings, on_message, on_wrong, on_exit)
+        self.starts[slot] += 1
 
     def kill(self, slot: int, why: str) -> None:
         """SIGKILL; its exit follows."""

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from fastproc.config.host import (
+    free_ratio,
     local_zone,
     memory_limit,
+    memory_used,
     oom_kills,
     room,
     service_name,
@@ -219,3 +221,53 @@ def test_the_local_zone_is_that_of_tz_or_of_the_system_with_its_summer_time(
     assert local_zone(tmp_path / "none") is UTC
     monkeypatch.setenv("TZ", "Nowhere/At_all")
     assert local_zone(path) is UTC
+
+
+@pytest.mark.parametrize(
+    ("files", "where", "used"),
+    [
+        (
+            {
+                "memory.max": "1048576",
+                "memory.current": "9000",
+                "memory.stat": "anon 1\ninactive_file 1000\n",
+            },
+            "0::/\n",
+            8000,
+        ),
+        ({"memory.max": "1048576", "memory.current": "9000"}, "0::/\n", 9000),
+        ({"memory.max": "max", "memory.current": "9000"}, "0::/\n", 0),
+        # What is used of the limit that binds, which is that of the cgroup around.
+        (
+            {
+                "a/memory.max": "1048576",
+                "a/memory.current": "9000",
+                "a/b/memory.max": "max",
+                "a/b/memory.current": "7",
+            },
+            "0::/a/b\n",
+            9000,
+        ),
+        (
+            {
+                "memory/memory.limit_in_bytes": "4096",
+                "memory/memory.usage_in_bytes": "3000",
+                "memory/memory.stat": "inactive_file 1\ntotal_inactive_file 1000\n",
+            },
+            "4:memory:/\n",
+            2000,
+        ),
+        ({}, "", 0),
+    ],
+)
+def test_of_the_memory_limit_is_used_what_cannot_be_dropped(
+    files: dict[str, str], where: str, used: int, tmp_path: Path
+) -> None:
+    assert memory_used(written(tmp_path / "fs", files), own(tmp_path, where)) == used
+
+
+def test_the_free_share_of_a_disk_is_known_where_there_is_one(tmp_path: Path) -> None:
+    share = free_ratio(str(tmp_path))
+    assert share is not None
+    assert 0 <= share <= 1
+    assert free_ratio(str(tmp_path / "none")) is None

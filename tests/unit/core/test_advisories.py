@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from fastproc.core.advisories import ADVISORIES, AS_OF, Advisory, warnings
+from fastproc.core.advisories import ADVISORIES, AS_OF, Advisory, counted, warnings
 
 TABLE = (
     Advisory("libx", "1.10.2", ("CVE-2026-2",), "rated high", "a#2"),
@@ -63,3 +63,17 @@ def test_the_table_says_of_every_hole_what_it_is_called_and_where_that_was_read(
         assert re.fullmatch(r"\d+(\.\d+)+", row.fixed_in), row
         assert "#" in row.source, row
     assert date.fromisoformat(AS_OF)
+
+
+def test_holes_are_counted_by_library() -> None:
+    rows = (
+        Advisory("libx", "2.0", ("A", "B"), "", "s"),
+        Advisory("libx", "1.5", ("C",), "", "s"),
+        Advisory("liby", "1.0", ("D",), "", "s"),
+    )
+    assert counted({"libx": "1.4", "libx (other)": "1.9", "liby": "1.0", "libz": "unknown"}, rows) == {
+        "libx": 3,
+        "libx (other)": 2,
+        "liby": 0,
+        "libz": 0,
+    }

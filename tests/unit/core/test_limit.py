@@ -170,3 +170,10 @@ def test_another_rate_begins_with_no_more_than_there_was_and_than_it_holds(
     # In the long run it is the new rate, whatever was before.
     wait = other.take(waited)
     assert wait <= new[1] / new[0] + 1e-6
+
+
+def test_looking_at_the_tokens_takes_none() -> None:
+    bucket = TokenBucket(10, 1.0, now=0.0)
+    for _ in range(4):
+        assert bucket.take(0.0) == 0.0
+    assert [bucket.tokens(now) for now in (0.0, 0.0, 0.2, 9.0, -1.0)] == [6.0, 6.0, 8.0, 10.0, 6.0]

@@ -88,3 +88,13 @@ def test_the_outage_is_counted_from_its_first_failure() -> None:
 def test_a_hold_keeps_everything_away_even_after_one_failure() -> None:
     held = Rest().failed(0.0, 60.0, 0.0)
     assert (held.slots(59.9, 8), held.slots(60.0, 8), held.is_sick) == (0, 8, False)
+
+
+def test_a_receiver_stands_as_a_breaker_does() -> None:
+    rest = Rest()
+    assert rest.state(0.0) == "closed"
+    for _ in range(webhook.REST_AFTER):
+        rest = rest.failed(10.0, 0.0, 0.0)
+    assert rest.state(10.0) == "open"
+    assert rest.state(rest.until) == "trial"
+    assert rest.passed(rest.until).state(rest.until) == "closed"

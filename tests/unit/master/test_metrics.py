@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from fastproc.master import metrics
@@ -12,7 +13,7 @@ from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.vitals import Vitals
 from tests.unit.test_docs import series
 
-TABLES = (metrics.RISING, metrics.SUMS, metrics.GREATEST, metrics.EACH)
+TABLES = (metrics.SUMS, metrics.GREATEST, metrics.TOGETHER, metrics.EACH)
 
 
 def told(service: Metrics) -> list[metrics.Metric]:
@@ -26,7 +27,7 @@ def shown(families: list[metrics.Metric]) -> dict[str, float]:
 
 
 def gauges() -> set[str]:
-    """The gauges of a service: what is neither a counter nor a histogram."""
+    """The gauges of a service: what is neither a counter nor a histogram. And the counters of slots."""
     service = Metrics()
     service.registry.register(Vitals(dict))
     counted = {
@@ -34,7 +35,12 @@ def gauges() -> set[str]:
         for family in service.registry.collect()
         if family.type in ("counter", "histogram")
     }
-    return {name for name in series() - counted if not name.startswith("fastproc_supervisors_")}
+    of_slots = {f"{name}_total" for name in metrics.EACH}
+    found = {name for name in series() if not name.endswith("_total") or name in of_slots} - (
+        counted - of_slots
+    )
+    masters = {"fastproc_supervisors_alive"}
+    return {name.removesuffix("_total") for name in found - masters}
 
 
 def test_every_gauge_of_the_service_is_in_one_table_and_nothing_else_is() -> None:
@@ -62,13 +68,17 @@ def test_gauges_add_up_or_the_greatest_counts_or_each_keeps_its_own() -> None:
     texts = {}
     for number, value in ((1, 2.0), (2, 5.0)):
         service = Metrics()
-        for name in ("workers_alive", "loop_lag_seconds", "unheard_of"):
+        for name in ("workers_alive", "loop_lag_seconds", "unheard_of", "backlog_seconds"):
             service.watch(name, "m", lambda value=value: value)
+        service.watch_each_total("worker_restarts", "m", ("slot",), lambda value=value: [(("0",), value)])
         service.webhooks_waiting("a", int(value))
         texts[number] = told(service)
     found = shown(merged(texts, (), Kept()))
     assert found["fastproc_workers_alive"] == 7
     assert found["fastproc_loop_lag_seconds"] == 5
+    assert found["fastproc_backlog_seconds"] == pytest.approx(1 / (1 / 2 + 1 / 5))
+    assert found['fastproc_worker_restarts_total{slot="0",supervisor="1"}'] == 2
+    assert found['fastproc_worker_restarts_total{slot="0",supervisor="2"}'] == 5
     assert found['fastproc_webhooks_waiting{endpoint="a"}'] == 5
     assert found['fastproc_unheard_of{supervisor="1"}'] == 2
     assert found['fastproc_supervisor_process_resident_memory_bytes{supervisor="2"}'] > 0
@@ -81,7 +91,7 @@ def test_nothing_that_rises_falls_when_a_supervisor_ends_and_comes_back() -> Non
         service.taken()
         service.lost()
         service.webhook("failed", 0.1)
-        service.watch("worker_deaths", "m", lambda: 3)
+        service.watch_total("worker_deaths", "m", lambda: 3)
         service.watch("workers_alive", "m", lambda: 1)
     before = shown(merged({1: told(first), 2: told(second)}, (), kept))
     kept.add(2, told(second))

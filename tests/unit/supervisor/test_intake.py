@@ -407,3 +407,33 @@ async def test_another_rate_holds_at_once_also_for_one_who_waits_by_the_old_one(
     await settled()
     assert shop.begun == ["1", "2", "3", "4"]
     await shop.close()
+
+
+async def test_the_wait_in_the_queue_is_that_of_first_attempts() -> None:
+    shop = Shop(max_in_hand=5)
+    now_ms = time.time_ns() // 1_000_000
+    waited = structs.replace(JOB, attempt=1, timestamp_ms=now_ms - 65_000, delay_ms=5_000)
+    for job in (
+        waited,
+        structs.replace(waited, attempt=2),
+        structs.replace(waited, timestamp_ms=now_ms + 9_000),
+    ):
+        shop.queue.jobs.put_nowait(job)
+        await settled()
+    get = shop.metrics.registry.get_sample_value
+    assert get("fastproc_queue_wait_seconds_count") == 2
+    # 60 s, and one from a producer whose clock is ahead, which has waited for no time.
+    assert get("fastproc_queue_wait_seconds_bucket", {"le": "0.05"}) == 1
+    assert 60 <= (get("fastproc_queue_wait_seconds_sum") or 0) < 90
+    await shop.close()
+
+
+async def test_whether_the_limit_is_waited_for_can_be_seen() -> None:
+    shop = Shop(max_in_hand=5, bucket=frozen(1))
+    assert not shop.intake.rate.waits
+    shop.add("1", "2")
+    await settled()
+    assert shop.intake.rate.waits
+    await shop.close()
+    await settled()
+    assert not shop.intake.rate.waits

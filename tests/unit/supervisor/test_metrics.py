@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from fastproc.core.errors import BY_CODE
 from fastproc.core.model import Completed, Ended, GiveUp, Retry
-from fastproc.supervisor.metrics import Metrics
+from fastproc.supervisor.metrics import DELIVERIES, OUTCOMES, STEPS, Metrics
 from tests.unit.supervisor.fakes import JOB, REPORT
 
 
@@ -37,6 +38,41 @@ def test_a_processed_photo_is_counted_by_what_it_cost() -> None:
     assert value(metrics, "decodes_total") == 2
     assert value(metrics, "stage_seconds_count", stage="thumbnails") == 2
     assert value(metrics, "stage_seconds_sum", stage="thumbnails") == 0.005
+
+
+def test_every_outcome_and_code_is_there_before_the_first_job() -> None:
+    metrics = Metrics(("validation", "square"))
+    assert [value(metrics, "jobs_total", outcome=outcome) for outcome in OUTCOMES] == [0.0] * 5
+    assert [value(metrics, "errors_total", code=code) for code in BY_CODE] == [0.0] * len(BY_CODE)
+    assert [value(metrics, "webhook_deliveries_total", outcome=outcome) for outcome in DELIVERIES] == [
+        0.0,
+        0.0,
+    ]
+    assert [value(metrics, "step_seconds_count", step=step) for step in STEPS] == [0.0] * 4
+    assert value(metrics, "stage_seconds_count", stage="square") == 0
+
+
+def test_a_wait_in_the_queue_and_each_request_of_a_job_are_observed() -> None:
+    metrics = Metrics()
+    metrics.waited(20.0)
+    metrics.step("fetch")(0.02)
+    metrics.step("fetch")(0.03)
+    assert value(metrics, "queue_wait_seconds_bucket", le="10.0") == 0
+    assert value(metrics, "queue_wait_seconds_bucket", le="30.0") == 1
+    assert value(metrics, "step_seconds_sum", step="fetch") == 0.05
+    assert value(metrics, "step_seconds_bucket", step="fetch", le="0.025") == 1
+
+
+def test_a_watched_counter_is_one_and_what_nobody_knows_is_absent() -> None:
+    metrics, known = Metrics(), [None]
+    metrics.watch_total("worker_deaths", "m", lambda: 3)
+    metrics.watch("backlog_seconds", "m", lambda: known[0])
+    metrics.watch_each("queue_jobs", "m", ("state",), lambda: [(("waiting",), 4)])
+    text = metrics.text().decode()
+    assert "# TYPE fastproc_worker_deaths_total counter" in text
+    assert "fastproc_worker_deaths_total 3.0" in text
+    assert "\nfastproc_backlog_seconds " not in text
+    assert 'fastproc_queue_jobs{state="waiting"} 4.0' in text
 
 
 def test_taken_held_back_and_stalled_are_counted() -> None:

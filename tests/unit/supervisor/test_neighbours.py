@@ -259,3 +259,24 @@ async def test_latency_and_the_last_error_are_kept_for_people_who_look() -> None
     with pytest.raises((StorageUnavailable, NeighbourAway)):
         await store.get("q")
     assert store.neighbour.last_error == "503"
+
+
+async def test_what_it_answers_is_timed_and_what_it_does_not_answer_is_not(store: Store) -> None:
+    seconds: list[float] = []
+    store.neighbour.on_answer = seconds.append
+    await store.get()
+    assert len(seconds) == 1
+    assert 0 <= seconds[0] < 5
+
+    async def missing() -> str:
+        raise ObjectNotFound
+
+    with pytest.raises(ObjectNotFound):
+        await store.neighbour.call("p", missing, keep=False)
+    assert len(seconds) == 2
+    assert store.neighbour.state == "closed"
+    store.away = True
+    with pytest.raises(NeighbourAway):
+        await store.get()
+    assert len(seconds) == 2
+    assert store.neighbour.state == "open"

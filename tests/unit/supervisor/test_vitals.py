@@ -22,7 +22,7 @@ def registry(pids: dict[int, int], pressure: Path) -> CollectorRegistry:
 def test_a_slot_shows_what_its_process_uses(tmp_path: Path) -> None:
     made = registry({3: os.getpid()}, tmp_path)
     rss = made.get_sample_value("fastproc_worker_process_rss_bytes", {"slot": "3"})
-    cpu = made.get_sample_value("fastproc_worker_process_cpu_seconds", {"slot": "3"})
+    cpu = made.get_sample_value("fastproc_worker_process_cpu_seconds_total", {"slot": "3"})
     assert rss is not None
     assert rss > 1 << 20
     assert cpu == pytest.approx(sum(os.times()[:2]), abs=5)
