@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from msgspec.structs import replace
 
+from fastproc.bullmq.call import Call
 from fastproc.bullmq.decode import delay_ms
 from fastproc.bullmq.protocol import Keys, text
 from fastproc.core.health import Backlog
@@ -24,12 +25,6 @@ RESTING: Final = 2**53 - 1
 PRIORITY: Final = 2**32
 #: States in which a job has ended.
 FINISHED: Final = ("completed", "failed")
-
-
-class Call(Protocol):
-    """Sends one Redis command soon; the future brings its reply."""
-
-    def __call__(self, *command: str | bytes | int) -> asyncio.Future[Any]: ...
 
 
 async def read_backlog(call: Call, keys: Keys) -> Backlog:

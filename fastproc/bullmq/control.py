@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from fastproc.bullmq.address import CONNECT_TIMEOUT_S, Connect
-from fastproc.bullmq.backlog import Call
+from fastproc.bullmq.call import Call
 from fastproc.bullmq.connection import CONNECTION_ERRORS, Connection, ReplyError, lacks_right
 from fastproc.bullmq.protocol import Keys
 from fastproc.core import control

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from fastproc.bullmq.backlog import Call
+from fastproc.bullmq.call import Call
 from fastproc.bullmq.protocol import Arg, Keys, clean, text
 from fastproc.core.errors import BY_CODE, QueueRefused
 from fastproc.core.failures import MAX_ID_CHARS, MAX_REASON_CHARS, Failure, table

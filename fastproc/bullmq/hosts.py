@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from fastproc.bullmq.backlog import Call
+from fastproc.bullmq.call import Call
 from fastproc.bullmq.connection import lacks_right
 from fastproc.bullmq.protocol import Keys, text
 from fastproc.core.errors import QueueRefused, QueueUnavailable

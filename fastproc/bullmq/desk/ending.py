@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from fastproc.bullmq import cancelling
-from fastproc.bullmq.backlog import Call
+from fastproc.bullmq.call import Call
 from fastproc.bullmq.desk.reading import Jobs
 from fastproc.bullmq.protocol import Keys, text
 from fastproc.core.acts import Cancel, Outcome

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fastproc.bullmq.backlog import Call
+from fastproc.bullmq.call import Call
 from fastproc.bullmq.lua import Lua
 from fastproc.bullmq.protocol import Keys
 from fastproc.bullmq.scripts import Script

@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from fastproc.bullmq.backlog import Call, read_backlog
+from fastproc.bullmq.backlog import read_backlog
+from fastproc.bullmq.call import Call
 from fastproc.bullmq.client import now_ms
 from fastproc.bullmq.desk.ending import Ending
 from fastproc.bullmq.desk.moves import Moves

@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec import structs
 
-from fastproc.bullmq.backlog import Call
+from fastproc.bullmq.call import Call
 from fastproc.bullmq.desk import rows
 from fastproc.bullmq.protocol import Keys, text
 from fastproc.core.errors import QueueRefused

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from fastproc.bullmq.backlog import Call
+from fastproc.bullmq.call import Call
 from fastproc.bullmq.desk import rows
 from fastproc.bullmq.desk.moves import Moves
 from fastproc.bullmq.desk.reading import Jobs
