@@ -2,6 +2,8 @@
 
 Rule 1: at most MAX_CONNECTIONS at once; the next one closes the oldest, so that idle ones never lock a probe out.
 Rule 2: a connection lives LIFE_S at most, whatever it does or does not send.
+Rule 3: one that may stay (a page that is open, an act that takes its time) counts apart, among MAX_STAYING, and the
+        next one closes the oldest of those: neither kind can take the other's places.
 """
 
 from __future__ import annotations
@@ -14,17 +16,24 @@ from typing import Final, cast
 MAX_CONNECTIONS: Final = 32
 #: An answer takes milliseconds.
 LIFE_S: Final = 10.0
+#: Pages that people have open; a hidden tab closes its own.
+MAX_STAYING: Final = 16
 
 
 class Door:
     """Lets connections in to protocols that `make` makes."""
 
     def __init__(
-        self, make: Callable[[], asyncio.Protocol], most: int = MAX_CONNECTIONS, life_s: float = LIFE_S
+        self,
+        make: Callable[[], asyncio.Protocol],
+        most: int = MAX_CONNECTIONS,
+        life_s: float = LIFE_S,
+        most_staying: int = MAX_STAYING,
     ) -> None:
-        self._make, self._most, self.life_s = make, most, life_s
+        self._make, self._most, self._most_staying, self.life_s = make, most, most_staying, life_s
         # In the order of their coming.
         self._inside: dict[Connection, asyncio.Transport] = {}
+        self._staying: dict[Connection, asyncio.Transport] = {}
         self.turned_out = 0
 
     def __call__(self) -> asyncio.Protocol:
@@ -32,24 +41,37 @@ class Door:
         return Connection(self, self._make())
 
     def __len__(self) -> int:
-        return len(self._inside)
+        return len(self._inside) + len(self._staying)
 
     def come(self, connection: Connection, transport: asyncio.Transport) -> None:
         """A connection was accepted."""
-        while len(self._inside) >= self._most:
-            oldest = next(iter(self._inside))
-            self._inside.pop(oldest).abort()
-            self.turned_out += 1
+        self._make_room(self._inside, self._most)
         self._inside[connection] = transport
+
+    def stay(self, transport: object) -> None:
+        """Let a connection live on, however long that is."""
+        for connection, theirs in self._inside.items():
+            if theirs is transport:
+                self._make_room(self._staying, self._most_staying)
+                self._staying[connection] = self._inside.pop(connection)
+                connection.live_on()
+                return
 
     def leave(self, connection: Connection) -> None:
         """It is closed."""
         self._inside.pop(connection, None)
+        self._staying.pop(connection, None)
 
     def close(self) -> None:
         """Close every connection."""
-        while self._inside:
-            self._inside.pop(next(iter(self._inside))).abort()
+        for some in (self._inside, self._staying):
+            while some:
+                some.pop(next(iter(some))).abort()
+
+    def _make_room(self, some: dict[Connection, asyncio.Transport], most: int) -> None:
+        while len(some) >= most:
+            some.pop(next(iter(some))).abort()
+            self.turned_out += 1
 
 
 class Connection(asyncio.Protocol):
@@ -59,6 +81,11 @@ class Connection(asyncio.Protocol):
         self._door, self._inner = door, inner
         self._end: asyncio.TimerHandle | None = None
 
+    def live_on(self) -> None:
+        """Its life has no end any more."""
+        if self._end:
+            self._end.cancel()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do not inherit from asyncio's.
         accepted = cast(asyncio.Transport, transport)
@@ -67,8 +94,7 @@ class Connection(asyncio.Protocol):
         self._door.come(self, accepted)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._end:
-            self._end.cancel()
+        self.live_on()
         self._door.leave(self)
         self._inner.connection_lost(exc)
 

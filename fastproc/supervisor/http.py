@@ -1,4 +1,4 @@
-"""Three read-only routes: is it alive, does it take work, how does it do.
+"""Three read-only routes of a supervisor: is it alive, does it take work, how does it do; and those of the page.
 
 Rule 1: /health says that the service itself is alive: that its event loop turns, that no job or loop of it is stuck
         (`watchdog`), and that it takes jobs that wait (`core.health`). An orchestrator restarts what fails it, and a
@@ -7,18 +7,28 @@ Rule 1: /health says that the service itself is alive: that its event loop turns
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fastproc.supervisor.health import Health
 from fastproc.supervisor.listening import Listening, json_answer, metrics_answer
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.readiness import Readiness
+from fastproc.supervisor.requests import Route
 
 
 class HttpServer(Listening):
-    """Serves /health, /ready and /metrics."""
+    """Serves /health, /ready and /metrics, and `routes` at `address`, host and port."""
 
-    def __init__(self, host: str, port: int, readiness: Readiness, metrics: Metrics, health: Health) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        readiness: Readiness,
+        metrics: Metrics,
+        health: Health,
+        routes: Mapping[tuple[str, str], Route] | None = None,
+    ) -> None:
         answers = {"/health": self._health, "/ready": self._ready, "/metrics": self._metrics_text}
-        super().__init__(host, port, answers)
+        super().__init__(*address, answers, routes)
         self._readiness, self._metrics = readiness, metrics
         self._doing = health
 
