@@ -10,25 +10,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from typing import TypeVar
 
+from fastproc import operating
 from fastproc.backends import factories
 from fastproc.bullmq.opening import checked_server, open_pipe, open_queue, shared_failures
 from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.queue import BullQueue
 from fastproc.config.host import free_ratio, memory_limit, memory_used, room, service_name
 from fastproc.config.settings import Config
-from fastproc.core import admission
 from fastproc.core.control import Order
 from fastproc.core.shares import WHOLE, Share
 from fastproc.core.snapshot import NeighbourNow
 from fastproc.core.stuck import STEP_S
+from fastproc.desk import errands
+from fastproc.desk.routes import Counter
+from fastproc.ipc.errands import Done, Errand
 from fastproc.ipc.link import Told
 from fastproc.live import Live, Whole, controlled
-from fastproc.parts import announce, checked_metadata, checked_objects, started_pool
+from fastproc.ordering import Ordering
+from fastproc.parts import announce, checked_metadata, checked_objects, rules_of, started_pool
 from fastproc.supervisor import health, series
 from fastproc.supervisor.books import Books
 from fastproc.supervisor.collector import calm
@@ -40,7 +44,7 @@ from fastproc.supervisor.kernel import Kernel
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.outside import Ports
 from fastproc.supervisor.readiness import Readiness
-from fastproc.supervisor.service import Rules, Service
+from fastproc.supervisor.service import Service
 from fastproc.supervisor.snapshots import Parts
 from fastproc.supervisor.stopping import Closing, StopRequest
 from fastproc.supervisor.vitals import Vitals
@@ -65,9 +69,12 @@ class App:
         self._early: list[Order] = []
         self.on_kept: Callable[[Order], None] = lambda order: None
         self.live: Live | None = None
+        #: Where each setting comes from, for the page.
+        self.origins: Mapping[str, str] = {}
         self._outside: Callable[[], Sequence[NeighbourNow]] = tuple
         self._stop = StopRequest()
         self._readiness = Readiness()
+        self._desk = operating.Operating(config, self._readiness)
         self._closing = Closing()
         self.serving = asyncio.Event()
         self.metrics = Metrics(config.pipeline.stages)
@@ -103,6 +110,10 @@ class App:
         if self.live:
             self.live.keep(orders)
 
+    async def done(self, errand: Errand) -> Done:
+        """Do an errand for the page that the master serves."""
+        return await errands.run(self._desk, errand)
+
     async def serve(self) -> None:
         """Run until `stop`. Raises: ConfigError, Unreachable at the start; FleetHalted; the error of a broken part."""
         async with AsyncExitStack() as stack:
@@ -131,6 +142,9 @@ class App:
             control = controlled(self._whole, pipe, parts, lambda order: self.on_kept(order))
             self.live = await self._enter(stack, "live control", control)
             self.live.keep(self._early)
+            self._desk.open(
+                Ordering(self._config, pipe), self.live.snapshot, ports.objects, ports.books.failures
+            )
             self._readiness.started = True
             self.serving.set()
             try:
@@ -154,7 +168,8 @@ class App:
 
     async def _serve_http(self, stack: AsyncExitStack) -> None:
         config = self._config.http
-        http = HttpServer(config.host, config.port, self._readiness, self.metrics, self._health)
+        page = Counter(self._desk, operating.rules(self._config, self.origins)).routes()
+        http = HttpServer((config.host, config.port), self._readiness, self.metrics, self._health, page)
         await http.start()
         stack.push_async_callback(self._closing.close, "HTTP", http.close)
 
@@ -221,20 +236,3 @@ class App:
         folder = os.path.dirname(self._config.database.sqlite_path) or "."
         disk = partial(free_ratio, folder) if self._config.database.sqlite_path else lambda: None
         series.watch_host(self.metrics, memory_limit, memory_used, disk)
-
-
-def rules_of(config: Config, share: Share = WHOLE) -> Rules:
-    """The service's own numbers out of the configuration."""
-    return Rules(
-        stages=config.pipeline.stages,
-        max_in_hand=config.pool.max_in_hand,
-        max_inflight_bytes=admission.staged_bytes(
-            share.memory(memory_limit()), config.pool.max_inflight_bytes
-        ),
-        lock_s=config.queue.lock_duration_ms / 1000,
-        sweep_s=config.queue.stalled_interval_ms / 1000,
-        grace_s=config.pool.shutdown_grace_s,
-        rate_max=config.limiter.max,
-        rate_s=config.limiter.duration_ms / 1000,
-        rate_full=not share.again,
-    )

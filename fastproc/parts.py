@@ -29,6 +29,7 @@ from fastproc.ipc.stage_check import Row
 from fastproc.supervisor import decoders
 from fastproc.supervisor.kernel import Kernel
 from fastproc.supervisor.ports import MetadataStore, ObjectStore
+from fastproc.supervisor.service import Rules
 from fastproc.supervisor.workers.host import Host
 from fastproc.supervisor.workers.own_stages import stages_as_found
 from fastproc.supervisor.workers.pool import Pool
@@ -148,4 +149,21 @@ def announce(config: Config, pool: Pool, share: Share) -> None:
         f"{limit.max} per {limit.duration_ms} ms (RATE_LIMIT_MAX)" if limit.max else "off",
         greeting.encoders,
         greeting.sandbox,
+    )
+
+
+def rules_of(config: Config, share: Share = WHOLE) -> Rules:
+    """The service's own numbers out of the configuration."""
+    return Rules(
+        stages=config.pipeline.stages,
+        max_in_hand=config.pool.max_in_hand,
+        max_inflight_bytes=admission.staged_bytes(
+            share.memory(memory_limit()), config.pool.max_inflight_bytes
+        ),
+        lock_s=config.queue.lock_duration_ms / 1000,
+        sweep_s=config.queue.stalled_interval_ms / 1000,
+        grace_s=config.pool.shutdown_grace_s,
+        rate_max=config.limiter.max,
+        rate_s=config.limiter.duration_ms / 1000,
+        rate_full=not share.again,
     )

@@ -35,6 +35,12 @@ def object_store(config: S3Config, uploads: UploadConfig) -> ObjectStore:
     return store
 
 
+def picture_origins(config: Config) -> tuple[str, ...]:
+    """Return where the addresses of pictures lead, for a page's policy."""
+    found: tuple[str, ...] = _backend("s3", "signing").Signer(config.s3).origins(config.s3.buckets)
+    return found
+
+
 def metadata_store(config: DatabaseConfig) -> MetadataStore:
     """Return the metadata store that DATABASE_URL or SQLITE_PATH names. Raises ConfigError."""
     try:

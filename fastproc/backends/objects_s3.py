@@ -38,6 +38,8 @@ _PROBE_BYTES = 4 << 20
 _ALIVE = frozenset({"NoSuchKey", "AccessDenied"})
 
 
+#: Seconds that an address on the operator's page is good for: it is loaded when it is shown.
+LINK_S = 120
 #: Seconds that the start waits for credentials: as long as a provider may need that is itself just starting.
 _FIRST_S = 30.0
 
@@ -211,6 +213,10 @@ class S3ObjectStore:
                 return await self._refusal(response)
         except StorageUnavailable as error:
             raise Unreachable(s3_checks.no_answer(self._config, error.message)) from error
+
+    async def links(self, bucket: str, key: str) -> Sequence[str]:
+        """Addresses that show an object for LINK_S. Raises ObjectNotFound, StorageUnavailable."""
+        return self._signer.links(await self._credentials.now(), bucket, key, LINK_S)
 
     async def close(self) -> None:
         """Close connections. Idempotent."""

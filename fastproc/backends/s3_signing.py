@@ -16,7 +16,7 @@ import hmac
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from urllib.parse import quote, urlsplit
 
@@ -101,15 +101,50 @@ class Signer:
         self, credentials: Credentials, method: str, bucket: str, key: str, headers: Mapping[str, str]
     ) -> Signed:
         """Where the request goes, with its signature. Raises ObjectNotFound. Cost: 0.02 ms; botocore's 0.05 to 0.15."""
-        place, now = self._places.get(bucket) or self._place(bucket), time.time()
-        server, host = place
+        server, host = self._places.get(bucket) or self._place(bucket)
+        where = self._path(bucket, key)
+        return Signed(server, host, self._target(credentials, (method, host, where), headers, _EXPIRES_S))
+
+    def links(self, credentials: Credentials, bucket: str, key: str, seconds: int) -> tuple[str, ...]:
+        """Addresses that show an object to whoever has them, for so long: the first that works is to be taken.
+
+        With PUBLIC_URL its own signed and plain: nobody can know whether what stands there asks for a signature.
+        Raises ObjectNotFound.
+        """
+        _, host = self._places.get(bucket) or self._place(bucket)
+        request = ("GET", host, self._path(bucket, key))
+        own = f"{self._scheme}://{self._netloc_of(bucket)}{self._target(credentials, request, {}, seconds)}"
+        if not self._public_url:
+            return (own,)
+        public = self.public_url(bucket, key)
+        parts = urlsplit(public)
+        request = ("GET", parts.netloc, parts.path)
+        signed = f"{parts.scheme}://{parts.netloc}{self._target(credentials, request, {}, seconds)}"
+        return signed, public, own
+
+    def origins(self, buckets: Iterable[str]) -> tuple[str, ...]:
+        """Where `links` of these buckets lead, without paths."""
+        found = [f"{self._scheme}://{self._netloc_of(bucket)}" for bucket in buckets]
+        if self._public_url:
+            parts = urlsplit(self._public_url)
+            found.append(f"{parts.scheme}://{parts.netloc}")
+        return tuple(dict.fromkeys(found))
+
+    def _target(
+        self,
+        credentials: Credentials,
+        request: tuple[str, str, str],
+        headers: Mapping[str, str],
+        seconds: int,
+    ) -> str:
+        """Path and query of a request (method, host, path), signed, good for so many seconds at most."""
+        (method, host, where), now = request, time.time()
         if (second := int(now)) != self._second:
             self._second, self._at = second, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
         at = self._at
         day = self._day
         if day.credentials is not credentials or day.date != at[:8]:
             day = self._day = self._day_of(at[:8], credentials)
-        seconds = _EXPIRES_S
         if credentials.expires is not None:
             seconds = max(1, min(seconds, int(credentials.expires - now)))
         sent = sorted([("host", host), *[(each.lower(), value) for each, value in headers.items()]])
@@ -120,14 +155,13 @@ class Signer:
         signs, token = f"&X-Amz-SignedHeaders={'%3B'.join(names)}", ""
         if credentials.session_token:
             token = f"&X-Amz-Security-Token={quote(credentials.session_token, safe='-._~')}"
-        where = self._path(bucket, key)
         text = "\n".join(
             (method, where, f"{head}{token}{signs}", *lines, "", ";".join(names), "UNSIGNED-PAYLOAD")
         )
         digest = sha256(text.encode()).hexdigest()
         to_sign = f"AWS4-HMAC-SHA256\n{at}\n{day.scope}\n{digest}"
         signature = hmac.digest(day.key, to_sign.encode(), "sha256").hex()
-        return Signed(server, host, f"{where}?{head}{signs}{token}&X-Amz-Signature={signature}")
+        return f"{where}?{head}{signs}{token}&X-Amz-Signature={signature}"
 
     def _day_of(self, date: str, credentials: Credentials) -> _Day:
         key = f"AWS4{credentials.secret_key}".encode()

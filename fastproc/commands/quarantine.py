@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import click
 import msgspec
-from msgspec import structs
 from rich.console import Console
 from rich.text import Text
 
+from fastproc import replaying
 from fastproc.backends import factories
 from fastproc.commands import running
 from fastproc.config.settings import Config
-from fastproc.core import record
-from fastproc.core.errors import ConfigError, SourceTooLarge, TaskError
+from fastproc.core.errors import ConfigError
 from fastproc.core.evidence import Evidence
 from fastproc.core.model import Json
-from fastproc.parts import started_pool
 from fastproc.supervisor.ports import Vault
 from fastproc.terminal.exits import Exit
 from fastproc.terminal.rows import Column, Rows
@@ -97,48 +94,10 @@ async def replay(config: Config, id: str) -> bool:
     Raises: ConfigError, TaskError (the photo cannot be fetched), FleetHalted.
     """
     async with _opened(config) as vault:
-        evidence = await vault.find(id)
-        if not evidence.photo_kept:
-            raise ConfigError(
-                [f"QUARANTINE: {id}: the photo was not kept, it is larger than QUARANTINE_MAX_BYTES"]
-            )
-        # One byte more than is allowed, so that the limit refuses the photo.
-        photo = await vault.photo(id, config.pipeline.max_source_bytes + 1)
-    ended = await _run(config, photo)
+        photo = await replaying.kept_photo(vault, id, config)
+    ended = await replaying.run(config, photo)
     print(_text(ended, indent=2))
     return ended["success"] is True
-
-
-async def _run(config: Config, photo: bytes) -> dict[str, Json]:
-    one = structs.replace(config, pool=structs.replace(config.pool, workers=1))
-    stages: list[str] = []
-    async with started_pool(one) as pool:
-        versions = pool.greeting.versions if pool.greeting else {}
-        begun = time.monotonic()
-        about: dict[str, Json] = {"versions": versions, "stages": stages}
-        try:
-            async with pool.lend() as loan:
-                if len(photo) > len(loan.target):
-                    raise SourceTooLarge(f"more than MAX_SOURCE_BYTES ({len(loan.target)})")
-                loan.target[: len(photo)] = photo
-                loan.size = len(photo)
-                result = await pool.run(loan, None, stages.append)
-        except TaskError as error:
-            return {
-                "success": False,
-                "code": error.code,
-                "message": error.message,
-                "death": error.death,
-                "seconds": round(time.monotonic() - begun, 3),
-            } | about
-        return {
-            "success": True,
-            "seconds": round(time.monotonic() - begun, 3),
-            "metadata": record.metadata(result.report),
-            "renditions": result.report.renditions,
-            "cpuMs": result.report.cpu_ms,
-            "peakRssBytes": result.report.peak_rss_bytes,
-        } | about
 
 
 @asynccontextmanager

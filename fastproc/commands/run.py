@@ -18,14 +18,14 @@ from contextlib import asynccontextmanager
 import click
 import msgspec
 
-from fastproc import __version__
+from fastproc import __version__, operating
 from fastproc.app import App
 from fastproc.commands import running
 from fastproc.config import sharing
 from fastproc.config.fit import misfits
 from fastproc.config.host import room
 from fastproc.config.settings import Config
-from fastproc.core.shares import Share
+from fastproc.core.shares import WHOLE, Share
 from fastproc.ipc import link
 from fastproc.supervisor.master_link import obey
 from fastproc.supervisor.outage_link import ToMaster
@@ -61,7 +61,8 @@ async def serve(
 
     `whole`: the settings that `config` is one supervisor's share of.
     """
-    service = App(config, share, whole) if share else App(config)
+    service = App(config, share or WHOLE, whole)
+    service.origins = running.origins()
     _stop_by_signals(service.stop)
     async with _led(service, fd):
         await service.serve()
@@ -83,6 +84,7 @@ async def lead(config: Config) -> int:
         host=config.http.host,
         port=config.http.port,
         log_s=config.log.health_s,
+        page=operating.rules(config, running.origins()),
     )
     workers = ", ".join(str(sharing.shared(config, share).pool.workers) for share in shares)
     log.info("fastproc %s: %d supervisors, with %s workers (SUPERVISORS)", __version__, len(shares), workers)

@@ -19,6 +19,7 @@ from typing import Any, NoReturn, TypeVar
 import uvloop
 
 from fastproc import interruption
+from fastproc.config import settings as all_settings
 from fastproc.config.host import usable_cores
 from fastproc.config.secrets import secrets_of
 from fastproc.config.settings import Config, load, strangers
@@ -65,6 +66,11 @@ def _log_by(config: Config, level: str, supervisor: int = 0) -> None:
 def misspelt() -> list[str]:
     """Return a warning for each variable that seems to be a misspelt setting."""
     return strangers(os.environ)
+
+
+def origins() -> dict[str, str]:
+    """Return where each setting comes from: `environment`, `file`, `default`."""
+    return all_settings.origins(os.environ)
 
 
 def run(

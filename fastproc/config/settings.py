@@ -37,6 +37,7 @@ from fastproc.config.webhook import WebhookConfig
 from fastproc.core import stage_settings
 from fastproc.core.errors import ConfigError
 from fastproc.core.model import own_stages
+from fastproc.core.view import SettingNow
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -123,6 +124,33 @@ def table(config: Config) -> list[Setting]:
 def strangers(given: Collection[str]) -> list[str]:
     """Return a warning for each name of a variable that seems to be a setting's, misspelt."""
     return misspelt.misspelt(given, {row.env for row in table(Config())})
+
+
+def shown(config: Config, origins: Mapping[str, str]) -> tuple[SettingNow, ...]:
+    """Return the rows of `table` for the operator's page; `origins`: where each variable comes from."""
+    return tuple(
+        SettingNow(
+            env=row.env,
+            value=row.value,
+            source=origins.get(row.env, "default"),
+            default=row.default,
+            meaning=row.meaning,
+        )
+        for row in table(config)
+    )
+
+
+def origins(env: Mapping[str, str]) -> dict[str, str]:
+    """Return where each variable comes from: `environment`, `file`, `default`."""
+    found = {}
+    for kind in get_type_hints(Config).values():
+        for _name, _hint, meta in _fields(kind):
+            variable, has_file = meta.extra["env"], not meta.extra.get("no_file")
+            by_file = has_file and env.get(f"{variable}_FILE", "").strip()
+            found[variable] = (
+                "environment" if env.get(variable, "").strip() else "file" if by_file else "default"
+            )
+    return found
 
 
 def _fields(kind: type[Struct]) -> Iterator[tuple[str, Any, Any]]:

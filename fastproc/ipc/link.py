@@ -5,6 +5,7 @@ Rule 2: a frame is its length, in four bytes of the network's order, and a msgsp
         (`channel`) would be too short: metrics grow with workers.
 Rule 3: what an operator has changed goes both ways: a supervisor tells what it has obeyed, and one that is started
         again is told, since it was not there. An order that is older than what it knows changes nothing.
+Rule 4: what an operator asks and orders on the page goes over it too: `errands`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from fastproc.core.control import Order
+from fastproc.ipc.errands import Done, Errand
 
 #: Metrics of a supervisor have some 10 kB, and 1 kB more a worker.
 MAX_FRAME_BYTES: Final = 16 << 20
@@ -62,8 +64,8 @@ class OutageTold(Struct, frozen=True, tag="outage"):
     since: float
 
 
-ToSupervisor = Ask | Stop | Kept
-FromSupervisor = Serving | Told | Kept | OutageTold
+ToSupervisor = Ask | Stop | Kept | Errand
+FromSupervisor = Serving | Told | Kept | OutageTold | Done
 
 T = TypeVar("T")
 

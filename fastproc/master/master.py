@@ -5,7 +5,7 @@ Rule 2: a request to stop goes to every supervisor over its link, in the same tw
         the same time. One that is still there STOP_S after it is killed.
 Rule 3: when the master dies, every supervisor sees the end of its link and ends; when a supervisor dies, its workers
         see the end of their channel. No signal and no pid file is needed for either.
-Rule 4: `answers` speaks for all.
+Rule 4: `answers` speaks for all, and `desk` for the operator's page.
 Rule 5: supervisors hear an operator's orders themselves, by Redis; the master remembers those that hold, as long as
         the service lives, and tells them to a supervisor that is started again.
 """
@@ -30,7 +30,10 @@ from fastproc.core.errors import FleetHalted
 from fastproc.core.fields import fields
 from fastproc.core.restarts import Cause, Halt, Restarts
 from fastproc.core.shares import Share
+from fastproc.desk.port import Rules as Page
+from fastproc.desk.routes import Counter
 from fastproc.master.answers import Answers
+from fastproc.master.desk import MasterDesk
 from fastproc.master.outages import SharedOutages
 from fastproc.master.process import Command, SupervisorProcess, how
 from fastproc.supervisor.listening import Listening, json_answer, metrics_answer
@@ -59,6 +62,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     host: str
     port: int
     log_s: float
+    page: Page = Page()
 
 
 class Master:
@@ -99,7 +103,9 @@ class Master:
 
     async def _serve_http(self, stack: AsyncExitStack) -> None:
         answers = {"/health": self._health, "/ready": self._ready, "/metrics": self._metrics}
-        http = Listening(self._rules.host, self._rules.port, answers)
+        desk = MasterDesk(self._rules.page.host, lambda: self._living)
+        routes = Counter(desk, self._rules.page).routes()
+        http = Listening(self._rules.host, self._rules.port, answers, routes)
         await http.start()
         stack.push_async_callback(http.close)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -19,6 +20,7 @@ from typing import Final
 from fastproc.core.control import Order
 from fastproc.core.shares import Share
 from fastproc.ipc import link
+from fastproc.ipc.errands import Done, Errand, What
 from fastproc.ipc.link import Ask, Kept, OutageTold, Serving, Stop, Told
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,8 @@ class SupervisorProcess:
         self._stop: Stop | None = None
         self._early: Sequence[Order] = ()
         self._asked: asyncio.Future[Told | None] | None = None
+        self._errands: dict[int, asyncio.Future[Done | None]] = {}
+        self._numbers = itertools.count(1)
         self.told: Told | None = None
         self._gone = asyncio.Event()
         with contextlib.ExitStack() as undo:
@@ -81,6 +85,9 @@ class SupervisorProcess:
             self.kill()
         await self._gone.wait()
         self._answered(None)
+        for errand in self._errands.values():
+            if not errand.done():
+                errand.set_result(None)
         await self._link.close()
         return self._process.wait()
 
@@ -96,6 +103,22 @@ class SupervisorProcess:
                 return await asyncio.shield(self._asked)
         except TimeoutError:
             return None
+
+    async def run_errand(self, what: What, within_s: float) -> Done | None:
+        """Return its answer; None where it does not answer in that time, or does not yet."""
+        if self._link is None or self._gone.is_set():
+            return None
+        number = next(self._numbers)
+        answer: asyncio.Future[Done | None] = asyncio.get_running_loop().create_future()
+        self._errands[number] = answer
+        self._link.send(Errand(number, what))
+        try:
+            async with asyncio.timeout(within_s):
+                return await answer
+        except TimeoutError:
+            return None
+        finally:
+            del self._errands[number]
 
     def stop(self, *, hurry: bool) -> None:
         """Tell it to stop. Repeated, it changes nothing but the hurry."""
@@ -124,6 +147,8 @@ class SupervisorProcess:
             case Told():
                 self.told = message
                 self._answered(message)
+            case Done(number=number) if (errand := self._errands.get(number)) and not errand.done():
+                errand.set_result(message)
 
     def _answered(self, told: Told | None) -> None:
         if self._asked and not self._asked.done():

@@ -134,14 +134,14 @@ class ObjectStore(Protocol):
     def url(self, bucket: str, key: str) -> str:
         """The object's address for people and pages (not signed)."""
 
+    async def links(self, bucket: str, key: str) -> Sequence[str]:
+        """Addresses that show an object, for a short time: the first that works is to be taken. Raises TaskError."""
+
     async def check(self, buckets: Sequence[str], *, trial: bool = True) -> None:
         """Raises Unreachable with a message that names the variable to look at. `trial`: by a write, where need be."""
 
     async def probe(self, deep: bool) -> bool:
-        """Ask the store whether it is there, by a small request; return whether an object was read, as `deep` tries.
-
-        Raises StorageUnavailable.
-        """
+        """Ask by a small request; return whether an object was read, as `deep` tries. Raises StorageUnavailable."""
 
     async def close(self) -> None:
         """Close connections. Idempotent."""

@@ -195,6 +195,6 @@ async def test_a_supervisor_plans_with_its_part_of_the_memory(monkeypatch: pytes
         budget = pool.memory._host.budget_of(1)
     part = (4 << 30) - MASTER_BYTES >> 1
     assert budget == admission.budget_bytes(part, 1, own.pool.memory_bytes, 1) < 2 << 30
-    rules = app.rules_of(own, share)
+    rules = parts.rules_of(own, share)
     assert rules.max_inflight_bytes == min(part // 4, own.pool.max_inflight_bytes)
     assert (rules.rate_max, rules.rate_full) == (5, False)

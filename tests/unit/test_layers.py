@@ -51,15 +51,32 @@ MAY: dict[str, set[str]] = {
     # The process that owns all I/O, by ports alone: it knows no server.
     "supervisor": {"core", "ipc"},
     "supervisor.workers": {"core", "ipc"},
+    # What an operator sees and orders over HTTP, of one supervisor or of several.
+    "desk": {"core", "ipc", "supervisor"},
     # The outside. Backends say what they return in the ports' words; the queue's port is proved by mypy in `app`.
     "bullmq": {"core", "config"},
     "backends": {"core", "config", "supervisor.ports"},
     # The composition root, and the parts of it that commands use as well.
     "parts": {"core", "ipc", "config", "supervisor", "backends"},
     "live": {"core", "config", "supervisor", "bullmq", "parts"},
-    "app": {"core", "ipc", "config", "supervisor", "bullmq", "backends", "parts", "live"},
+    "replaying": {"core", "config", "supervisor.ports", "parts"},
+    "operating": {"core", "config", "supervisor", "desk", "backends", "replaying"},
+    "ordering": {"core", "config", "bullmq"},
+    "app": {
+        "core",
+        "ipc",
+        "config",
+        "supervisor",
+        "desk",
+        "bullmq",
+        "backends",
+        "parts",
+        "live",
+        "operating",
+        "ordering",
+    },
     # The process that leads several supervisors.
-    "master": {"core", "ipc", "supervisor"},
+    "master": {"core", "ipc", "supervisor", "desk"},
     # What a person sees, and servers to try things with. The service needs neither.
     "terminal": {"core"},
     "embedded": {"interruption", "core", "config", "backends"},
@@ -80,6 +97,8 @@ MAY: dict[str, set[str]] = {
         "backends",
         "app",
         "parts",
+        "replaying",
+        "operating",
         "master",
         "terminal",
         "demo",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastproc.config.settings import Config, Setting, load, table
+from fastproc.config.settings import Config, Setting, load, origins, shown, table
 from fastproc.core.errors import ConfigError
 from fastproc.core.model import Limits, Options, ThumbnailSpec
 
@@ -129,6 +129,8 @@ VARIABLES = {
     "HTTP_HOST": ("0.0.0.0", "::1", "::1", "http.host"),
     "HTTP_PORT": (8080, "0", 0, "http.port"),
     "HEALTH_STALE_S": (300.0, "60", 60.0, "http.stale_s"),
+    "ADMIN_TOKEN": ("", "0123456789abcdef" * 2, "0123456789abcdef" * 2, "http.admin_token"),
+    "HTTP_NAMES": ((), "Photos.example.com., b", ("photos.example.com", "b"), "http.names"),
     "LOG_LEVEL": ("info", "WARN", "warn", "log.level"),
     "LOG_FORMAT": ("text", "JSON", "json", "log.format"),
     "HEALTH_LOG_S": (60.0, "0", 0.0, "log.health_s"),
@@ -308,6 +310,7 @@ WRONG = {
     "MAX_ICC_BYTES": ["-1"],
     "HTTP_PORT": ["-1", "65536"],
     "HEALTH_STALE_S": ["0", "-1", "soon"],
+    "HTTP_NAMES": ["http://h", "h:8080", "*.example.com", "a/b"],
     "LOG_LEVEL": ["loud"],
     "LOG_FORMAT": ["xml", "logfmt"],
     "HEALTH_LOG_S": ["-1", "often"],
@@ -421,6 +424,46 @@ def test_the_table_shows_no_secret() -> None:
     assert rows["MINIO_SECRET_KEY"].value == rows["REDIS_PASSWORD"].value == "********"
     assert rows["REDIS_URL"].value == "redis://me:********@h:1/0"
     assert "swordfish" not in config.redis.where
+
+
+def test_no_message_shows_the_admin_token_and_each_says_how_to_make_one(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("swordfish\n")
+    for env in ({"ADMIN_TOKEN": "swordfish"}, {"ADMIN_TOKEN_FILE": str(file)}):
+        [problem] = problems(env)
+        assert "32 characters or more" in problem
+        assert "openssl rand -hex 32" in problem
+        assert "swordfish" not in problem
+    file.write_text("0123456789abcdef" * 2 + "\n")
+    assert load({"ADMIN_TOKEN_FILE": str(file)}, 1).http.admin_token == "0123456789abcdef" * 2
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["0123456789abcde" * 2, "0123456789abcdef 0123456789abcdef", "x" * 64, "é" * 40, "\x7f" * 40],
+    ids=["short", "space", "one letter", "no header", "control"],
+)
+def test_a_token_that_could_be_guessed_or_no_header_carries_is_refused(token: str) -> None:
+    [problem] = problems({"ADMIN_TOKEN": token})
+    assert problem.startswith("ADMIN_TOKEN: ")
+    assert token not in problem
+
+
+def test_each_variable_says_where_it_comes_from(tmp_path: Path) -> None:
+    env = {
+        "REDIS_PORT": "7",
+        "REDIS_HOST": " ",
+        "MINIO_SECRET_KEY_FILE": str(tmp_path / "x"),
+        "SENTRY_DSN_FILE": "",
+    }
+    found = origins(env)
+    assert set(found) == {row.env for row in table(Config())}
+    assert {name: found[name] for name in ("REDIS_PORT", "REDIS_HOST", "MINIO_SECRET_KEY", "SENTRY_DSN")} == {
+        "REDIS_PORT": "environment", "REDIS_HOST": "default", "MINIO_SECRET_KEY": "file", "SENTRY_DSN": "default",
+    }  # fmt: skip
+    rows = {row.env: row for row in shown(load({"REDIS_PORT": "7", **SECRET}, 1), found)}
+    assert (rows["REDIS_PORT"].value, rows["REDIS_PORT"].source) == ("7", "environment")
+    assert "swordfish" not in str(rows)
 
 
 def test_what_a_table_shows_can_be_loaded_again() -> None:
