@@ -124,3 +124,20 @@ def test_a_new_day_and_new_keys_are_signed_with_a_key_of_their_own(monkeypatch: 
         len({Signer(config).signed(Credentials("A", s), "GET", "photos", "k", {}) for s in ("one", "two")})
         == 2
     )
+
+
+def test_addresses_for_the_page_are_short_lived_and_those_of_a_public_base_come_first() -> None:
+    where = {"endpoint": "minio", "port": 9000, "bucket": "b"}
+    keys = Credentials("key", "secret")
+    [own] = Signer(S3Config(**where)).links(keys, "b", "a b.jpg", 120)
+    assert own.startswith("http://minio:9000/b/a%20b.jpg?X-Amz-Algorithm=AWS4-HMAC-SHA256&")
+    assert "&X-Amz-Expires=120&" in own
+    signer = Signer(S3Config(**where, public_url="https://cdn.example/photos/"))
+    signed, plain, last = signer.links(keys, "b", "a b.jpg", 120)
+    assert plain == "https://cdn.example/photos/b/a%20b.jpg"
+    assert signed.startswith(f"{plain}?X-Amz-Algorithm=AWS4-HMAC-SHA256&")
+    assert last.partition("?")[0] == own.partition("?")[0]
+    # The signature is of the host that is asked.
+    assert signed.rpartition("=")[2] != last.rpartition("=")[2]
+    assert "secret" not in signed + last
+    assert signer.origins(["b", "c"]) == ("http://minio:9000", "https://cdn.example")
