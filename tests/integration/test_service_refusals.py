@@ -100,7 +100,7 @@ async def ask(port):
 
 async def main():
     port = int(sys.argv[1])
-    server = HttpServer("127.0.0.1", port, Readiness(), Metrics(), Health(Readiness()))
+    server = HttpServer(("127.0.0.1", port), Readiness(), Metrics(), Health(Readiness()))
     await server.start()
     assert await ask(port) == b"HTTP/1.1 200"
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

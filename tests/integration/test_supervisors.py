@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from fastproc import app, parts
+from fastproc import parts
 from fastproc.config.settings import load
 from fastproc.config.sharing import shared
 from fastproc.core import admission
@@ -188,7 +188,6 @@ def test_what_is_wrong_is_said_once(start: Start, wrong: dict[str, str], code: E
 
 async def test_a_supervisor_plans_with_its_part_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "memory_limit", lambda: 4 << 30)
-    monkeypatch.setattr(app, "memory_limit", lambda: 4 << 30)
     config, share = load({"WORKER_CONCURRENCY": "2", "SUPERVISORS": "2"}, 2), Share(2, 2, again=True)
     own = shared(config, share)
     async with parts.started_pool(own, share=share) as pool:
