@@ -18,6 +18,7 @@ from fastproc.core.errors import (
     FileCorrupted,
     FleetHalted,
     LockLost,
+    NeighbourAway,
     ProcessingError,
     QueueUnavailable,
     RowRefused,
@@ -457,6 +458,15 @@ async def test_each_job_is_one_line_in_the_log(line: Line, caplog: pytest.LogCap
     assert "storeMs" not in failed
     assert retrying["code"] == "STORAGE_UNAVAILABLE"
     assert retrying["delayMs"] is not None
+
+
+async def test_a_job_that_goes_back_is_no_line_of_its_own(
+    line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
+    line.effects.fail_at("workers.run", NeighbourAway("the kernel refuses shared memory"))
+    await line.run()
+    assert line.count("given_back") == 1
+    assert caplog.records == []
 
 
 async def test_events_say_the_same_id_when_a_job_is_run_again(line: Line) -> None:

@@ -232,6 +232,8 @@ def test_other_libraries_are_heard_from_a_warning_on_even_where_they_log_more(sa
     set_level(level)
     for name in ("botocore.auth", "aiohttp", "asyncio", "fastproc_stage_square"):
         library = logging.getLogger(name)
+        # What nobody hears need not even be made.
+        assert not library.isEnabledFor(logging.INFO)
         library.debug("GET /x?X-Amz-Signature=1")
         before = library.level
         library.setLevel(logging.DEBUG)
