@@ -31,10 +31,10 @@ from fastproc.config.redis import RedisConfig
 from fastproc.config.settings import load
 from fastproc.core.model import Job
 from fastproc.embedded.valkey import Valkey
+from fastproc.supervisor.all_neighbours import Neighbours
 from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
-from fastproc.supervisor.neighbours import Neighbours
 
 #: Jobs that each service has in hand.
 SLOTS = 8

@@ -18,11 +18,11 @@ from fastproc.bullmq.queue import BullQueue
 from fastproc.config.settings import load
 from fastproc.core import naming, record
 from fastproc.core.model import Job
+from fastproc.supervisor.all_neighbours import Neighbours
 from fastproc.supervisor.announcer import Announcer
 from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
-from fastproc.supervisor.neighbours import Neighbours
 from fastproc.supervisor.ports import EventSink
 
 RESULT = os.environ["RESULT"]

@@ -23,7 +23,8 @@ from fastproc.config.traces import TracesConfig
 from fastproc.config.uploads import UploadConfig
 from fastproc.core.errors import ConfigError
 from fastproc.core.snapshot import NeighbourNow
-from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Reporter, Tracer, Vault
+from fastproc.supervisor.book_ports import Reporter, Tracer
+from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Vault
 
 #: What installs the drivers that are extras.
 INSTALL = "pip install 'fastproc[postgres]'"

@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 
 from fastproc.backends import s3_answers as answers
 from fastproc.backends import s3_checks
-from fastproc.backends.s3_chain import Chain
-from fastproc.backends.s3_credentials import Given, Renewed, Source
+from fastproc.backends.s3_chain import configured
+from fastproc.backends.s3_credentials import Source
 from fastproc.backends.s3_http import Exchange, Request
 from fastproc.backends.s3_links import Links
-from fastproc.backends.s3_signing import Credentials, Signer, name
+from fastproc.backends.s3_signing import Signer, name
 from fastproc.backends.s3_times import Timeouts
 from fastproc.backends.s3_wire.transfers import unseen
 from fastproc.config.s3 import S3Config
@@ -63,7 +63,7 @@ class S3ObjectStore:
         self._config, self._uploads = config, uploads or UploadConfig()
         self._encryption, self._attributes = self._uploads.encryption, self._uploads.attributes
         self._signer = Signer(config)
-        self._credentials = credentials or _configured(config)
+        self._credentials = credentials or configured(config)
         self._last_read: tuple[str, str] | None = None
         self._checksums = True
         self._links = Links(timeouts or Timeouts(), config.authorities)
@@ -246,11 +246,3 @@ class S3ObjectStore:
         return Exchange(
             self._links, Request(method, to, name(bucket, key), headers, body, credentials.access_key)
         )
-
-
-def _configured(config: S3Config) -> Source:
-    """The credentials that the configuration gives, or those of boto3's chain."""
-    if config.keys is None:
-        chain = Chain(config.minio_region or config.aws_region)
-        return Renewed(chain.look, chain.forget)
-    return Given(Credentials(*config.keys), f"keys of {config.keys_named_by}")

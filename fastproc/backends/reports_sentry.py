@@ -21,7 +21,7 @@ from fastproc import __version__
 from fastproc.config.host import host_name
 from fastproc.config.reports import ReportsConfig
 from fastproc.core.defects import Defect
-from fastproc.supervisor.ports import Reporter
+from fastproc.supervisor.book_ports import Reporter
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from fastproc.backends.s3_credentials import Found
+from fastproc.backends.s3_credentials import Found, Given, Renewed, Source
 from fastproc.backends.s3_signing import Credentials
+from fastproc.config.s3 import S3Config
 
 #: Seconds for a connection to STS and for its answer, and how often it is tried at once.
 _CONNECT_S, _READ_S, _TRIES = 5, 10, 2
@@ -73,3 +74,11 @@ class Chain:
             )
             self._opened = create_credential_resolver(session, self._cache, self._region)
         return self._opened
+
+
+def configured(config: S3Config) -> Source:
+    """Return the credentials that the configuration gives, or those of the chain."""
+    if config.keys is None:
+        chain = Chain(config.minio_region or config.aws_region)
+        return Renewed(chain.look, chain.forget)
+    return Given(Credentials(*config.keys), f"keys of {config.keys_named_by}")

@@ -31,7 +31,7 @@ from fastproc.config.host import host_name
 from fastproc.config.traces import TracesConfig
 from fastproc.core.model import Ended, Job
 from fastproc.core.timeline import Step, Timeline
-from fastproc.supervisor.ports import Tracer
+from fastproc.supervisor.book_ports import Tracer
 
 log = logging.getLogger(__name__)
 

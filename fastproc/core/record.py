@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
+
 from fastproc.core.errors import BY_CODE
 from fastproc.core.model import Job, Json, Rendition, Report, Stored
 
@@ -149,3 +151,11 @@ def failed_data(job: Job, code: str, reason: str, *, will_retry: bool) -> dict[s
 def stack(reason: str, where: str) -> str:
     """One entry of the job's stacktrace: the reason, then where it happened, in the shape that dashboards show."""
     return f"{reason[:MAX_REASON_CHARS]}\n    at {where}"
+
+
+def encoded(value: Json) -> str:
+    """Return a value as JSON text.
+
+    NaN and infinities become null: one invalid return value stops every QueueEvents listener of the queue.
+    """
+    return msgspec.json.encode(value).decode()

@@ -16,7 +16,7 @@ from typing import Any, Final
 from fastproc.core.defects import Defect, Telling, defect
 from fastproc.core.errors import FastprocError
 from fastproc.core.fields import fields
-from fastproc.supervisor.ports import Reporter
+from fastproc.supervisor.book_ports import Reporter
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from fastproc.core.errors import QueueRefused, QueueUnavailable
 from fastproc.core.failures import Failure, failure, together
 from fastproc.core.failures import table as table_of
 from fastproc.core.model import Completed, Ended, Job
-from fastproc.supervisor.ports import FailureStore
+from fastproc.supervisor.book_ports import FailureStore
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from fastproc.core.limit import TokenBucket
 from fastproc.core.model import Job
 from fastproc.core.pace import age_s, due_ms
 from fastproc.core.rates import Rate
+from fastproc.supervisor.all_neighbours import Neighbours
 from fastproc.supervisor.metrics import Metrics
-from fastproc.supervisor.neighbours import Neighbours
 from fastproc.supervisor.places import Places
 from fastproc.supervisor.ports import Queue
 from fastproc.supervisor.rate_limit import RateLimit

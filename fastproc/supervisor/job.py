@@ -18,8 +18,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import msgspec
-
 from fastproc.core import naming, record, retry
 from fastproc.core.errors import (
     DatabaseUnavailable,
@@ -32,7 +30,7 @@ from fastproc.core.errors import (
     TaskError,
 )
 from fastproc.core.fields import of_job
-from fastproc.core.model import Completed, Ended, GiveUp, Job, Json, Report, Retry, Stored
+from fastproc.core.model import Completed, Ended, GiveUp, Job, Report, Retry, Stored
 from fastproc.supervisor import tracing
 from fastproc.supervisor.announcer import Announcer, log_end, utc
 from fastproc.supervisor.budget import ByteBudget, Share
@@ -170,7 +168,7 @@ class JobLine:
         row = Row(
             width=report.width,
             height=report.height,
-            processing_metadata=_json(record.row_metadata(report, stored)),
+            processing_metadata=record.encoded(record.row_metadata(report, stored)),
         )
         complete = self._ports.metadata.complete
         await self._row(job, lambda by: complete(job.photo_id, row, utc(), by=by), keep=True)
@@ -180,7 +178,7 @@ class JobLine:
         self._require_lock(job)
         await self._tell.completed(job, data)
         self._tell.progress(job, naming.DONE_PERCENT)
-        return Completed(_json(record.return_value(job, report, stored, duration_ms)))
+        return Completed(record.encoded(record.return_value(job, report, stored, duration_ms)))
 
     async def _failed(self, job: Job, error: TaskError) -> Ended:
         if error.defect:
@@ -250,8 +248,3 @@ class JobLine:
         finally:
             self.given_back += is_back
             self.stranded += not is_back
-
-
-def _json(value: Json) -> str:
-    # NaN and infinities become null: one invalid return value stops every QueueEvents listener of the queue.
-    return msgspec.json.encode(value).decode()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import ClassVar, TypeVar
 
 from fastproc.core.breaker import Away, Breaker, Count, Retry, Rules, State
@@ -228,27 +228,3 @@ class Neighbour:
             self._outages.back(self.name)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
-
-
-class Neighbours:
-    """All neighbours of a service: what the intake and /ready ask."""
-
-    def __init__(self, neighbours: Sequence[Neighbour]) -> None:
-        self._all = tuple(neighbours)
-
-    def admit(self, in_hand: int) -> bool:
-        """Whether a job may be taken, with so many in hand."""
-        return all(each.admits(in_hand) for each in self._all)
-
-    async def changed(self) -> None:
-        """Wait until one of them may have changed."""
-        waits = [asyncio.ensure_future(each.changed()) for each in self._all]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
-    async def watch(self) -> None:
-        """Probe those that are away, without end."""
-        await asyncio.gather(*(each.watch() for each in self._all))

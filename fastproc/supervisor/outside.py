@@ -8,9 +8,10 @@ from typing import Protocol
 from msgspec import Struct, field
 
 from fastproc.core.keys import Results
+from fastproc.supervisor.book_ports import Tracer
 from fastproc.supervisor.books import Books
 from fastproc.supervisor.evidence import Quarantine
-from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Queue, Tracer
+from fastproc.supervisor.ports import EventSink, MetadataStore, ObjectStore, Queue
 from fastproc.supervisor.workers.loans import Loan
 from fastproc.supervisor.workers.task import OnStage, Result
 

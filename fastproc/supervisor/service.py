@@ -19,6 +19,7 @@ from msgspec import Struct
 from fastproc.core.limit import TokenBucket
 from fastproc.core.rates import Rate
 from fastproc.supervisor import series, tracing
+from fastproc.supervisor.all_neighbours import Neighbours
 from fastproc.supervisor.budget import ByteBudget
 from fastproc.supervisor.cancellations import Cancellations
 from fastproc.supervisor.guards import guards
@@ -28,7 +29,6 @@ from fastproc.supervisor.job import JobLine
 from fastproc.supervisor.kernel import Kernel
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
-from fastproc.supervisor.neighbours import Neighbours
 from fastproc.supervisor.outside import Ports
 from fastproc.supervisor.stopping import StopRequest
 from fastproc.supervisor.watchdog import Watchdog

@@ -17,6 +17,7 @@ from msgspec import structs
 from fastproc.core.errors import TaskError
 from fastproc.core.model import Completed, Ended, Event, Job
 from fastproc.core.timeline import Step, Timeline, stages
+from fastproc.supervisor.book_ports import Tracer
 from fastproc.supervisor.outside import Ports, Workers
 from fastproc.supervisor.ports import (
     Admit,
@@ -25,7 +26,6 @@ from fastproc.supervisor.ports import (
     MetadataStore,
     ObjectStore,
     Row,
-    Tracer,
     Upload,
 )
 from fastproc.supervisor.workers.loans import Loan

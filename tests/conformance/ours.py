@@ -44,6 +44,7 @@ from fastproc.config.redis import RedisConfig
 from fastproc.core.errors import from_code
 from fastproc.core.limit import TokenBucket
 from fastproc.core.model import Completed, Job, Keep
+from fastproc.supervisor.all_neighbours import Neighbours
 from fastproc.supervisor.budget import ByteBudget
 from fastproc.supervisor.cancellations import Cancellations
 from fastproc.supervisor.guards import Guards, guards
@@ -51,7 +52,6 @@ from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.job import JobLine
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
-from fastproc.supervisor.neighbours import Neighbours
 from fastproc.supervisor.outside import Ports
 
 

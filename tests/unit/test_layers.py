@@ -55,7 +55,7 @@ MAY: dict[str, set[str]] = {
     "desk": {"core", "ipc", "supervisor"},
     # The outside. Backends say what they return in the ports' words; the queue's port is proved by mypy in `app`.
     "bullmq": {"core", "config"},
-    "backends": {"core", "config", "supervisor.ports"},
+    "backends": {"core", "config", "supervisor.ports", "supervisor.book_ports"},
     # The composition root, and the parts of it that commands use as well.
     "parts": {"core", "ipc", "config", "supervisor", "backends"},
     "live": {"core", "config", "supervisor", "bullmq", "parts"},

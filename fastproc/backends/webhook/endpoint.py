@@ -18,9 +18,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from fastproc.backends.webhook.http import BODY_S, Answer
+from fastproc.backends.webhook.last_seen import LastSeen
 from fastproc.backends.webhook.log import Seldom, log, told
 from fastproc.backends.webhook.outbox import Outbox, Tries, Webhook, now_ms
 from fastproc.backends.webhook.tally import Tally
@@ -71,8 +71,7 @@ class Endpoint:
         self._wake = asyncio.Event()
         self._seldom, self._seldom_lost = Seldom(), Seldom()
         self.lost = 0
-        #: How it stands, but for whether it is away.
-        self._last = NeighbourNow(name="webhook", where=name)
+        self._seen = LastSeen(name)
         self._closed = False
         tally.webhook_receiver(name, lambda: self._rest.state(time.monotonic()))
         self._task = asyncio.create_task(self._run(), name=f"webhooks {name}")
@@ -96,11 +95,8 @@ class Endpoint:
         self._wake.set()
 
     def neighbour(self) -> NeighbourNow:
-        """Return how the receiver stands; it is away while it is sick."""
-        if not self._rest.is_sick:
-            return self._last
-        since_ms = now_ms() - round((time.monotonic() - self._rest.since) * 1000)
-        return replace(self._last, away=self._last.last_error, away_since_ms=since_ms)
+        """Return how the receiver stands."""
+        return self._seen.now(self._rest)
 
     async def close(self) -> None:
         """Send what is under way or in memory for a moment; the rest waits in Redis for any service. Idempotent."""
@@ -202,7 +198,7 @@ class Endpoint:
 
     async def _passed(self, held: _Held, answer: Answer) -> None:
         log.debug("webhook delivered", extra=told(held.webhook, held.tries, answer))
-        self._last = replace(self._last, latency_s=answer.seconds)
+        self._seen.passed(answer.seconds)
         now = time.monotonic()
         was, self._rest = self._rest, self._rest.passed(now)
         self._tally.webhooks_waiting(self._name, await self._outbox.done(held.webhook.id))
@@ -211,16 +207,11 @@ class Endpoint:
             self._look_at = 0.0
             if over := self._outage.ended(now):
                 about = outages.end("webhooks", self._name, over, since=self._since, hurried=hurried)
-                log.warning(
-                    "webhooks to %s: the receiver takes them again after %.0f s (%d are tried before their time)",
-                    self._name,
-                    now - was.since,
-                    hurried,
-                    extra=fields(**about),
-                )
+                words = "webhooks to %s: the receiver takes them again after %.0f s (%d are tried before their time)"
+                log.warning(words, self._name, now - was.since, hurried, extra=fields(**about))
 
     async def _failed(self, held: _Held, answer: Answer) -> None:
-        self._last = replace(self._last, last_error=answer.words, last_error_at_ms=now_ms())
+        self._seen.failed(answer.words)
         hold_s = rules.hold_s(answer.status, answer.retry_after_s)
         was, self._rest = self._rest, self._rest.failed(time.monotonic(), hold_s, random.random())
         attempts = held.tries.attempts + 1

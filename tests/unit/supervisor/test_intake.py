@@ -13,9 +13,9 @@ from fastproc.core.errors import FleetHalted, LockLost, QueueUnavailable
 from fastproc.core.limit import TokenBucket
 from fastproc.core.model import Job
 from fastproc.core.rates import Rate
+from fastproc.supervisor.all_neighbours import Neighbours
 from fastproc.supervisor.intake import Intake
 from fastproc.supervisor.metrics import Metrics
-from fastproc.supervisor.neighbours import Neighbours
 from tests.unit.supervisor.fakes import JOB, World
 
 

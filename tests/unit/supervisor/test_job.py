@@ -29,11 +29,11 @@ from fastproc.core.errors import (
 )
 from fastproc.core.model import Backoff, Fault, Job, Report
 from fastproc.supervisor import locks as locks_module
+from fastproc.supervisor.all_neighbours import Neighbours
 from fastproc.supervisor.budget import ByteBudget
 from fastproc.supervisor.job import JobLine
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
-from fastproc.supervisor.neighbours import Neighbours
 from tests.unit.supervisor.fakes import JOB, REPORT, STAGES, World
 
 STRAIGHT = [

@@ -13,11 +13,11 @@ from msgspec import structs
 from fastproc.core.errors import FileCorrupted, StorageUnavailable
 from fastproc.core.timeline import Timeline
 from fastproc.supervisor import tracing
+from fastproc.supervisor.all_neighbours import Neighbours
 from fastproc.supervisor.budget import ByteBudget
 from fastproc.supervisor.job import JobLine
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
-from fastproc.supervisor.neighbours import Neighbours
 from tests.unit.supervisor.fakes import JOB, REPORT, STAGES, World
 
 
