@@ -286,6 +286,40 @@ CASES = (
         59,
         61,
     ),
+    # What lies just below a threshold.
+    Case(
+        "FastprocSupervisorMissing",
+        {one("supervisors_ready"): "1x20", one("supervisors_configured"): "4x20"},
+        {one("supervisors_ready"): "0x20", one("supervisors_configured"): "4x20"},
+        9,
+        11,
+    ),
+    Case(
+        "FastprocLoopLags", {one("loop_lag_seconds"): "0.25x20"}, {one("loop_lag_seconds"): "0.1x20"}, 4, 12
+    ),
+    Case("FastprocOldestJobTooOld", {OLDEST: "0+300x20"}, {OLDEST: "600x20"}, 7, 12),
+    Case(
+        "FastprocRateLimitHolds",
+        {one("rate_limit_held_seconds_total"): "0+50x60", queue("prioritized"): "5x60"},
+        {one("rate_limit_held_seconds_total"): "0+20x60", queue("waiting"): "5x60"},
+        30,
+        45,
+    ),
+    Case(
+        "FastprocJobsGivenBack",
+        {jobs("given_back"): "0+6x60", jobs("completed"): "0x60"},
+        {jobs("given_back"): "0+2x60", jobs("completed"): "0x60"},
+        14,
+        25,
+    ),
+    Case(
+        "FastprocRefusals",
+        {errors("MIME_MISMATCH"): "0+2x60", jobs("failed"): "0+2x60"},
+        {errors("MIME_MISMATCH"): "0+1x60", jobs("failed"): "0+1x60"},
+        14,
+        30,
+    ),
+    Case("FastprocWebhooksWait", {WAITING: "101+1x60"}, {WAITING: "20+1x60"}, 14, 30),
 )
 
 #: A service that has nothing to do, for two hours.
