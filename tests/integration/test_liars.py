@@ -62,7 +62,7 @@ async def test_a_process_that_does_not_lie_is_believed(liars: Callable[[str], No
         ("facts_that_are_no_json", "bytes in the facts"),
         ("bytes_before_the_blob", "bytes -4096 to"),
         ("bytes_after_the_blob", "more bytes than there are"),
-        ("a_program_as_a_picture", "the content type"),
+        ("a_program_as_a_picture", "its content type"),
         ("the_whole_blob_many_times", "more bytes than there are"),
         ("its_end_while_it_lives", "closed its channel and lives on"),
         ("deafness", "no result after"),
