@@ -11,10 +11,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from fastproc.bullmq.call import Call
-from fastproc.bullmq.decode import delay_ms
 from fastproc.bullmq.protocol import Keys, text
 from fastproc.core.health import Backlog
 from fastproc.core.pace import due_ms
@@ -25,6 +26,13 @@ RESTING: Final = 2**53 - 1
 PRIORITY: Final = 2**32
 #: States in which a job has ended.
 FINISHED: Final = ("completed", "failed")
+
+
+class _Options(Struct):
+    delay: float = 0.0
+
+
+_options_decoder = msgspec.json.Decoder(_Options)
 
 
 async def read_backlog(call: Call, keys: Keys) -> Backlog:
@@ -70,7 +78,15 @@ async def _oldest_ms(call: Call, keys: Keys, ids: Sequence[Any]) -> int | None:
     jobs = await asyncio.gather(
         *(call("HMGET", keys(text(job_id)), "timestamp", "opts") for job_id in {*ids})
     )
-    return min((due_ms(int(at), delay_ms(opts)) for at, opts in jobs if at and at.isdigit()), default=None)
+    return min((due_ms(int(at), _delay_ms(opts)) for at, opts in jobs if at and at.isdigit()), default=None)
+
+
+def _delay_ms(opts: bytes | None) -> float:
+    """Return the delay that a job's options ask for; 0 where they make no sense, which its job is failed for."""
+    try:
+        return _options_decoder.decode(opts or b"{}").delay
+    except (ValueError, RecursionError):
+        return 0.0
 
 
 def judged(

@@ -103,12 +103,6 @@ def refusal(data: Mapping[str, Any], defaults: Defaults) -> str:
     return fault.reason if fault else ""
 
 
-def delay_ms(opts: bytes | None) -> float:
-    """Return the delay that a job's options ask for, in ms."""
-    options, _ = _options({"opts": opts or b"{}"})
-    return _number(options.get("delay"))
-
-
 def _data(fields: Mapping[str, bytes], defaults: Defaults) -> tuple[_Data, Fault | None]:
     unknown = _Data(photo_id="", s3_key="")
     raw = fields.get("data")

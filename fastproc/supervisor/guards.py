@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from fastproc.core.breaker import Rules
@@ -22,6 +24,11 @@ class Guards(Struct, frozen=True):
     def all(self) -> tuple[Neighbour, ...]:
         """Every neighbour, once."""
         return self.reads, self.writes, self.rows
+
+    def timed(self, step: Callable[[str], Callable[[float], None]]) -> None:
+        """Tell the seconds of each answer; `step` names whom to tell."""
+        for name, guard in {"fetch": self.reads, "upload": self.writes, "row": self.rows}.items():
+            guard.on_answer = step(name)
 
 
 def guards(objects: ObjectStore, metadata: MetadataStore, rules: Rules | None = None) -> Guards:

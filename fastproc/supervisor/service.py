@@ -94,9 +94,7 @@ class Service:
         self._books, self.tally = ports.books, metrics.tally
         self._books.health.in_hand = lambda: self._intake.in_hand
         self._books.health.paused = lambda: "an operator has paused this host" if self.paused else ""
-        steps = {"fetch": self.guards.reads, "upload": self.guards.writes, "row": self.guards.rows}
-        for step, guard in steps.items():
-            guard.on_answer = metrics.step(step)
+        self.guards.timed(metrics.step)
         series.watch_intake(metrics, self._intake)
         metrics.watch("inflight_bytes", "Photo bytes held", lambda: budget.held)
 

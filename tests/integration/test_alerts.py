@@ -319,6 +319,13 @@ CASES = (
         14,
         30,
     ),
+    Case(
+        "FastprocRefusals",
+        {errors("OBJECT_NOT_FOUND"): "0+9x60", jobs("failed"): "0+9x60"},
+        {errors("CANCELLED"): "0+9x60", jobs("failed"): "0+9x60"},
+        14,
+        30,
+    ),
     Case("FastprocWebhooksWait", {WAITING: "101+1x60"}, {WAITING: "20+1x60"}, 14, 30),
 )
 

@@ -111,6 +111,14 @@ async def test_a_delay_that_was_asked_for_is_no_waiting(shop: Shop) -> None:
     assert (await shop.read()).oldest_ms == SINCE + 1000
 
 
+@pytest.mark.parametrize("opts", ['{"delay":"soon"}', "{", "[]"])
+async def test_options_that_make_no_sense_are_no_delay(shop: Shop, opts: str) -> None:
+    await shop.add({})
+    [job_id] = shop.redis.lrange(shop.keys("wait"), 0, -1)
+    shop.redis.hset(shop.keys(job_id.decode()), "opts", opts)
+    assert (await shop.read()).oldest_ms == SINCE
+
+
 async def test_a_paused_queue_says_so_and_a_job_that_is_gone_has_no_age(shop: Shop) -> None:
     await shop.add({})
     shop.redis.rpush(shop.keys("wait"), "gone")
