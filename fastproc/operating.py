@@ -22,7 +22,7 @@ from fastproc.core.errors import FastprocError, FleetHalted, QueueUnavailable
 from fastproc.core.evidence import Evidence
 from fastproc.core.failures import Failure
 from fastproc.core.job_view import Found, JobRow
-from fastproc.core.scene import Verdict
+from fastproc.core.scene import Verdict, with_backlog
 from fastproc.core.snapshot import Snapshot
 from fastproc.core.verdict import verdicts
 from fastproc.core.view import KeptPhoto, QuarantineNow, View, failed_codes, judged, together
@@ -91,6 +91,7 @@ class Operating:
             self._seldom("failures by code", parts.failures.shared, list[Failure](), problems),
             self._seldom("quarantine", self._quarantine, QuarantineNow(), problems),
         )
+        queue = with_backlog(queue, hosts) if queue else None
         view = View(
             host=own.host,
             at_ms=_wall_ms(),

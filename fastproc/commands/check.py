@@ -20,6 +20,7 @@ from fastproc.config.fit import Room, misfits
 from fastproc.config.host import room
 from fastproc.config.settings import Config, table
 from fastproc.core.errors import ConfigError, FleetHalted, TaskError, Unreachable
+from fastproc.core.model import own_stages
 from fastproc.ipc.messages import Ready
 from fastproc.parts import checked_metadata, checked_objects, required_stages, started_pool
 from fastproc.supervisor import decoders
@@ -41,7 +42,7 @@ async def check(config: Config) -> bool:
     console = Console()
     rows = [(row.env, row.value, row.default, row.meaning) for row in table(config)]
     console.print(settings_table([*rows, *await _own_settings(config)]))
-    for words in running.misspelt():
+    for words in running.misspelt(own_stages(config.pipeline.stages)):
         print_line(console, f"WARN {words}")
     _show_plan(console, config, room())
     greetings: list[Ready] = []

@@ -25,6 +25,7 @@ from fastproc.config import sharing
 from fastproc.config.fit import misfits
 from fastproc.config.host import room
 from fastproc.config.settings import Config
+from fastproc.core.model import own_stages
 from fastproc.core.shares import WHOLE, Share
 from fastproc.ipc import link
 from fastproc.supervisor.master_link import obey
@@ -47,7 +48,10 @@ def command() -> None:
     """
     config = running.service_settings()
     supervisors = sharing.supervisors(config)
-    for words in (*running.misspelt(), *misfits(config.pool, room(), supervisors)):
+    for words in (
+        *running.misspelt(own_stages(config.pipeline.stages)),
+        *misfits(config.pool, room(), supervisors),
+    ):
         log.warning("%s", words)
     if supervisors > 1:
         sys.exit(running.run(lambda: lead(config), is_service=True))

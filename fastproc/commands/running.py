@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import uvloop
@@ -23,6 +23,7 @@ from fastproc.config import settings as all_settings
 from fastproc.config.host import usable_cores
 from fastproc.config.secrets import secrets_of
 from fastproc.config.settings import Config, load, strangers
+from fastproc.core import stage_settings
 from fastproc.core.errors import ConfigError, FleetHalted, TaskError, Unreachable
 from fastproc.core.masking import masked
 from fastproc.supervisor.log_level import set_level
@@ -63,9 +64,10 @@ def _log_by(config: Config, level: str, supervisor: int = 0) -> None:
     set_level(level)
 
 
-def misspelt() -> list[str]:
-    """Return a warning for each variable that seems to be a misspelt setting."""
-    return strangers(os.environ)
+def misspelt(stages: Sequence[str] = ()) -> list[str]:
+    """Return a warning for each variable that seems to be a misspelt setting; `stages`: those of your own, if known."""
+    lost = stage_settings.strangers(os.environ, stages) if stages else []
+    return [*strangers(os.environ), *(f"{name}: no stage of PIPELINE has that name" for name in lost)]
 
 
 def origins() -> dict[str, str]:

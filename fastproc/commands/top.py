@@ -25,7 +25,7 @@ from fastproc.config.settings import Config
 from fastproc.core.errors import QueueUnavailable, Unreachable
 from fastproc.core.failures import Failure
 from fastproc.core.remedies import REMEDIES
-from fastproc.core.scene import Scene, Verdict
+from fastproc.core.scene import Scene, Verdict, with_backlog
 from fastproc.core.verdict import NEIGHBOURS, verdicts
 from fastproc.terminal.screen import Screen, interruptible
 from fastproc.terminal.top import Frame, lines
@@ -138,7 +138,7 @@ class Watcher:
             queue_desk(self._config, pipe, "").now(),
             SharedFailures(pipe.call, self._keys).read(),
         )
-        queue = structs.replace(queue, growth_per_s=self._growth(queue.waiting))
+        queue = with_backlog(structs.replace(queue, growth_per_s=self._growth(queue.waiting)), services)
         return Scene(services, queue, failures, time.time_ns() // 1_000_000)
 
     async def _opened(self) -> Pipe:

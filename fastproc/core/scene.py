@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fastproc.core.failures import Failure
+from fastproc.core.pace import together
 from fastproc.core.snapshot import TICK_S, QueueNow, Snapshot, WorkerNow
 from fastproc.core.spans import span
 
@@ -86,6 +88,12 @@ class Scene(Struct, frozen=True):
         if queue.backlog_s is not None:
             return queue.backlog_s
         return self.waiting / self.pace if self.pace else None
+
+
+def with_backlog(queue: QueueNow, services: Sequence[Snapshot]) -> QueueNow:
+    """Return the queue with the seconds that its services together take for what waits, where they know it."""
+    known = [service.backlog_s for service in services if service.backlog_s is not None]
+    return replace(queue, backlog_s=together(known)) if known else queue
 
 
 def count(number: int, what: str) -> str:

@@ -69,7 +69,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     `state`: `starting`, `serving`, `paused` (this host alone), `stopping`. `p50_s`, `p95_s`: from taking a job to its
     end, of the newest jobs. `changed`: settings that an operator has changed since the start, with their value now.
     `problems`: what makes it not ready, or stuck, in words. `health`: as /health says: healthy, stale, stuck. `ticks`:
-    the last ten minutes, the oldest first.
+    the last ten minutes, the oldest first. `backlog_s`: until this one alone had done what waits, where it knows.
     """
 
     host: str
@@ -98,6 +98,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     decoders: Mapping[str, str] = {}
     holes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    backlog_s: float | None = None
     health: str = "healthy"
 
 

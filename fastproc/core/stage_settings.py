@@ -37,5 +37,13 @@ def of(env: Mapping[str, str], stages: Iterable[str]) -> StageSettings:
     return found
 
 
+def strangers(env: Iterable[str], stages: Iterable[str]) -> list[str]:
+    """Return the variables that are named as a setting of a stage, STAGE_<A>_<B>, and are none of these stages'."""
+    known = tuple(prefix(stage) for stage in stages) or ("\0",)
+    return sorted(
+        name for name in env if name.startswith(PREFIX) and name.count("_") > 1 and not name.startswith(known)
+    )
+
+
 def _capital(name: str) -> str:
     return name.upper().replace("-", "_")

@@ -79,6 +79,7 @@ class Gatherer:
             decoders=parts.pool.greeting.versions if parts.pool.greeting else {},
             holes=parts.holes(),
             problems=self._problems(),
+            backlog_s=parts.service.health.backlog_s,
             health=str(parts.service.health.answer()[1]["status"]),
         )
 

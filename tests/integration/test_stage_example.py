@@ -195,11 +195,14 @@ def test_wrong_settings_of_a_stage_are_all_said_at_once(python: str, tmp_path: P
 
 def test_check_shows_a_stage_s_settings(python: str, tmp_path: Path) -> None:
     away = {"REDIS_PORT": "1", "MINIO_PORT": "1", "SQLITE_PATH": "none.db"}
-    said = fastproc(python, SQUARE, tmp_path, "check", STAGE_SQUARE_SIDE_PX="200", **away).stdout
+    said = fastproc(
+        python, SQUARE, tmp_path, "check", STAGE_SQUARE_SIDE_PX="200", STAGE_SQARE_QUALITY="5", **away
+    ).stdout
     [row] = [line for line in said.splitlines() if "STAGE_SQUARE_SIDE_PX" in line]
     assert all(word in row for word in ("200", "320"))
     assert "side of the square" in said
     assert "STAGE_SQUARE_QUALITY" in said
+    assert "WARN STAGE_SQARE_QUALITY: no stage of PIPELINE has that name" in said
 
 
 @pytest.mark.parametrize(

@@ -29,3 +29,9 @@ def test_a_setting_s_variable_is_found_again() -> None:
     assert variable("my-stage", "side_px") == "STAGE_MY_STAGE_SIDE_PX"
     env = {variable("my-stage", "side_px"): "9"}
     assert stage_settings.of(env, ("my-stage",)) == {"my-stage": {"side_px": "9"}}
+
+
+def test_a_variable_of_no_stage_is_named_and_others_are_not() -> None:
+    env = ("STAGE_SQARE_SIDE_PX", "STAGE_SQUARE_SIDE_PX", "STAGE_NAME", "STAGE", "PRE_STAGE_A_B")
+    assert stage_settings.strangers(env, ("square",)) == ["STAGE_SQARE_SIDE_PX"]
+    assert stage_settings.strangers(env, ()) == ["STAGE_SQARE_SIDE_PX", "STAGE_SQUARE_SIDE_PX"]

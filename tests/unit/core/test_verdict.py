@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from fastproc.core.errors import BY_CODE
 from fastproc.core.failures import Failure
+from fastproc.core.scene import with_backlog
 from fastproc.core.snapshot import TICK_S, LimiterNow, NeighbourNow, QueueNow, Snapshot, Tick, WorkerNow
 from fastproc.core.spans import moment, span
 from fastproc.core.verdict import NEIGHBOURS, verdict, verdicts
@@ -301,3 +302,10 @@ def test_a_duration_is_short(seconds: float, words: str) -> None:
 
 def test_a_moment_names_its_zone() -> None:
     assert moment(THEN_MS) == "02:14 UTC"
+
+
+def test_the_backlog_is_that_of_all_services_together_where_they_know_it() -> None:
+    known = [service(backlog_s=30.0), service(backlog_s=60.0), service()]
+    assert with_backlog(WAITS, known).backlog_s == pytest.approx(20.0)
+    assert with_backlog(WAITS, [service()]).backlog_s is None
+    assert verdict(known, with_backlog(WAITS, known), [], now_ms=NOW_MS).text.endswith("clears in 20 s")
