@@ -53,10 +53,13 @@ from fastproc.supervisor.job import JobLine
 from fastproc.supervisor.locks import LockKeeper
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.outside import Ports
+from fastproc.supervisor.took import Took
 
 
 class Silent:
     """A row store and an event sink that keep nothing: conformance is about the queue."""
+
+    endpoint = "nowhere"
 
     async def fail(self, *_: object, **__: object) -> None:
         pass
@@ -78,7 +81,7 @@ class ScriptedLine(JobLine):
         super().__init__(ports, watched, locks, ByteBudget(1 << 20), ("validation",), Metrics())
         self._pipe, self._queue_name = pipe, queue
 
-    async def _process(self, job: Job) -> Completed:
+    async def _process(self, job: Job, took: Took) -> Completed:
         async with self._locks.cancellable(job):
             return await self._played(job)
 
