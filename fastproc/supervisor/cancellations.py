@@ -22,7 +22,7 @@ from fastproc.supervisor.ports import Queue
 log = logging.getLogger(__name__)
 
 #: Between two looks. tuning.md
-LOOK_S: Final = 0.5
+LOOK_S: Final = 1.0
 
 
 class Cancellations:

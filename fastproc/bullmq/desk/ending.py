@@ -7,18 +7,19 @@ Rule 1: what is said is what was seen: a job that completes meanwhile has comple
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Final
 
 from msgspec import Struct
 
-from fastproc.bullmq import cancelling
+from fastproc.bullmq import cancelling, control
 from fastproc.bullmq.call import Call
 from fastproc.bullmq.desk.reading import Jobs
 from fastproc.bullmq.protocol import Keys, text
 from fastproc.core.acts import Cancel, Outcome
-from fastproc.core.errors import Cancelled
+from fastproc.core.errors import Cancelled, QueueRefused
 
-#: Longest wait for the end of a job: services look twice a second, a row or an event may take a moment.
+#: Longest wait for the end of a job: services are told and look once a second, a row or an event may take a moment.
 WAIT_S: Final = 5.0
 _ASK_S: Final = 0.05
 
@@ -51,6 +52,9 @@ class Ending:
         said = text(await cancelling.MARK.run(self._call, *cancelling.mark(self._keys, act.job, mark)))
         if why := _REFUSALS.get(said):
             return Outcome(ok=False, text=f"job {act.job}: {why}")
+        # Without the right to publish it takes until the services' next look.
+        with contextlib.suppress(QueueRefused):
+            await self._call("PUBLISH", control.channel(self._keys), control.message(act, by=self._by))
         loop = asyncio.get_running_loop()
         until = loop.time() + WAIT_S
         while loop.time() < until:
