@@ -24,7 +24,10 @@ _MOST = 1000
 @click.command()
 @click.argument("which", required=False, metavar="[STATE|JOB|PHOTO]")
 @click.option(
-    "--code", type=click.Choice(sorted(BY_CODE), case_sensitive=False), help="Failed with this code."
+    "--code",
+    metavar="CODE",
+    type=click.Choice(sorted(BY_CODE), case_sensitive=False),
+    help="Failed with this code.",
 )
 @click.option("--limit", type=click.IntRange(1, _MOST), default=20, show_default=True, help="Jobs at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line, of a list one a job.")

@@ -80,10 +80,17 @@ class Scene(Struct, frozen=True):
             parts.append(f"clears in {span(left_s)}")
         return Verdict("good", ", ".join(parts))
 
+    def _is_held_up(self) -> bool:
+        """Whether all services wait for a neighbour that is away. Receivers of webhooks hold nobody up."""
+        return all(
+            any(each.away and each.name != "webhook" for each in service.neighbours)
+            for service in self.services
+        )
+
     def _left_s(self) -> float | None:
         """Seconds until nothing waits any more, at today's pace; None where nobody can say."""
         queue, paused = self.queue, all(service.state == "paused" for service in self.services)
-        if queue is None or queue.paused or queue.held or paused:
+        if queue is None or queue.paused or queue.held or paused or self._is_held_up():
             return None
         if queue.backlog_s is not None:
             return queue.backlog_s
@@ -91,9 +98,18 @@ class Scene(Struct, frozen=True):
 
 
 def with_backlog(queue: QueueNow, services: Sequence[Snapshot]) -> QueueNow:
-    """Return the queue with the seconds that its services together take for what waits, where they know it."""
+    """Return the queue with the seconds that its services together take for what waits, where they know it.
+
+    The pace of the last minute says nothing of a limit that has just been set: it is never less than that asks for.
+    """
     known = [service.backlog_s for service in services if service.backlog_s is not None]
-    return replace(queue, backlog_s=together(known)) if known else queue
+    if not known:
+        return queue
+    limits = [service.limiter for service in services]
+    least_s = 0.0
+    if all(limit.max for limit in limits):
+        least_s = queue.waiting / sum(limit.max / (limit.duration_ms / 1000) for limit in limits)
+    return replace(queue, backlog_s=max(together(known), least_s))
 
 
 def count(number: int, what: str) -> str:

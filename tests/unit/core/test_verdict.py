@@ -308,4 +308,18 @@ def test_the_backlog_is_that_of_all_services_together_where_they_know_it() -> No
     known = [service(backlog_s=30.0), service(backlog_s=60.0), service()]
     assert with_backlog(WAITS, known).backlog_s == pytest.approx(20.0)
     assert with_backlog(WAITS, [service()]).backlog_s is None
+    slow = LimiterNow(max=30, duration_ms=60_000)
+    limited = [replace(each, limiter=slow) for each in known[:2]]
+    assert with_backlog(WAITS, limited).backlog_s == pytest.approx(20.0)
+    assert with_backlog(WAITS, [limited[0]]).backlog_s == pytest.approx(30.0)
+    slower = [replace(limited[0], limiter=LimiterNow(max=12, duration_ms=60_000))]
+    assert with_backlog(WAITS, slower).backlog_s == pytest.approx(WAITS.waiting / 0.2)
+    assert with_backlog(WAITS, [*slower, known[1]]).backlog_s == pytest.approx(20.0)
     assert verdict(known, with_backlog(WAITS, known), [], now_ms=NOW_MS).text.endswith("clears in 20 s")
+
+
+@pytest.mark.parametrize(("name", "is_said"), [("storage", False), ("webhook", True)])
+def test_nothing_clears_while_all_services_wait_for_a_neighbour(name: str, is_said: bool) -> None:
+    held = [service(neighbours=away(name), ticks=ticks(completed=5))]
+    flow = verdicts(held, WAITS, [], now_ms=NOW_MS)[-1].text
+    assert ("clears in" in flow) is is_said
