@@ -23,7 +23,7 @@ from contextlib import asynccontextmanager
 
 from fastproc.core.cancellation import Mark
 from fastproc.core.errors import Cancelled, LockLost, QueueUnavailable
-from fastproc.core.fields import fields
+from fastproc.core.fields import fields, of_job
 from fastproc.core.model import Job
 from fastproc.supervisor.ports import Queue
 
@@ -97,9 +97,8 @@ class LockKeeper:
         found = [held for held in self._held.values() if held.job.id == job_id]
         for held in found:
             if held.cancellable and not held.cancelled and not held.lost:
-                log.warning(
-                    "job %s: interrupted by an order of %s: %s", job_id, mark.by or "?", mark.why or "?"
-                )
+                about = of_job(held.job, why=mark.why or None)
+                log.warning("interrupted by an order of %s", mark.by or "an operator", extra=about)
                 held.cancelled = mark
                 held.task.cancel()
         return bool(found)
