@@ -26,7 +26,8 @@ from typing import Any
 
 import msgspec
 
-from fastproc.ipc.messages import Progress, Settings, encode
+from fastproc.ipc import messages
+from fastproc.ipc.messages import Progress, encode
 from fastproc.worker.stage import StageResult, Work
 
 NAME = "traitor"
@@ -67,7 +68,7 @@ def site(folder: Path) -> Path:
     return folder
 
 
-def command(folder: Path, fd: int, settings: Settings) -> list[str]:
+def command(folder: Path, fd: int, settings: messages.Settings) -> list[str]:
     """What `ipc.launch.command` returns, for a worker with that folder on its path."""
     code = (
         f"import os, sys\nsys.path.insert(0, {str(folder)!r})\n"

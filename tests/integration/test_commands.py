@@ -84,7 +84,7 @@ def test_a_misspelt_variable_is_named_by_check_by_run_and_where_a_server_is_not_
     nobody = str(free_ports(1)[0])
     away = run("run", OPTIMISE_QUALITY="1", REDIS_PORT=nobody)
     assert away.returncode == Exit.UNREACHABLE
-    assert f" WARNING fastproc.commands.run: {words}" in away.stderr
+    assert f'level=warning logger=fastproc.commands.run message="{words}"' in away.stderr
     assert f"fastproc: {words}" in run("status", OPTIMISE_QUALITY="1", REDIS_PORT=nobody).stderr.splitlines()
 
 
@@ -465,7 +465,9 @@ def test_a_postgresql_is_made_and_checked_by_its_url(run: Run, postgresql: Postg
 def test_a_database_without_a_store_is_refused_by_every_command(run: Run, command: str) -> None:
     found = run(command, SQLITE_PATH="", DATABASE_URL="nosuch://me:swordfish@h/photos")
     assert found.returncode == Exit.CONFIG
-    assert re.search(r"^fastproc: DATABASE_URL: .*sqlite://", found.stderr, re.MULTILINE)
+    # The service tells its log, the others a person.
+    begin = r'^time=\S+ level=error logger=fastproc message="' if command == "run" else "^fastproc: "
+    assert re.search(rf"{begin}DATABASE_URL: .*sqlite://", found.stderr, re.MULTILINE)
     assert "swordfish" not in found.stderr
 
 

@@ -152,6 +152,6 @@ def test_ctrl_c_ends_a_service_that_starts_in_one_line(
         terminal.close()
     # Before anything of its own is there, or as it always ends.
     assert code == (Exit.OK if words else 130), said
-    assert said.endswith("stopped before it had started; no job was taken\n" if words else LINE)
+    assert said.endswith('message="stopped before it had started; no job was taken"\n' if words else LINE)
     assert len(said.splitlines()) == (1 if words else 2), said  # The other one is what the line begins at.
     assert left(home) == []

@@ -122,7 +122,7 @@ async def test_rate_and_level_change_and_hold_until_the_end(place: Place, runnin
     assert "rate 1/h (was off)" in shell(place, "set", "rate", "1/h")
     assert "log-level debug (was info)" in shell(place, "set", "log-level", "debug")
     shell(place, "set", "concurrency", "2")
-    eventually(lambda: re.search(r"(?i)debug.*worker 1 has pid", running.said), "more is logged")
+    eventually(lambda: re.search(r"(?i)debug.*worker 1 has started", running.said), "more is logged")
     ids = await added(place, 3)
     # The service waited for a job already when there was no limit.
     place.until("completed", ids[0])

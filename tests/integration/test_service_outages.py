@@ -261,7 +261,7 @@ class App:
     def stop(self): ...
     async def serve(self): asyncio.get_running_loop().run_in_executor(None, time.sleep, 60)
 
-run.App = lambda config: App()
+run.App = lambda *_, **__: App()
 asyncio.run(run.serve(None))
 """
 
