@@ -142,7 +142,7 @@ def _goes_on(place: Place, late: Service, added: list[invariants.Added]) -> list
     wrong = invariants.broken(place.look([*added, *further]), [*added, *further])
     if not any("lock lost" in line or "abandoned" in line for line in late.lines):
         wrong.append(f"the late one says nothing of its lost locks: {late.lines[-5:]}")
-    if not any("completed job=" in line and "further" in line for line in late.lines):
+    if not any("outcome=completed" in line and "further" in line for line in late.lines):
         wrong.append("the late one takes no more jobs")
     return wrong
 

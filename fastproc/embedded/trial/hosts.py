@@ -83,7 +83,7 @@ class Hosts(Ground):
 
     def completed_by(self, host: Host) -> int:
         """How many jobs the newest service of a host has completed, by its log."""
-        return sum("completed job=" in line for line in self._on[host].lines) if host in self._on else 0
+        return sum("outcome=completed" in line for line in self._on[host].lines) if host in self._on else 0
 
     def open_transactions(self) -> list[str]:
         """What the database has had open for longer than any transaction of a service lasts."""
