@@ -16,6 +16,7 @@ import msgspec
 
 from fastproc.core.acts import Act
 from fastproc.core.errors import FastprocError
+from fastproc.core.fields import fields
 from fastproc.core.job_view import JobDetail
 from fastproc.core.view import View, activity, bounded
 from fastproc.core.visitors import Refusal
@@ -130,20 +131,14 @@ class Counter:
             return _refused(Refusal(400, f"not an order: {error}"))
         # A replay takes as long as a photo may, a retry of thousands some seconds.
         request.stay()
-        ordered = msgspec.json.encode(act).decode()[:500]
-        log.info("page: %s orders %s", who(request), ordered)
+        about = fields(by=who(request), order=msgspec.json.encode(act).decode()[:500])
+        log.info("page: ordered", extra=about)
         try:
             outcome = await self._desk.act(act, f"the page, {who(request)}")
         except FastprocError as error:
-            log.warning("page: %s by %s: not done: %s", ordered, who(request), error)
+            log.warning("page: not done: %s", error, extra=about)
             return _failed(error)
-        log.info(
-            "page: %s by %s: %s: %s",
-            ordered,
-            who(request),
-            "done" if outcome.ok else "not all done",
-            outcome.text,
-        )
+        log.info("page: %s: %s", "done" if outcome.ok else "not all done", outcome.text, extra=about)
         return json_reply(bounded(msgspec.to_builtins(outcome)))
 
     async def _is_operator(self, request: Request) -> bool | Refusal:

@@ -9,9 +9,7 @@ import os
 import re
 import signal
 import sqlite3
-import sys
 import time
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from fastproc.config.s3 import S3Config
 from fastproc.embedded.child import free_ports
 from fastproc.embedded.valkey import Valkey
 from fastproc.terminal.exits import Exit
-from tests import logfmt, pictures
+from tests import logfmt, pictures, plugins
 from tests.integration.service import Place, Service, Start, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -63,16 +61,8 @@ def place(own: Valkey, s3: S3Config, s3_client: Any, sqlite_path: str, unique: s
 @pytest.fixture
 def python(tmp_path: Path) -> str:
     """An interpreter that has all that this one has, and the stage as an installer would leave it there."""
-    about = tmp_path / "site" / "odd-1.0.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0.0\n")
-    (about / "entry_points.txt").write_text("[fastproc.stages]\nodd = odd_stage\n")
-    (tmp_path / "site" / "odd_stage.py").write_text(STAGE)
-    venv.EnvBuilder(symlinks=True).create(tmp_path / "venv")
-    [packages] = (tmp_path / "venv").glob("lib/python3*/site-packages")
-    paths = [str(tmp_path / "site"), str(ROOT), *(path for path in sys.path if "site-packages" in path)]
-    (packages / "everything.pth").write_text("\n".join(paths) + "\n")
-    return str(tmp_path / "venv" / "bin" / "python")
+    plugins.left(tmp_path / "site", "odd", "odd_stage", STAGE)
+    return plugins.interpreter(tmp_path / "venv", tmp_path / "site")
 
 
 async def ended(place: Place, key: str, state: str, **options: Any) -> str:

@@ -5,15 +5,10 @@ The SDK is the real one; the server speaks Sentry's envelope endpoint.
 
 from __future__ import annotations
 
-import gzip
 import json
 import socket
-import sys
-import threading
 import time
-import venv
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +22,8 @@ from fastproc.core.defects import Defect, Frame
 from fastproc.embedded.child import free_ports
 from fastproc.embedded.valkey import Valkey
 from fastproc.terminal.exits import Exit
-from tests import pictures
+from tests import pictures, plugins
+from tests.collecting import Collecting
 from tests.integration.service import Place, Service
 
 ROOT = Path(__file__).parents[2]
@@ -47,40 +43,20 @@ def look_up(table, owner):
 """
 
 
-class Sentry:
-    """Takes envelopes, answers with `status`; keeps events and headers."""
+class Sentry(Collecting):
+    """Takes envelopes; keeps events, and what it was sent."""
 
     def __init__(self) -> None:
-        self.closed = threading.Event()
-        outer, self.events, self.raw, self.status, self.slow_s = self, [], [], 200, 0.0
+        self.events: list[Any] = []
+        self.raw: list[bytes] = []
+        super().__init__()
+        self.dsn = f"http://0123456789abcdef@{self.address}/42"
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.headers.get("Content-Encoding") == "gzip":
-                    body = gzip.decompress(body)
-                outer.closed.wait(outer.slow_s)
-                outer.raw.append(body)
-                _, about, *payload = body.split(b"\n")
-                if json.loads(about)["type"] == "event":
-                    outer.events.append(json.loads(payload[0]))
-                self.send_response(outer.status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
-        self.thread.start()
-        self.dsn = f"http://0123456789abcdef@127.0.0.1:{self.server.server_address[1]}/42"
-
-    def close(self) -> None:
-        self.closed.set()
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
+    def take(self, path: str, headers: Mapping[str, str], body: bytes) -> None:
+        self.raw.append(body)
+        _, about, *payload = body.split(b"\n")
+        if json.loads(about)["type"] == "event":
+            self.events.append(json.loads(payload[0]))
 
 
 @pytest.fixture
@@ -94,16 +70,8 @@ def sentry() -> Iterator[Sentry]:
 def python(tmp_path_factory: pytest.TempPathFactory) -> str:
     """An interpreter that has all that this one has, and the stage as an installer would leave it there."""
     folder = tmp_path_factory.mktemp("broken")
-    about = folder / "site" / "broken-1.0.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0.0\n")
-    (about / "entry_points.txt").write_text("[fastproc.stages]\nbroken = stage_of_a_stranger\n")
-    (folder / "site" / "stage_of_a_stranger.py").write_text(STAGE)
-    venv.EnvBuilder(symlinks=True).create(folder / "venv")
-    [packages] = (folder / "venv").glob("lib/python3*/site-packages")
-    paths = [str(folder / "site"), str(ROOT), *(path for path in sys.path if "site-packages" in path)]
-    (packages / "everything.pth").write_text("\n".join(paths) + "\n")
-    return str(folder / "venv" / "bin" / "python")
+    plugins.left(folder / "site", "broken", "stage_of_a_stranger", STAGE)
+    return plugins.interpreter(folder / "venv", folder / "site")
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import json
 import shutil
 import subprocess
 import sys
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from PIL import Image
 from fastproc.core import naming
 from fastproc.core.model import Rendition
 from fastproc.terminal.exits import Exit
-from tests import pictures
+from tests import pictures, plugins
 from tests.integration.service import PATIENCE_S, Place, Service
 
 ROOT = Path(__file__).parents[2]
@@ -48,23 +47,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         timeout=PATIENCE_S,
     )
     for name, text in BROKEN.items():
-        (packages / f"broken_{name}.py").write_text(text + "\n")
-        about = packages / f"broken_{name}-1.0.dist-info"
-        about.mkdir()
-        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: broken-{name}\nVersion: 1.0\n")
-        (about / "entry_points.txt").write_text(f"[fastproc.stages]\n{name} = broken_{name}\n")
+        plugins.left(packages, name, f"broken_{name}", text + "\n")
     return packages
 
 
 @pytest.fixture(scope="module")
 def python(site: Path) -> str:
     """An interpreter that has all that this one has, and those packages."""
-    venv.EnvBuilder(symlinks=True).create(site.parent / "venv")
-    [packages] = (site.parent / "venv").glob("lib/python3*/site-packages")
-    # A worker ignores PYTHONPATH: what it may import must be installed, or lie beside what is.
-    paths = [str(site), str(ROOT), *(path for path in sys.path if "site-packages" in path)]
-    (packages / "everything.pth").write_text("\n".join(paths) + "\n")
-    return str(site.parent / "venv" / "bin" / "python")
+    return plugins.interpreter(site.parent / "venv", site)
 
 
 def fastproc(

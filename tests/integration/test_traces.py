@@ -6,13 +6,10 @@ The SDKs are the real ones; the collector speaks OTLP over HTTP, and reads it wi
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import subprocess
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,42 +19,26 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from fastproc.core.model import Options
 from tests import pictures
+from tests.collecting import Collecting
 from tests.conformance import peer as peers
 from tests.integration.service import PATIENCE_S, Place, Service, Start, eventually
 
 PRODUCER = Path(__file__).parents[1] / "conformance" / "traced.js"
 
 
-class Collector:
-    """Takes spans, answers with `status` after `slow_s`."""
+class Collector(Collecting):
+    """Takes spans."""
 
     def __init__(self) -> None:
-        outer, self.spans, self.headers, self.status, self.slow_s = self, [], [], 200, 0.0
+        self.spans: list[Span] = []
+        self.headers: list[tuple[str, dict[str, str]]] = []
         self.services: set[str] = set()
-        self.closed = threading.Event()
+        super().__init__()
+        self.url = f"http://{self.address}"
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.headers.get("Content-Encoding") == "gzip":
-                    body = gzip.decompress(body)
-                outer.closed.wait(outer.slow_s)
-                outer.headers.append((self.path, dict(self.headers)))
-                outer.take(ExportTraceServiceRequest.FromString(body))
-                self.send_response(outer.status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
-        self.thread.start()
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def take(self, request: ExportTraceServiceRequest) -> None:
-        for each in request.resource_spans:
+    def take(self, path: str, headers: Mapping[str, str], body: bytes) -> None:
+        self.headers.append((path, dict(headers)))
+        for each in ExportTraceServiceRequest.FromString(body).resource_spans:
             about = {pair.key: pair.value.string_value for pair in each.resource.attributes}
             self.services.add(about["service.name"])
             for scope in each.scope_spans:
@@ -65,12 +46,6 @@ class Collector:
 
     def of(self, name: str) -> list[Span]:
         return [span for span in self.spans if span.name == name]
-
-    def close(self) -> None:
-        self.closed.set()
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
 
 
 @pytest.fixture

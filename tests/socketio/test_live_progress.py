@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -18,9 +17,9 @@ import pytest
 from fastproc.embedded.child import free_ports
 from fastproc.embedded.valkey import Valkey
 from tests import pictures
-from tests.conformance import peer as peers
 from tests.conformance.peer import Peer
 from tests.integration.service import Place, Start, frozen
+from tests.socketio.chromium import chromium
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "examples" / "live_progress"
@@ -30,15 +29,8 @@ PATIENCE_S = 30.0
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
     """A Chromium with a fresh profile."""
-    peers.require(HERE)
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if not program:
-        pytest.skip("no Chromium: apt-get install chromium")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("browser")))
-        running = Peer(program, folder=HERE, program="browser.js")
-    yield running
-    running.close()
+    with chromium(tmp_path_factory.mktemp("browser"), "browser.js") as running:
+        yield running
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -17,9 +16,9 @@ from PIL import Image
 
 from fastproc.embedded.child import free_ports
 from tests import pictures
-from tests.conformance import peer as peers
 from tests.conformance.peer import Peer
 from tests.integration.service import Place, Service, Start, frozen
+from tests.socketio.chromium import chromium
 
 HERE = Path(__file__).parent
 PATIENCE_S = 30.0
@@ -30,15 +29,8 @@ HOSTILE = '<img src=x onerror="alert(1)">\u202egpj.exe'
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
     """A Chromium with a fresh profile."""
-    peers.require(HERE)
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if not program:
-        pytest.skip("no Chromium: apt-get install chromium")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("browser")))
-        running = Peer(program, folder=HERE, program="operator.js")
-    yield running
-    running.close()
+    with chromium(tmp_path_factory.mktemp("browser"), "operator.js") as running:
+        yield running
 
 
 class Page:
@@ -132,7 +124,7 @@ async def test_an_operator_sees_what_goes_on_and_runs_failed_jobs_again(
     await page("click", at="#order-go")
     assert "3 of 3" in await page.until("#order-dialog", lambda text: "Done" in text)
     place.until("completed", *bad)
-    assert 'page: 127.0.0.1 orders {"type":"retry"' in service.said
+    assert r'message="page: ordered" by=127.0.0.1 order="{\"type\":\"retry\"' in service.said
     await page("click", at="#order-dialog [data-close]")
 
     # A job's story, with its pictures from the store itself.

@@ -97,13 +97,13 @@ async def _is_there(objects: ObjectStore, bucket: str, upload: Upload) -> bool:
     room = memoryview(bytearray(len(upload.body)))
     try:
         found = await objects.get_into(bucket, upload.key, room, _admitted)
+        is_same = room[: found.size] == upload.body
     except ObjectNotFound:
         return False
     except SourceTooLarge:
-        pass
-    else:
-        if room[: found.size] == upload.body:
-            return True
+        is_same = False
+    if is_same:
+        return True
     raise ConfigError([f"{upload.key}: {bucket} has another object of this name, which stays as it is"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
@@ -32,12 +33,12 @@ class Picture(Protocol):
         """Whether the last band is alpha."""
 
 
-class Striped:
+class Striped(ABC):
     """A `Picture` that is no image of libvips: it has its own strips."""
 
+    @abstractmethod
     def strips(self) -> Iterator[Any]:
         """Yield the rows from top to bottom, once, as writable buffers."""
-        raise NotImplementedError
 
 
 class Slices(Striped):
