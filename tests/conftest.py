@@ -5,6 +5,7 @@ A server that is not installed skips its tests here, and fails them where CI=tru
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import uuid
@@ -22,6 +23,7 @@ from fastproc.embedded.child import ServerFailed
 from fastproc.embedded.postgresql import PostgreSQL
 from fastproc.embedded.seaweedfs import SeaweedFS
 from fastproc.embedded.valkey import Valkey
+from fastproc.supervisor.log_level import OURS
 from tests.files import pytest_configure, pytest_report_header, pytest_sessionfinish  # noqa: F401
 from tests.leaks import Held
 from tests.names import pytest_make_parametrize_id, pytest_runtest_setup  # noqa: F401
@@ -45,6 +47,17 @@ def nothing_is_left_open() -> Iterator[None]:
     yield
     left = before.grown()
     assert not left, "left open:\n  " + "\n  ".join(left)
+
+
+@pytest.fixture(autouse=True)
+def loggers_stay_as_they_are() -> Iterator[None]:
+    """Take back what a test sets by a command that runs in this process: the levels of our loggers and of the root."""
+    loggers = [logging.getLogger(), logging.getLogger(OURS)]
+    before = [(each, each.level, list(each.handlers)) for each in loggers]
+    yield
+    for each, level, handlers in before:
+        each.setLevel(level)
+        each.handlers[:] = handlers
 
 
 Server = TypeVar("Server", Valkey, SeaweedFS, PostgreSQL)

@@ -34,9 +34,8 @@ log = logging.getLogger(__name__)
 _MISSING_KEY = "fastproc/check/no-such-object"
 #: How much a probe reads of a photo, so that it costs no more than one.
 _PROBE_BYTES = 4 << 20
-#: What a healthy store answers to that; the second where listing is not allowed.
+#: What a healthy store answers to _MISSING_KEY; the second where listing is not allowed.
 _ALIVE = frozenset({"NoSuchKey", "AccessDenied"})
-
 
 #: Seconds that an address on the operator's page is good for: it is loaded when it is shown.
 LINK_S = 120

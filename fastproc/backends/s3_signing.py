@@ -29,7 +29,6 @@ from fastproc.core.errors import ObjectNotFound
 _EXPIRES_S = 900
 
 #: A key or a bucket of which nothing is quoted (of a bucket a slash would be).
-
 _PLAIN = re.compile(r"[A-Za-z0-9._~/-]+").fullmatch
 
 logging.getLogger("botocore").setLevel(logging.WARNING)

@@ -38,8 +38,10 @@ def _texts(struct: Struct) -> Iterator[tuple[str, bool]]:
         value: Any = getattr(struct, name)
         is_secret = hasattr(hint, "__metadata__") and bool(hint.__metadata__[0].extra.get("secret"))
         for each in value if isinstance(value, tuple) else (value,):
-            if isinstance(each, str) and each:
-                yield each, is_secret
+            # Of a header, which is a pair, the value.
+            text = each[-1] if isinstance(each, tuple) and each else each
+            if isinstance(text, str) and text:
+                yield text, is_secret
 
 
 def _in_url(text: str, *, is_secret: bool) -> Iterator[str]:

@@ -276,7 +276,12 @@ BY_CODE: dict[str, type[TaskError]] = _leaves(TaskError)
 DEADLY = frozenset({WorkerCrashed.code, WorkerTimeout.code, WorkerOutOfMemory.code})
 
 
-def from_code(code: str, message: str) -> TaskError:
-    """Return the leaf named by `code`; an unknown code becomes PROCESSING_ERROR with the code in its text."""
+def from_code(code: str, message: str, stage: str = "") -> TaskError:
+    """Return the leaf named by `code`; an unknown code becomes PROCESSING_ERROR with the code in its text.
+
+    What is wrong with a picture is said in its own words; what went wrong in a `stage` of ours needs its place.
+    """
     leaf = BY_CODE.get(code)
+    if stage and not (leaf and issubclass(leaf, ImageError)):
+        message = f"{message} (in {stage})"
     return leaf(message) if leaf else ProcessingError(f"{code}: {message}")

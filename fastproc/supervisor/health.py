@@ -81,7 +81,8 @@ class Health:
 
     @property
     def _is_stopped(self) -> bool:
-        return bool(self._readiness.now().problems) or (self._backlog is not None and self._backlog.paused)
+        is_paused = bool(self.paused()) or (self._backlog is not None and self._backlog.paused)
+        return is_paused or bool(self._readiness.now().problems)
 
     @property
     def _ended_for_good(self) -> int:

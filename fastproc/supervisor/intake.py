@@ -13,6 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from fastproc.core.errors import FleetHalted, LockLost, QueueUnavailable
@@ -145,7 +146,7 @@ class Intake:
     def _begin(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=f"job {job.id}")
         self._jobs.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(partial(self._done, job))
 
     async def _end(self, job: Job) -> None:
         self._metrics.taken()
@@ -234,17 +235,17 @@ class Intake:
             for task in (waiting, stop):
                 task.cancel()
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, job: Job, task: asyncio.Task[None]) -> None:
         self._jobs.discard(task)
         self._stirred.set()
         if not task.cancelled() and task.exception() and not isinstance(task.exception(), FleetHalted):
-            log.error("a job's line broke", exc_info=task.exception())
+            log.error("a job's line broke", exc_info=task.exception(), extra=of_job(job))
 
 
 async def _cancelled(tasks: list[asyncio.Task[None]], within_s: float) -> list[asyncio.Task[None]]:
     """Cancel the tasks, wait for their end at most `within_s`, and return those that have not ended."""
-    for task in tasks:
-        task.cancel()
     if tasks:
+        for task in tasks:
+            task.cancel()
         await asyncio.wait(tasks, timeout=within_s)
     return [task for task in tasks if not task.done()]

@@ -21,6 +21,8 @@ WARNING_BYTES: Final = 4096
 #: Facts of one stage that are named, warnings of one photo, and their bytes in all: a stage may make them in a loop.
 MOST_NAMED: Final = 10
 MOST_WARNINGS, MOST_WARNING_BYTES = 150, 32 << 10
+#: Values up to this size are not dropped one by one: that would save little, and their names would stay.
+SMALL_BYTES: Final = 256
 #: JSON of the same values has at most so many times the bytes of MessagePack: control characters.
 _JSON_TIMES: Final = 6
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
@@ -65,7 +67,10 @@ def lines(warnings: Iterable[Any]) -> tuple[str, ...]:
 
 
 def bounded(done: Done) -> Done:
-    """Return the message, without its largest facts where a packet or a row could not take them; warnings name them."""
+    """Return the message, without its largest facts where a packet or a row could not take them; warnings name them.
+
+    Where that is not enough, because a stage has thousands of small ones, it is without all facts of that stage.
+    """
     report = done.report
     packet = len(msgspec.msgpack.encode(done))
     too_much = packet - MAX_MESSAGE_BYTES + WARNING_BYTES
@@ -80,10 +85,27 @@ def bounded(done: Done) -> Done:
         for stage in facts
         for key, value in facts[stage].items()
     )
-    while (too_much > 0 or too_long > 0) and sizes:
+    while (too_much > 0 or too_long > 0) and sizes and sizes[-1][0] > SMALL_BYTES:
         as_json, size, stage, key = sizes.pop()
         too_much, too_long = too_much - size, too_long - as_json
         facts[stage][key] = None
         dropped.append(f"{stage}.{one_line(key)} of {size} bytes did not fit into the report")
-    warnings = lines((*report.warnings, *dropped))
-    return Done(report=msgspec.structs.replace(report, facts=facts, warnings=warnings))
+    made = _with(done, facts, dropped)
+    by_size = sorted(facts, key=lambda stage: -len(msgspec.json.encode(facts[stage])))
+    for stage in by_size:
+        if _fits(made):
+            break
+        facts[stage] = {}
+        dropped.insert(0, f"the facts of {stage} did not fit into the report")
+        made = _with(done, facts, dropped)
+    return made
+
+
+def _with(done: Done, facts: dict[str, dict[str, Any]], dropped: list[str]) -> Done:
+    warnings = lines((*dropped, *done.report.warnings))
+    return Done(report=msgspec.structs.replace(done.report, facts=facts, warnings=warnings))
+
+
+def _fits(done: Done) -> bool:
+    packet, text = msgspec.msgpack.encode(done), msgspec.json.encode(done.report.facts)
+    return len(packet) <= MAX_MESSAGE_BYTES and len(text) <= rules.MAX_BYTES

@@ -42,7 +42,7 @@ def tried(
     pipeline = Pipeline(given, (*load(["validation"]), stage), Encoders())
     answer = pipeline.run(memoryview(photo).toreadonly(), None, output, lambda name: None)
     if isinstance(answer, Failed):
-        raise from_code(answer.code, f"{answer.message} (in {answer.stage})")
+        raise from_code(answer.code, answer.message, answer.stage)
     report = answer.report
     files = {each.name: bytes(output[each.offset : each.offset + each.size]) for each in report.renditions}
     return Tried(report.facts, files, report)

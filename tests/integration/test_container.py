@@ -139,7 +139,7 @@ def test_the_hardened_container_serves_jobs_and_stops_when_it_is_told(yard: Yard
     assert _health_check(HTTP_PORT=str(port)) == 0
     code, said = yard.run("enqueue", "--upload", "/photos/photo.jpg")
     assert code == 0, said
-    place.until("completed", said.split()[0])
+    place.until("completed", said.splitlines()[-1].split()[0])
     assert _row(place, said.split()[1])["processing_status"] == "completed"
     # What the engine and the image promise, of the processes themselves.
     first = service.first()

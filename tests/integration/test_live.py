@@ -70,7 +70,10 @@ async def test_workers_come_and_go_under_load_and_no_job_notices(place: Place, s
     place.until("completed", *ids)
     assert {place.job(each)["atm"] for each in ids} == {"1"}
     assert {place.job(each).get("stc", "0") for each in ids} == {"0"}
-    now = eventually(lambda: (seen := shown(place)) and seen["completed"] == 120 and seen, "all are counted")
+    now = eventually(
+        lambda: (seen := shown(place)) and seen["completed"] == 120 and len(seen["workers"]) == 1 and seen,
+        "all are counted, and one worker is shown",
+    )
     assert (now["given_back"], now["retried"], now["lost"], now["failed"]) == (0, 0, 0, 0)
     assert (now["concurrency"], now["max_in_hand"], now["changed"]) == (1, 2, {})
     assert [worker["deaths"] for worker in now["workers"]] == [0]

@@ -112,7 +112,7 @@ async def test_one_supervisor_shows_and_obeys(place: Place, start: Start, port: 
     assert ask(port, "/api/act", {"type": "pause"})[1]["ok"]
     assert eventually(lambda: (each := state(port))["queue"]["paused"] and each, "it is paused")
     assert ask(port, "/api/act", {"type": "resume"})[1]["ok"]
-    assert 'page: 127.0.0.1 orders {"type":"replay"' in service.said
+    assert r'message="page: ordered" by=127.0.0.1 order="{\"type\":\"replay\"' in service.said
     assert "page: a wrong token from 127.0.0.1" in service.said
     assert TOKEN not in service.said
     assert "Signature" not in service.said
@@ -143,5 +143,5 @@ async def test_several_supervisors_are_one_service_on_the_page(place: Place, sta
     status, outcome = ask(port, "/api/act", {"type": "retry", "code": "UNSUPPORTED_FORMAT"})
     assert (status, outcome["count"]) == (200, 4), outcome
     eventually(lambda: {place.job(each)["atm"] for each in ids} == {"2"}, "all ran again")
-    assert service.said.count("orders {") == 2
+    assert service.said.count('message="page: ordered"') == 2
     assert service.terminate() == Exit.OK

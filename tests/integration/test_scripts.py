@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,14 +28,14 @@ def run(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.Compl
 
 
 @pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    """What the scripts need of a checkout, in a folder that everybody may read."""
-    for name in ("scripts", "requirements"):
-        shutil.copytree(ROOT / name, tmp_path / "clone" / name)
-    shutil.copy(ROOT / "pyproject.toml", tmp_path / "clone")
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    return tmp_path / "clone"
+def clone() -> Iterator[Path]:
+    """What the scripts need of a checkout, in a folder that everybody may read: the suite's own is closed to others."""
+    with tempfile.TemporaryDirectory(prefix="clone-") as folder:
+        os.chmod(folder, 0o755)
+        for name in ("scripts", "requirements"):
+            shutil.copytree(ROOT / name, Path(folder, "clone", name))
+        shutil.copy(ROOT / "pyproject.toml", Path(folder, "clone"))
+        yield Path(folder, "clone")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who may become another user, and mount")

@@ -59,9 +59,7 @@ def failure_of(failed: Failed, stages: Collection[str]) -> TaskError:
         raise Distrust("the words of a failure")
     if failed.defect:
         _check_defect(failed.defect, failed.stage)
-    # What is wrong with a picture is said in its own words; what went wrong here needs its place.
-    where = f" (in {failed.stage})" if failed.stage and not issubclass(leaf, ImageError) else ""
-    error = from_code(failed.code, failed.message + where)
+    error = from_code(failed.code, failed.message, failed.stage)
     error.defect = failed.defect
     return error
 

@@ -62,15 +62,10 @@ def readable(words: str) -> str:
 
 @pytest.fixture
 def said(capsys: pytest.CaptureFixture[str]) -> Iterator[Said]:
-    root, ours = logging.getLogger(), logging.getLogger("fastproc")
-    before = root.handlers[:], root.level, ours.level
     hooks = sys.unraisablehook, threading.excepthook
     yield Said(capsys)
     logging.captureWarnings(False)
     sys.unraisablehook, threading.excepthook = hooks
-    root.handlers[:] = before[0]
-    root.setLevel(before[1])
-    ours.setLevel(before[2])
 
 
 # --- lines

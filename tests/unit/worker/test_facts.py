@@ -74,6 +74,20 @@ def sent(found: dict[str, Any], warnings: tuple[str, ...]) -> Report:
     return done.report
 
 
+@pytest.mark.parametrize(("count", "length"), [(8000, 60), (50_000, 4), (2000, 120)])
+def test_any_number_of_small_facts_can_be_sent_or_is_left_out_as_a_whole(count: int, length: int) -> None:
+    many = {f"{n:0{length}}": n for n in range(count)}
+    report = sent(many, ("something else",))
+    assert report.facts == {"own": {}}
+    assert report.warnings[0] == "the facts of own did not fit into the report"
+
+
+def test_the_facts_of_other_stages_stay_where_one_has_too_many() -> None:
+    many = {f"{n:060}": n for n in range(8000)}
+    made = Report(width=1, height=1, format="jpeg", facts={"own": {"kept": 1}, "many": many})
+    assert facts.bounded(Done(report=made)).report.facts == {"own": {"kept": 1}, "many": {}}
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_fact_is_left_out_and_named_and_the_others_stay(name: str) -> None:
     value, why = WRONG[name]
