@@ -30,6 +30,7 @@ from fastproc.config.host import host_name
 from fastproc.config.settings import Config
 from fastproc.core.acts import Act, Cancel, Pause, Resume, Set
 from fastproc.core.control import Order, Refusal, kind, newest
+from fastproc.core.fields import fields
 from fastproc.core.rates import Rate
 from fastproc.core.shares import Share
 from fastproc.core.snapshot import NeighbourNow, Snapshot
@@ -108,7 +109,7 @@ class Live:
         for order in orders:
             if order in newest(self._orders, [order]) and order not in self._orders:
                 try:
-                    log.info("an order that holds, of %s: %s", order.by, self._obey(order.act))
+                    log.info("an order that holds: %s", self._obey(order.act), extra=fields(by=order.by))
                     self._orders = newest(self._orders, [order])
                 except Refusal as refusal:
                     log.warning("an order that holds cannot be obeyed: %s", refusal)
@@ -122,7 +123,7 @@ class Live:
 
     async def _cancel(self, order: Order) -> None:
         # The order is a mark in Redis, which is looked for anyway: this makes it sooner. Who has the job answers.
-        await self._parts.service.cancellations.look()
+        self._parts.service.cancellations.soon()
 
     def _obeyed(self, order: Order) -> str:
         text = self._obey(order.act)

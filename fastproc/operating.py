@@ -88,8 +88,10 @@ class Operating:
         queue, hosts, failures, quarantine = await asyncio.gather(
             self._asked("the queue", parts.orders.now(), None, problems),
             self._asked("other hosts", parts.orders.hosts(), list[Snapshot](), problems),
-            self._seldom("failures by code", parts.failures.shared, list[Failure](), problems),
-            self._seldom("quarantine", self._quarantine, QuarantineNow(), problems),
+            self._asked(
+                "failures by code", self._seldom("failures", parts.failures.shared), list[Failure](), problems
+            ),
+            self._asked("quarantine", self._seldom("kept", self._quarantine), QuarantineNow(), problems),
         )
         queue = with_backlog(queue, hosts) if queue else None
         view = View(
@@ -173,16 +175,12 @@ class Operating:
             raise NotYet("the service is starting or stopping: try again in a moment")
         return self._parts
 
-    async def _seldom(
-        self, name: str, ask: Callable[[], Awaitable[T]], otherwise: T, problems: list[str]
-    ) -> T:
+    async def _seldom(self, name: str, ask: Callable[[], Awaitable[T]]) -> T:
         known = self._kept.get(name)
         if known and time.monotonic() - known[0] < OLD_S:
             return cast(T, known[1])
-        count = len(problems)
-        value = await self._asked(name, ask(), otherwise, problems)
-        if len(problems) == count:
-            self._kept[name] = time.monotonic(), value
+        value = await ask()
+        self._kept[name] = time.monotonic(), value
         return value
 
     async def _asked(self, name: str, answer: Awaitable[T], otherwise: T, problems: list[str]) -> T:

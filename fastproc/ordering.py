@@ -14,7 +14,7 @@ from fastproc.bullmq.pipe import Pipe
 from fastproc.bullmq.protocol import Keys
 from fastproc.config.settings import Config
 from fastproc.core.acts import Act, Outcome, Pause, Replay, Resume, RetryJobs, Set
-from fastproc.core.errors import FastprocError
+from fastproc.core.errors import BY_CODE, FastprocError
 from fastproc.core.job_view import STATES, Found, JobRow
 from fastproc.core.snapshot import QueueNow, Snapshot
 
@@ -43,10 +43,12 @@ class Ordering:
         """Return the newest jobs. Raises QueueUnavailable; FastprocError for a state that there is not."""
         if state not in STATES:
             raise FastprocError(f"there is no state {state[:40]!r}, but {', '.join(STATES)}")
+        _require(code)
         return await self._desk.jobs(state, code=code if state == "failed" else "", limit=limit)
 
     async def count(self, code: str) -> int:
         """Return how many failed jobs have the code. Raises QueueUnavailable."""
+        _require(code)
         return len(await self._desk.chosen(RetryJobs(code=code)))
 
     async def act(self, act: Act, by: str) -> Outcome:
@@ -56,3 +58,9 @@ class Ordering:
         if isinstance(act, Set) or (isinstance(act, Pause | Resume) and act.host):
             return await control.order(self._pipe.call, self._keys, act, await self.hosts(), by=by)
         return await queue_desk(self._config, self._pipe, by).act(act)
+
+
+def _require(code: str) -> None:
+    """Raises FastprocError for a code that there is not: all failed jobs would be read to find none."""
+    if code and code not in BY_CODE:
+        raise FastprocError(f"there is no code {code[:40]!r}")

@@ -2,7 +2,7 @@
 
 Rule 1: the channel is `<prefix>:<queue>:fastproc:control`. Answers go to a list of the order's own, which expires.
 Rule 2: a receiver has a connection of its own, which is made again without end. It never raises into the service: what
-        is no order is logged once and ignored, and what a handler breaks of is an answer.
+        is no order is logged once and ignored, and an error of a handler becomes the answer.
 Rule 3: what Redis refuses (an ACL) is one warning; the service serves on without live control.
 Rule 4: orders are obeyed one after the other, as they come: the last `set` is the one that counts.
 """
@@ -27,6 +27,7 @@ from fastproc.core import control
 from fastproc.core.acts import Act, Outcome
 from fastproc.core.control import Answer, Order, Place, Refusal
 from fastproc.core.errors import QueueUnavailable
+from fastproc.core.fields import fields
 from fastproc.core.pause import pause_s
 from fastproc.core.snapshot import Snapshot
 
@@ -167,7 +168,7 @@ class Receiver:
             ok, text = False, f"unexpected error: {type(error).__name__}"
         if text is None:
             return
-        log.log(logging.INFO if ok else logging.WARNING, "order of %s: %s: %s", by, about, text)
+        log.log(logging.INFO if ok else logging.WARNING, "order: %s", text, extra=fields(by=by, order=about))
         if order.id:
             await self._answer(order.id, Answer(host=self._host, number=self._number, ok=ok, text=text))
 

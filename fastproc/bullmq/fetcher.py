@@ -85,6 +85,10 @@ class Fetcher:
         self._drained = fetched.job_id is None
         self._next_at_ms = fetched.next_at_ms
         self._limit_until_ms = now_ms() + fetched.limit_ms if fetched.limit_ms else 0
+        return await self.taken(fetched, token)
+
+    async def taken(self, fetched: Fetched, token: str) -> Job | None:
+        """Return the job that was brought, if one was, with its series continued. It says nothing of what waits."""
         if fetched.job_id is None:
             return None
         self._in_hand.add(fetched.job_id, token)

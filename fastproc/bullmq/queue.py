@@ -112,10 +112,11 @@ class BullQueue:
         token = self._in_hand.new_token()
         try:
             fetched = await self._client.take_cancelled(job_id, token)
-        except QueueUnavailable:
+        except (QueueUnavailable, asyncio.CancelledError):
+            # It may be ours: the sweep finds it.
             self._in_hand.fetch_unanswered()
             raise
-        return await self._fetcher.receive(fetched, token) if fetched.job_id is not None else None
+        return await self._fetcher.taken(fetched, token)
 
     # --- finishing: each returns the next job, where one was asked for and there
 

@@ -76,8 +76,9 @@ class Series:
         except _UNREADABLE as error:
             why = str(error) or type(error).__name__
             if self.broken.get(name) != why:
-                words = "scheduler %s: cannot be continued after job %s: %s"
-                log.error(words, name, job_id, why, extra=about(jobId=job_id))
+                log.error(
+                    "scheduler %s: cannot be continued after job: %s", name, why, extra=about(jobId=job_id)
+                )
             if name in self.broken or len(self.broken) < MAX_BROKEN:
                 self.broken[name] = why
             await self._until_answered(name, lambda: self._keep_error(name, why))
@@ -106,8 +107,7 @@ class Series:
             await self._client.set_scheduler_error(name, "")
         if scheduler.looks_legacy(name) and "ic" not in known:
             log.warning(
-                "job %s: repeats by a rule of BullMQ 4 or older (%s), which is not continued",
-                job_id,
+                "repeats by a rule of BullMQ 4 or older (%s), which is not continued",
                 name,
                 extra=about(jobId=job_id),
             )

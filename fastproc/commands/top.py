@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import time
@@ -93,7 +94,9 @@ async def print_json(config: Config, *, once: bool) -> None:
                 return
             if once:
                 return
-            await asyncio.wait((asyncio.ensure_future(stopped.wait()),), timeout=LOOK_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await stopped.wait()
 
 
 class Watcher:

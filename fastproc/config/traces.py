@@ -34,7 +34,7 @@ class TracesConfig(Struct, frozen=True, kw_only=True):
         Literal["none", "otlp"],
         var(
             "OTEL_TRACES_EXPORTER",
-            "`otlp`: one trace a job, by OTLP over HTTP (extra `otel`); `none`: no traces",
+            "`otlp`: a trace for each attempt of a job, by OTLP over HTTP (extra `otel`); `none`: no traces",
         ),
     ] = "none"
     endpoint: Annotated[

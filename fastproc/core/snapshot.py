@@ -123,8 +123,8 @@ class QueueNow(Struct, frozen=True, kw_only=True):
         return sum(self.counts.get(state, 0) for state in WAITING)
 
 
-#: States of jobs that a worker could take: names of BullMQ's getJobCounts, and `waiting` of its dashboards.
-WAITING = ("wait", "waiting", "prioritized", "paused")
+#: States of jobs that a worker could take. `waiting` has those of a paused queue too, of which `paused` is the number.
+WAITING = ("waiting", "prioritized")
 #: Seconds of a tick, and how many a snapshot has: ten minutes.
 TICK_S = 5.0
 TICKS = 120

@@ -109,7 +109,7 @@ def _dying(scene: Scene) -> Iterator[Verdict]:
     workers = scene.workers
     last = max(workers, key=lambda each: each.last_death_at_ms, default=None)
     how = f", the last: {last.last_death}" if last and last.last_death else ""
-    remedy = "`fastproc errors` names the photos; see docs/operations.md, Workers"
+    remedy = "`fastproc errors` names the photos; see docs/operations.md, FastprocWorkersDie"
     yield Verdict("bad", f"workers died {count} times in {span(LATELY_S)}{how}", remedy)
 
 

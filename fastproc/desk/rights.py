@@ -13,6 +13,7 @@ import time
 from hashlib import sha256
 from typing import Final
 
+from fastproc.core.fields import fields
 from fastproc.core.visitors import Attempts, Refusal, refusal
 from fastproc.supervisor.requests import Request
 
@@ -47,7 +48,7 @@ class Rights:
         if hmac.compare_digest(_digest(given), _digest(f"Bearer {self._token}")):
             return None
         self._attempts.wrong(request.peer, time.monotonic())
-        log.warning("page: a wrong token from %s", who(request))
+        log.warning("page: a wrong token", extra=fields(by=who(request)))
         await asyncio.sleep(WRONG_S)
         return Refusal(401, "this is not the token (ADMIN_TOKEN)")
 

@@ -99,7 +99,7 @@ class Counter:
         async with self._looks:
             try:
                 rows = await self._desk.jobs(state, code, MAX_ROWS)
-                count = await self._desk.count(code) if code else len(rows)
+                count = await self._desk.count(code) if code and state == "failed" else len(rows)
             except FastprocError as error:
                 return _failed(error)
         shown = [

@@ -148,7 +148,8 @@ class Master:
                 on_kept=self._keep,
             )
         except OSError as error:
-            log.warning("supervisor %d: the kernel refuses the process: %s", number, error)
+            about = fields(supervisor=number)
+            log.warning("supervisor %d: the kernel refuses the process: %s", number, error, extra=about)
             self._restarts.refused(number, now, random.random())
             return
         process.keep(self._kept)
@@ -215,9 +216,8 @@ class Master:
 
     def _kill(self, tasks: set[asyncio.Task[int]]) -> None:
         for number in (self._tasks[task] for task in tasks):
-            log.error(
-                "supervisor %d did not stop in time and is killed; its jobs will be found stalled", number
-            )
+            words = "supervisor %d did not stop in time and is killed; its jobs will be found stalled"
+            log.error(words, number, extra=fields(supervisor=number))
             self._living[number].kill()
 
     async def _hurry(self) -> None:

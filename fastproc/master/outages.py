@@ -18,8 +18,8 @@ from fastproc.ipc.link import OutageTold
 
 #: What the supervisors have counted each for itself.
 _COUNTS: Final = ("wentBack", "waited", "inHand", "dropped", "hurried")
-#: That of supervisors that one sees later: they look every 2 s, and wait 2 s for an answer.
-SPREAD_S: Final = outages.LASTS_S
+#: When it is asked again whether an outage lasts: a little later than that is said, since timers may be early.
+AGAIN_S: Final = outages.LASTS_S + 0.1
 
 
 class _Shared:
@@ -65,7 +65,7 @@ class SharedOutages:
         if shared.outage.began(time.monotonic()):
             _tell(told)
         else:
-            asyncio.get_running_loop().call_later(SPREAD_S, self._lasts, shared)
+            asyncio.get_running_loop().call_later(AGAIN_S, self._lasts, shared)
 
     def _lasts(self, shared: _Shared) -> None:
         if shared.first and shared.outage.lasts(time.monotonic()):

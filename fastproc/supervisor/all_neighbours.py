@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from fastproc.supervisor.neighbours import Neighbour
 
@@ -20,13 +21,18 @@ class Neighbours:
 
     async def changed(self) -> None:
         """Wait until one of them may have changed."""
-        waits = [asyncio.ensure_future(each.changed()) for each in self._all]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        await first_of(*(each.changed() for each in self._all))
 
     async def watch(self) -> None:
         """Probe those that are away, without end."""
         await asyncio.gather(*(each.watch() for each in self._all))
+
+
+async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    """Wait for the first of these to end, and cancel the others."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

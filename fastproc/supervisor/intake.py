@@ -22,7 +22,7 @@ from fastproc.core.limit import TokenBucket
 from fastproc.core.model import Job
 from fastproc.core.pace import age_s, due_ms
 from fastproc.core.rates import Rate
-from fastproc.supervisor.all_neighbours import Neighbours
+from fastproc.supervisor.all_neighbours import Neighbours, first_of
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.places import Places
 from fastproc.supervisor.ports import Queue
@@ -195,12 +195,7 @@ class Intake:
                 return False
 
     async def _something_changed(self) -> bool:
-        waits = [asyncio.ensure_future(wait) for wait in (self._neighbours.changed(), self._stirred.wait())]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        await first_of(self._neighbours.changed(), self._stirred.wait())
         return True
 
     def _taken(self, job: Job) -> None:
@@ -232,8 +227,8 @@ class Intake:
             await asyncio.wait((waiting, stop), return_when=asyncio.FIRST_COMPLETED)
             return waiting.done() and not self.stopping
         finally:
-            for task in (waiting, stop):
-                task.cancel()
+            waiting.cancel()
+            stop.cancel()
 
     def _done(self, job: Job, task: asyncio.Task[None]) -> None:
         self._jobs.discard(task)
@@ -244,8 +239,8 @@ class Intake:
 
 async def _cancelled(tasks: list[asyncio.Task[None]], within_s: float) -> list[asyncio.Task[None]]:
     """Cancel the tasks, wait for their end at most `within_s`, and return those that have not ended."""
+    for task in tasks:
+        task.cancel()
     if tasks:
-        for task in tasks:
-            task.cancel()
         await asyncio.wait(tasks, timeout=within_s)
     return [task for task in tasks if not task.done()]

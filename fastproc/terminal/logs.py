@@ -108,7 +108,9 @@ class Line(logging.Formatter):
             elif type(value) is not int and value is not None:
                 return False
         text = "\n".join(words)
-        return _is_simple(text) is not None and len(text) < MAX_CHARS and not self._known.has_one(text)
+        # No word has a line end of its own: a stranger's id could write a line.
+        is_plain = bool(message) and text.count("\n") == len(words) - 1 and _is_simple(text) is not None
+        return is_plain and len(text) < MAX_CHARS and not self._known.has_one(text)
 
     def _told(self, error: BaseException, at: float) -> dict[str, Any]:
         about: dict[str, Any] = {"error": "".join(traceback.format_exception_only(error)).rstrip()}

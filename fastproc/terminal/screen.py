@@ -61,14 +61,18 @@ class Screen:
 async def interruptible(*, keys: bool = True) -> AsyncIterator[asyncio.Event]:
     """Give an event that is set when a key (where there is a terminal) or a signal ends what the block does."""
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-    for number in _SIGNALS:
+    # One that is ignored (`nohup`) stays so.
+    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.getsignal(number) for number in heard}
+    for number in heard:
         loop.add_signal_handler(number, stopped.set)
     with _pressed(loop, stopped) if keys and sys.stdin.isatty() else contextlib.nullcontext():
         try:
             yield stopped
         finally:
-            for number in _SIGNALS:
+            for number in heard:
                 loop.remove_signal_handler(number)
+                signal.signal(number, before[number])
 
 
 @contextlib.contextmanager

@@ -112,7 +112,7 @@ def _queue(scene: Scene) -> Iterator[Text]:
         yield Text("10 min   " + spark, QUIET)
 
 
-_ALWAYS = ("wait", "waiting", "active", "failed")
+_ALWAYS = ("waiting", "active", "failed")
 
 
 def _spark(services: Sequence[Snapshot]) -> str:

@@ -139,8 +139,9 @@ def test_the_hardened_container_serves_jobs_and_stops_when_it_is_told(yard: Yard
     assert _health_check(HTTP_PORT=str(port)) == 0
     code, said = yard.run("enqueue", "--upload", "/photos/photo.jpg")
     assert code == 0, said
-    place.until("completed", said.splitlines()[-1].split()[0])
-    assert _row(place, said.split()[1])["processing_status"] == "completed"
+    job_id, photo_id = said.splitlines()[-1].split()[:2]
+    place.until("completed", job_id)
+    assert _row(place, photo_id)["processing_status"] == "completed"
     # What the engine and the image promise, of the processes themselves.
     first = service.first()
     everyone = [first, *first.children(recursive=True)]

@@ -139,6 +139,7 @@ async def test_jobs_that_wait_are_listed_in_the_order_in_which_they_will_be_take
         fastproc(place, "pause")
         now = await orders.now()
         assert (now.paused, now.held, now.counts["paused"]) == (True, "the queue is paused", 5)
+        assert (now.counts["waiting"], now.waiting) == (5, 5), "none is counted twice"
         assert [row.id for row in await orders.jobs("waiting", offset=3)] == ids[3:]
     place.environment["COLUMNS"] = "60"
     for state in ("waiting", "delayed"):

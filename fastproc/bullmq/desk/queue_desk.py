@@ -6,8 +6,6 @@ Rule 2: it needs a connection's `call` and no more: the service's own, or one th
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -21,7 +19,7 @@ from fastproc.bullmq.desk.retrying import Retrying
 from fastproc.bullmq.protocol import Keys
 from fastproc.bullmq.scripts import Script
 from fastproc.core.acts import Cancel, Drain, Outcome, Pause, Resume, RetryJobs
-from fastproc.core.job_view import Found, JobDetail, JobRow
+from fastproc.core.job_view import STATES, Found, JobDetail, JobRow
 from fastproc.core.pace import age_s
 from fastproc.core.snapshot import QueueNow
 
@@ -43,15 +41,16 @@ class QueueDesk:
 
     async def now(self) -> QueueNow:
         """Return how many jobs are in each state, since when the oldest waits, and why nobody may take one."""
-        counts, backlog, paused = await asyncio.gather(
-            self._jobs.counts(), read_backlog(self._call, self._keys), self._moves.is_paused()
-        )
+        backlog = await read_backlog(self._call, self._keys)
+        paused = backlog.counts["paused"]
+        counts = {state: backlog.counts[state] for state in STATES} | {"paused": paused}
         return QueueNow(
             name=self._keys.base.removesuffix(":"),
-            counts=counts,
-            paused=paused,
+            # BullMQ 5 moves what waits to a list of its own while the queue is paused.
+            counts=counts | {"waiting": backlog.counts["waiting"] + paused},
+            paused=backlog.paused,
             held=backlog.held,
-            oldest_s=age_s(backlog.oldest_ms, time.time_ns() // 1_000_000),
+            oldest_s=age_s(backlog.oldest_ms, now_ms()),
         )
 
     async def jobs(self, state: str, *, code: str = "", offset: int = 0, limit: int = 50) -> list[JobRow]:

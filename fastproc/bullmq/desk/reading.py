@@ -35,22 +35,6 @@ class Jobs:
     def __init__(self, call: Call, keys: Keys) -> None:
         self._call, self._keys = call, keys
 
-    async def counts(self) -> dict[str, int]:
-        """Return the number of jobs by state; `paused`: of those that wait, where BullMQ 5 keeps them in a pause."""
-        wait, paused, active, *sets = await asyncio.gather(
-            self._call("LLEN", self._keys("wait")),
-            self._call("LLEN", self._keys("paused")),
-            self._call("LLEN", self._keys("active")),
-            *(
-                self._call("ZCARD", self._keys(state))
-                for state in STATES
-                if state not in ("waiting", "active")
-            ),
-        )
-        found = dict(zip((each for each in STATES if each not in ("waiting", "active")), sets, strict=True))
-        found |= {"waiting": wait + paused, "active": active}
-        return {state: found[state] for state in STATES} | {"paused": paused}
-
     async def ids(self, state: str, offset: int, limit: int) -> list[str]:
         """Return ids in the state: what is next first, or what ended last."""
         if limit <= 0:

@@ -168,7 +168,8 @@ async def test_options_that_nobody_can_read_end_the_series_with_an_error(
         await series.job_taken("7", hashed(options))
     assert client.produced == []
     assert [record.levelname for record in caplog.records] == ["ERROR"]
-    assert "scheduler nightly: cannot be continued after job 7" in caplog.text
+    assert "scheduler nightly: cannot be continued after job" in caplog.text
+    assert vars(caplog.records[0])["fields"]["jobId"] == "7"
     assert client.record["fastprocError"]
     assert list(series.broken) == ["nightly"]
 

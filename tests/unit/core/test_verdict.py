@@ -30,8 +30,8 @@ SERVICE = Snapshot(
     concurrency=2,
     neighbours=(NeighbourNow(name="redis"), NeighbourNow(name="storage"), NeighbourNow(name="webhook")),
 )
-QUEUE = QueueNow(name="photos", counts={"wait": 0, "failed": 3})
-WAITS = replace(QUEUE, counts={"wait": 12, "prioritized": 2, "delayed": 5})
+QUEUE = QueueNow(name="photos", counts={"waiting": 0, "failed": 3})
+WAITS = replace(QUEUE, counts={"waiting": 12, "prioritized": 2, "delayed": 5})
 
 
 def ticks(**each: int) -> tuple[Tick, ...]:

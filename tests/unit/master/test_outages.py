@@ -66,7 +66,7 @@ async def test_one_sees_it_after_another_saw_its_end(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fastproc.core.outages.LASTS_S", 0.02)
-    monkeypatch.setattr(module, "SPREAD_S", 0.03)
+    monkeypatch.setattr(module, "AGAIN_S", 0.03)
     shared = SharedOutages()
     shared.heard(1, told("begin"))
     shared.heard(1, told("end"))

@@ -13,6 +13,7 @@ from msgspec import structs
 from fastproc.core.cancellation import Mark
 from fastproc.core.errors import QueueRefused, QueueUnavailable
 from fastproc.core.model import Fault, Job
+from fastproc.supervisor import cancellations
 from fastproc.supervisor.budget import ByteBudget
 from fastproc.supervisor.cancellations import Cancellations
 from fastproc.supervisor.job import JobLine
@@ -179,3 +180,18 @@ async def test_what_redis_refuses_is_one_warning_and_an_outage_none(
     assert [record.message for record in caplog.records] == [
         "orders to cancel jobs are not seen, it is tried again: NOPERM this user has no permissions"
     ]
+
+
+async def test_an_order_that_is_heard_is_obeyed_before_the_next_look(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancellations, "LOOK_S", 3600.0)
+    task = await line.stopped_at(EARLY[0])
+    line.queue.to_cancel = {"7": MARK}
+    running = asyncio.create_task(line.orders.run())
+    line.orders.soon()
+    async with asyncio.timeout(5):
+        assert await task is None
+    running.cancel()
+    await asyncio.wait([running])
+    assert line.metadata.rows["p-1"] == ("failed", REASON, None)

@@ -85,6 +85,17 @@ def test_any_text_is_one_printable_line_and_comes_back_from_a_foreign_parser(
 
 
 @pytest.mark.parametrize("form", READERS)
+@pytest.mark.parametrize(
+    ("message", "job"), [("\n", "7"), ("", "\n"), ("done", "7\n8"), ("a\nb", "7"), ("", "7")]
+)
+def test_plain_words_with_a_line_end_do_not_write_a_line(form: Any, message: str, job: str) -> None:
+    line = Line(form).format(record(message, jobId=job))
+    assert "\n" not in line
+    found = READERS[form](line)
+    assert (found["message"], found["jobId"]) == (message, job)
+
+
+@pytest.mark.parametrize("form", READERS)
 @given(value=JSON)
 def test_any_value_is_one_printable_line(form: Any, value: Any) -> None:
     line = Line(form).format(record("x", what=value))
