@@ -23,9 +23,9 @@ class Ordering:
     """The configured queue and its services, over the service's own connection."""
 
     def __init__(self, config: Config, pipe: Pipe) -> None:
-        self._config, self._pipe = config, pipe
+        self._pipe = pipe
         self._keys = Keys(config.queue.prefix, config.queue.name)
-        self._desk = queue_desk(config, pipe, "")
+        self._desk = queue_desk(config, pipe)
 
     async def now(self) -> QueueNow:
         """Return how the queue is. Raises QueueUnavailable."""
@@ -57,7 +57,7 @@ class Ordering:
             raise FastprocError("a replay is no affair of the queue")
         if isinstance(act, Set) or (isinstance(act, Pause | Resume) and act.host):
             return await control.order(self._pipe.call, self._keys, act, await self.hosts(), by=by)
-        return await queue_desk(self._config, self._pipe, by).act(act)
+        return await self._desk.act(act, by)
 
 
 def _require(code: str) -> None:

@@ -86,9 +86,9 @@ def shared_failures(config: Config, pipe: Pipe) -> SharedFailures:
     return SharedFailures(pipe.call, _keys(config))
 
 
-def queue_desk(config: Config, pipe: Pipe, by: str) -> QueueDesk:
-    """Return the configured queue's desk, over the pipe, for the orders of `by`. Raises ConfigError, as `open_pipe`."""
-    return QueueDesk(pipe.call, _keys(config), scripts.load(), by)
+def queue_desk(config: Config, pipe: Pipe) -> QueueDesk:
+    """Return the configured queue's desk, over the pipe. Raises ConfigError, as `open_pipe`."""
+    return QueueDesk(pipe.call, _keys(config), scripts.load())
 
 
 def _keys(config: Config) -> Keys:

@@ -35,7 +35,7 @@ async def desk(config: Config) -> AsyncIterator[QueueDesk]:
     """Open the desk of the configured queue. Raises Unreachable, also out of the block; ConfigError."""
     async with open_pipe(config) as pipe:
         try:
-            yield queue_desk(config, pipe, who())
+            yield queue_desk(config, pipe)
         except QueueUnavailable as error:
             raise Unreachable(f"Redis at {config.redis.where} cannot be used: {error}") from None
 
@@ -52,7 +52,7 @@ def asked(config: Config, question: Callable[[QueueDesk], Coroutine[Any, Any, An
 
 def obey(config: Config, act: QueueAct, *, as_json: bool) -> NoReturn:
     """Give the order, tell what became of it, and end the process."""
-    tell(asked(config, lambda opened: opened.act(act)), as_json=as_json)
+    tell(asked(config, lambda opened: opened.act(act, who())), as_json=as_json)
 
 
 def tell(outcome: Outcome, *, as_json: bool) -> NoReturn:

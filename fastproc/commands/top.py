@@ -138,7 +138,7 @@ class Watcher:
         pipe = self._pipe or await self._opened()
         services, queue, failures = await asyncio.gather(
             hosts.read(pipe.call, self._keys),
-            queue_desk(self._config, pipe, "").now(),
+            self._desk.now(),
             SharedFailures(pipe.call, self._keys).read(),
         )
         queue = with_backlog(structs.replace(queue, growth_per_s=self._growth(queue.waiting)), services)
@@ -146,6 +146,7 @@ class Watcher:
 
     async def _opened(self) -> Pipe:
         self._pipe = await self._stack.enter_async_context(open_pipe(self._config))
+        self._desk = queue_desk(self._config, self._pipe)
         return self._pipe
 
     def _growth(self, waiting: int) -> float | None:

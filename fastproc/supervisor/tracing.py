@@ -8,9 +8,10 @@ Rule 3: a call belongs to the job of the running task. Calls of no job (checks, 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from msgspec import structs
 
@@ -18,13 +19,10 @@ from fastproc.core.errors import TaskError
 from fastproc.core.model import Completed, Ended, Event, Job
 from fastproc.core.timeline import Step, Timeline, stages
 from fastproc.supervisor.book_ports import Tracer
-from fastproc.supervisor.outside import Ports, Workers
+from fastproc.supervisor.outside import Ports
 from fastproc.supervisor.ports import (
     Admit,
     Download,
-    EventSink,
-    MetadataStore,
-    ObjectStore,
     Row,
     Upload,
 )
@@ -87,18 +85,21 @@ def _noted(name: str, **about: str | int) -> Iterator[None]:
         )
 
 
-class _Objects:
-    def __init__(self, inner: ObjectStore) -> None:
+class _Passing:
+    """Has whatever the port has; its heirs note some of it."""
+
+    def __init__(self, inner: Any) -> None:
         self._inner = inner
-        self.url, self.check, self.probe, self.close = inner.url, inner.check, inner.probe, inner.close
 
-    @property
-    def about(self) -> str:
-        return self._inner.about
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
+
+class _Objects(_Passing):
     async def get_into(self, bucket: str, key: str, target: memoryview, admit: Admit) -> Download:
         with _noted("fetch", bucket=bucket, key=key):
-            return await self._inner.get_into(bucket, key, target, admit)
+            found: Download = await self._inner.get_into(bucket, key, target, admit)
+            return found
 
     async def put_all(self, bucket: str, uploads: Sequence[Upload]) -> None:
         size = sum(len(upload.body) for upload in uploads)
@@ -106,16 +107,7 @@ class _Objects:
             await self._inner.put_all(bucket, uploads)
 
 
-class _Metadata:
-    def __init__(self, inner: MetadataStore) -> None:
-        self._inner = inner
-        self.check, self.probe, self.close = inner.check, inner.probe, inner.close
-        self.create_schema = inner.create_schema
-
-    @property
-    def missing_rows(self) -> int:
-        return self._inner.missing_rows
-
+class _Metadata(_Passing):
     async def begin(self, photo_id: str, at: str, *, by: float = float("inf")) -> None:
         with _noted("row", status="processing"):
             await self._inner.begin(photo_id, at, by=by)
@@ -131,30 +123,15 @@ class _Metadata:
             await self._inner.fail(photo_id, error, at, final=final, by=by)
 
 
-class _Events:
-    def __init__(self, inner: EventSink) -> None:
-        self._inner = inner
-        # Nobody waits for these: they take no time of the job.
-        self.post, self.close = inner.post, inner.close
-
-    @property
-    def dropped(self) -> int:
-        return self._inner.dropped
+class _Events(_Passing):
+    """Nobody waits for `post`: it takes no time of the job."""
 
     async def publish(self, event: Event) -> None:
         with _noted("event", type=event.type):
             await self._inner.publish(event)
 
 
-class _Workers:
-    def __init__(self, inner: Workers) -> None:
-        self._inner = inner
-
-    @asynccontextmanager
-    async def lend(self, photo: str) -> AsyncIterator[Loan]:
-        async with self._inner.lend(photo) as loan:
-            yield loan
-
+class _Workers(_Passing):
     async def run(self, loan: Loan, content_type: str | None, on_stage: OnStage) -> Result:
         timeline, ends_ns = _of_this_job.get(), dict[str, int]()
 
@@ -164,7 +141,7 @@ class _Workers:
 
         began_ns = time.time_ns()
         with _noted("work", bytes=loan.size):
-            result = await self._inner.run(loan, content_type, heard)
+            result: Result = await self._inner.run(loan, content_type, heard)
         if timeline:
             timeline.steps += stages(ends_ns, result.report.timings_ms, began_ns)
         return result

@@ -26,7 +26,7 @@ async def desk(side: Side, end: str = "") -> AsyncIterator[QueueDesk]:
     pipe = Pipe(connector(RedisConfig(host="127.0.0.1", port=side.port), keys.base))
     await pipe.open()
     try:
-        yield QueueDesk(pipe.call, keys, scripts.load(side.scripts_folder), "a test")
+        yield QueueDesk(pipe.call, keys, scripts.load(side.scripts_folder))
     finally:
         await pipe.close()
 

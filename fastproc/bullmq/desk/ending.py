@@ -41,20 +41,20 @@ class _Now(Struct, frozen=True):
 
 
 class Ending:
-    """One queue's orders to cancel. `by`: who gives them, for the services' logs."""
+    """One queue's orders to cancel."""
 
-    def __init__(self, call: Call, keys: Keys, jobs: Jobs, by: str) -> None:
-        self._call, self._keys, self._jobs, self._by = call, keys, jobs, by
+    def __init__(self, call: Call, keys: Keys, jobs: Jobs) -> None:
+        self._call, self._keys, self._jobs = call, keys, jobs
 
-    async def cancel(self, act: Cancel, now_ms: int) -> Outcome:
+    async def cancel(self, act: Cancel, now_ms: int, by: str) -> Outcome:
         """Mark the job, and wait a while for its end. Raises QueueUnavailable."""
-        mark = cancelling.made(act.why, self._by, now_ms)
+        mark = cancelling.made(act.why, by, now_ms)
         said = text(await cancelling.MARK.run(self._call, *cancelling.mark(self._keys, act.job, mark)))
         if why := _REFUSALS.get(said):
             return Outcome(ok=False, text=f"job {act.job}: {why}")
         # Without the right to publish it takes until the services' next look.
         with contextlib.suppress(QueueRefused):
-            await self._call("PUBLISH", control.channel(self._keys), control.message(act, by=self._by))
+            await self._call("PUBLISH", control.channel(self._keys), control.message(act, by=by))
         loop = asyncio.get_running_loop()
         until = loop.time() + WAIT_S
         while loop.time() < until:

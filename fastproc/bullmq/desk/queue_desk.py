@@ -31,13 +31,13 @@ _ONE_HOST: Final = "one host alone is not the queue's affair: nothing was done"
 
 
 class QueueDesk:
-    """One queue. `by`: who orders, for the services' logs. All methods raise QueueUnavailable."""
+    """One queue. All methods raise QueueUnavailable."""
 
-    def __init__(self, call: Call, keys: Keys, scripts: Mapping[str, Script], by: str = "") -> None:
+    def __init__(self, call: Call, keys: Keys, scripts: Mapping[str, Script]) -> None:
         self._call, self._keys = call, keys
         self._jobs, self._moves = Jobs(call, keys), Moves(call, keys, scripts)
         self._retrying = Retrying(call, keys, self._moves, self._jobs)
-        self._ending = Ending(call, keys, self._jobs, by)
+        self._ending = Ending(call, keys, self._jobs)
 
     async def now(self) -> QueueNow:
         """Return how many jobs are in each state, since when the oldest waits, and why nobody may take one."""
@@ -80,13 +80,13 @@ class QueueDesk:
         """Return the jobs that the order means at this moment."""
         return await self._retrying.chosen(act)
 
-    async def act(self, act: QueueAct) -> Outcome:
-        """Obey an order, and return what became of it."""
+    async def act(self, act: QueueAct, by: str = "") -> Outcome:
+        """Obey an order, and return what became of it. `by`: who gives it, for the services' logs."""
         match act:
             case RetryJobs():
                 return await self._retrying.retry(act)
             case Cancel():
-                return await self._ending.cancel(act, now_ms())
+                return await self._ending.cancel(act, now_ms(), by)
             case Pause() | Resume() if act.host:
                 return Outcome(ok=False, text=_ONE_HOST)
             case Pause():
