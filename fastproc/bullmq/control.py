@@ -168,7 +168,8 @@ class Receiver:
             ok, text = False, f"unexpected error: {type(error).__name__}"
         if text is None:
             return
-        log.log(logging.INFO if ok else logging.WARNING, "order: %s", text, extra=fields(by=by, order=about))
+        level, asked = logging.INFO if ok else logging.WARNING, fields(by=by, order=about)
+        log.log(level, "order of %s: %s: %s", by, about, text, extra=asked)
         if order.id:
             await self._answer(order.id, Answer(host=self._host, number=self._number, ok=ok, text=text))
 

@@ -31,7 +31,8 @@ class Terminal:
         self.resize(columns, rows)
         self.before = termios.tcgetattr(self.end)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "fastproc", "top"],
+            # A suite that runs in a shell's background has SIGINT ignored, and so would have what it starts.
+            ["env", "--default-signal=INT", sys.executable, "-m", "fastproc", "top"],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -54,11 +55,13 @@ class Terminal:
 
     def ended(self) -> int:
         """Read to the end; return the exit code."""
+        deadline = time.monotonic() + PATIENCE_S
         # The kernel says so when nobody has the other end any more.
         with contextlib.suppress(OSError):
-            while data := os.read(self.end, 65536):
-                self.said += data
-        return self.process.wait(PATIENCE_S)
+            while time.monotonic() < deadline:
+                if select.select([self.end], [], [], 0.1)[0]:
+                    self.said += os.read(self.end, 65536)
+        return self.process.wait(1.0)
 
     def close(self) -> None:
         if self.process.poll() is None:
