@@ -7,7 +7,6 @@ import contextlib
 import os
 import sys
 import time
-from collections import deque
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -33,8 +32,6 @@ from fastproc.terminal.top import Frame, lines
 
 #: Between two looks, and the longest wait for one.
 LOOK_S, ANSWER_S = 1.0, 2.0
-#: What waits is compared with what waited so long ago; before that, no trend is shown.
-TREND_S, TREND_LEAST_S = 60.0, 10.0
 
 
 @click.command()
@@ -107,7 +104,6 @@ class Watcher:
         self._stack = AsyncExitStack()
         self._pipe: Pipe | None = None
         self._last: tuple[float, Scene] | None = None
-        self._waited: deque[tuple[float, int]] = deque()
 
     async def __aenter__(self) -> Watcher:
         return self
@@ -141,21 +137,12 @@ class Watcher:
             self._desk.now(),
             SharedFailures(pipe.call, self._keys).read(),
         )
-        queue = with_backlog(structs.replace(queue, growth_per_s=self._growth(queue.waiting)), services)
-        return Scene(services, queue, failures, time.time_ns() // 1_000_000)
+        return Scene(services, with_backlog(queue, services), failures, time.time_ns() // 1_000_000)
 
     async def _opened(self) -> Pipe:
         self._pipe = await self._stack.enter_async_context(open_pipe(self._config))
         self._desk = queue_desk(self._config, self._pipe)
         return self._pipe
-
-    def _growth(self, waiting: int) -> float | None:
-        now = time.monotonic()
-        self._waited.append((now, waiting))
-        while self._waited[0][0] < now - TREND_S:
-            self._waited.popleft()
-        at, before = self._waited[0]
-        return (waiting - before) / (now - at) if now - at >= TREND_LEAST_S else None
 
 
 def _json(frame: Frame) -> str:

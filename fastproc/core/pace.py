@@ -21,6 +21,11 @@ SHORTEST_S: Final = 5.0
 APART_S: Final = 1.0
 
 
+#: How far back a trend looks, and over how many seconds it must go, so that it is no noise (tuning.md).
+TREND_S: Final = 60.0
+TREND_LEAST_S: Final = 10.0
+
+
 class Mark(Struct, frozen=True):
     """A look at `at` (monotonic s): jobs that had ended for good since the start, and whether others waited."""
 
@@ -71,3 +76,16 @@ def due_ms(added_ms: int, delay_ms: float) -> int:
 def age_s(since_ms: int | None, now_ms: int) -> float | None:
     """Return the seconds since a wall time, not less than 0 where clocks differ; None where there is none."""
     return None if since_ms is None else max(0, now_ms - since_ms) / 1000
+
+
+class Trend:
+    """By how much a number changes a second, from looks at it."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[float, int]] = []
+
+    def of(self, number: int, now: float) -> float | None:
+        """Return the change a second since the oldest look of the last TREND_S; None where that is too short ago."""
+        self._seen = [each for each in (*self._seen, (now, number)) if each[0] >= now - TREND_S]
+        at, before = self._seen[0]
+        return (number - before) / (now - at) if now - at >= TREND_LEAST_S else None

@@ -107,8 +107,8 @@ def with_backlog(queue: QueueNow, services: Sequence[Snapshot]) -> QueueNow:
         return queue
     limits = [service.limiter for service in services]
     least_s = 0.0
-    if all(limit.max for limit in limits):
-        least_s = queue.waiting / sum(limit.max / (limit.duration_ms / 1000) for limit in limits)
+    if all(limit.per_s for limit in limits):
+        least_s = queue.waiting / sum(limit.per_s for limit in limits)
     return replace(queue, backlog_s=max(together(known), least_s))
 
 

@@ -53,6 +53,11 @@ class LimiterNow(Struct, frozen=True, kw_only=True):
     duration_ms: int = 0
     held_s: float = 0.0
 
+    @property
+    def per_s(self) -> float:
+        """Jobs that may start a second; 0: no limit."""
+        return self.max * 1000 / self.duration_ms if self.duration_ms else 0.0
+
 
 class Tick(Struct, frozen=True, kw_only=True):
     """What happened in TICK_S seconds that began at `at_ms`: jobs that completed and failed for good, deaths."""

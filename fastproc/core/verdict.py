@@ -169,7 +169,7 @@ def _slow(scene: Scene) -> Iterator[Verdict]:
     growth, pace = (scene.queue.growth_per_s if scene.queue else None) or 0.0, scene.pace
     limits = [each.limiter for each in scene.services if each.limiter.max]
     if scene.waiting and held >= HELD_S and limits:
-        total = sum(limit.max * 1000 / limit.duration_ms for limit in limits)
+        total = sum(limit.per_s for limit in limits)
         text = f"the rate limit is what holds back ({total:g} jobs a second), {scene.waiting} jobs wait"
         yield Verdict("warn", text, "`fastproc set rate` raises it; RATE_LIMIT_MAX for good")
     elif scene.waiting and growth * 60 >= GROWTH_A_MINUTE and growth >= GROWTH_SHARE * pace:

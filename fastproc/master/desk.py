@@ -46,7 +46,8 @@ class MasterDesk:
         processes = dict(sorted(self._living().items()))
         own = await asyncio.gather(*(self._own(process) for process in processes.values()))
         serving = [number for number, snapshot in zip(processes, own, strict=True) if snapshot]
-        for number in serving:
+        # One that starts says why it does not get on.
+        for number in (*serving, *(each for each in processes if each not in serving)):
             whole = await processes[number].run_errand(Look(whole=True), LOOK_S)
             if whole and not whole.problem:
                 view = msgspec.msgpack.decode(whole.value, type=View)

@@ -104,7 +104,7 @@ def _queue(scene: Scene) -> Iterator[Text]:
     limits = [each.limiter for each in services if each.limiter.max]
     if limits:
         held_s = max(each.limiter.held_s for each in services)
-        total = sum(limit.max * 1000 / limit.duration_ms for limit in limits)
+        total = sum(limit.per_s for limit in limits)
         held = f" (held jobs back {held_s:.0f} s of the last minute)" if held_s >= 1 else ""
         parts.append(f"limit {total:g}/s{held}")
     yield Text("pace     " + "  ".join(parts))

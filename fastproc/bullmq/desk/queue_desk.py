@@ -6,8 +6,11 @@ Rule 2: it needs a connection's `call` and no more: the service's own, or one th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final
+
+from msgspec.structs import replace
 
 from fastproc.bullmq.backlog import read_backlog
 from fastproc.bullmq.call import Call
@@ -20,7 +23,7 @@ from fastproc.bullmq.protocol import Keys
 from fastproc.bullmq.scripts import Script
 from fastproc.core.acts import Cancel, Drain, Outcome, Pause, Resume, RetryJobs
 from fastproc.core.job_view import STATES, Found, JobDetail, JobRow
-from fastproc.core.pace import age_s
+from fastproc.core.pace import Trend, age_s
 from fastproc.core.snapshot import QueueNow
 
 QueueAct = RetryJobs | Cancel | Pause | Resume | Drain
@@ -38,13 +41,14 @@ class QueueDesk:
         self._jobs, self._moves = Jobs(call, keys), Moves(call, keys, scripts)
         self._retrying = Retrying(call, keys, self._moves, self._jobs)
         self._ending = Ending(call, keys, self._jobs)
+        self._trend = Trend()
 
     async def now(self) -> QueueNow:
         """Return how many jobs are in each state, since when the oldest waits, and why nobody may take one."""
         backlog = await read_backlog(self._call, self._keys)
         paused = backlog.counts["paused"]
         counts = {state: backlog.counts[state] for state in STATES} | {"paused": paused}
-        return QueueNow(
+        now = QueueNow(
             name=self._keys.base.removesuffix(":"),
             # BullMQ 5 moves what waits to a list of its own while the queue is paused.
             counts=counts | {"waiting": backlog.counts["waiting"] + paused},
@@ -52,6 +56,7 @@ class QueueDesk:
             held=backlog.held,
             oldest_s=age_s(backlog.oldest_ms, now_ms()),
         )
+        return replace(now, growth_per_s=self._trend.of(now.waiting, time.monotonic()))
 
     async def jobs(self, state: str, *, code: str = "", offset: int = 0, limit: int = 50) -> list[JobRow]:
         """Return a page of the jobs in a state: what is next first, or what ended last. `code` is for `failed`.

@@ -13,6 +13,7 @@ from fastproc.core.pace import (
     SHORTEST_S,
     WINDOW_S,
     Mark,
+    Trend,
     age_s,
     backlog_s,
     due_ms,
@@ -93,3 +94,15 @@ def test_a_job_waits_since_it_was_due_and_never_less_than_no_time() -> None:
     assert age_s(1500, 4000) == 2.5
     assert age_s(4000, 1500) == 0.0
     assert age_s(None, 4000) is None
+
+
+def test_a_trend_is_the_change_a_second_and_needs_some_seconds() -> None:
+    trend = Trend()
+    assert [trend.of(number, now) for number, now in ((100, 0.0), (110, 5.0), (130, 10.0))] == [
+        None,
+        None,
+        3.0,
+    ]
+    # The oldest look that counts is a minute old.
+    assert trend.of(70, 65.0) == pytest.approx((70 - 110) / 60)
+    assert trend.of(70, 500.0) is None
