@@ -15,7 +15,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 PATIENCE_S = 40.0
+#: A start of Python with its site takes 0.01 to 0.02 s; the clock ticks every 0.01.
+_START_CPU_S = 0.03
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -67,7 +71,12 @@ class Terminal:
         """Return when the terminal's keys reach it."""
         while Path(f"/proc/{self.process.pid}/cmdline").read_bytes().split(b"\0")[0] != program.encode():
             time.sleep(0.001)
-        time.sleep(0.05)  # The interpreter's own start.
+        # Before the interpreter has started by itself, Ctrl-C is no matter of ours. Counted in CPU: on a busy machine
+        # that start takes long.
+        deadline = time.monotonic() + PATIENCE_S
+        while self.process.poll() is None and psutil.Process(self.process.pid).cpu_times().user < _START_CPU_S:
+            assert time.monotonic() < deadline, "it does not start"
+            time.sleep(0.001)
 
     def close(self) -> None:
         """End it, whatever it does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -206,7 +207,8 @@ async def test_ctrl_c_takes_the_jobs_back_and_says_so_in_a_line(place: Place, ph
     assert [line for line in said.splitlines() if "interrupted" in line] == [
         "interrupted: cleaning up; Ctrl-C again leaves everything where it is"
     ]
-    assert "removed: 60 jobs, 2 objects" in said
+    # All, or those of the first transaction: it may be told before the second.
+    assert re.search("removed: (50|60) jobs, 2 objects", said), said
     assert out == ""
     assert jobs(place) == [theirs]
     assert objects(place) == set()
