@@ -74,7 +74,9 @@ class Terminal:
         # Before the interpreter has started by itself, Ctrl-C is no matter of ours. Counted in CPU: on a busy machine
         # that start takes long.
         deadline = time.monotonic() + PATIENCE_S
-        while self.process.poll() is None and psutil.Process(self.process.pid).cpu_times().user < _START_CPU_S:
+        while (
+            self.process.poll() is None and psutil.Process(self.process.pid).cpu_times().user < _START_CPU_S
+        ):
             assert time.monotonic() < deadline, "it does not start"
             time.sleep(0.001)
 
