@@ -3,7 +3,8 @@
 The workers sleep instead of computing and answer as real ones do (`stand_in.py`), so 64 of them run on any machine; the
 bytes, Redis, SQLite and events are real. The busy share is the workers' time in tasks by the clock. Services and
 servers share the machine's cores: where the service's CPU (`supervisor_ms`) times jobs/s is near one core, the service
-is what ends it; where the machine itself is full, so is its share no verdict on a larger one.
+is what ends it; where the machine itself is full, so is its share no verdict on a larger one. With
+`--set SUPERVISORS=4` it is the CPU of all four supervisors and of their master.
 
     python bench/scale.py [--workers 64] [--sleep-ms 150] [--photo phone|tiny|FILE] [--services 1] [--seconds 15]
                           [--prefetch 0 64 128] [--delay-ms 0 20 100] [--store memory|seaweedfs] [--set NAME=VALUE ...]
@@ -91,6 +92,12 @@ def cpu_s(process: psutil.Process) -> float:
     return float(sum(process.cpu_times()[:2]))
 
 
+def supervisors(service: psutil.Process) -> list[psutil.Process]:
+    """The processes of a service that are no workers: one, or a master and its supervisors."""
+    led = [each for each in service.children() if "supervisor" in each.cmdline()]
+    return [service, *led]
+
+
 def measured(
     args: argparse.Namespace, services: list[psutil.Process], ports: list[int], server: Valkey
 ) -> dict[str, object]:
@@ -107,7 +114,8 @@ def measured(
 
         while completed() < 2 * args.workers:
             time.sleep(0.05)
-        processes = [*services, valkey]
+        ours = [each for service in services for each in supervisors(service)]
+        processes = [*ours, valkey]
         before, shares = [cpu_s(each) for each in processes], [taken(port) for port in ports]
         done, began = completed(), time.monotonic()
         time.sleep(args.seconds)
@@ -122,7 +130,7 @@ def measured(
         "supervisor_cores": round(sum(spent[:-1]) / seconds, 2),
         "redis_ms": round(1000 * spent[-1] / done, 3),
         "jobs_by_service": shares,
-        "descriptors": max(each.num_fds() for each in services),
+        "descriptors": max(each.num_fds() for each in ours),
         "left_waiting": left,
     }
 

@@ -29,6 +29,7 @@ import msgspec
 from msgspec import Struct
 
 from fastproc.config.settings import load
+from fastproc.core.shares import Share
 from fastproc.ipc import channel, launch
 from fastproc.ipc.blob import Blob, Lanes
 from fastproc.ipc.channel import WorkerChannel
@@ -136,18 +137,30 @@ def serve(fd: int, answers: Answers, sleep_s: float) -> None:
             sender.sendmsg([packet])
 
 
-def run_service(answers: Path, sleep_ms: float, profile: Path | None) -> None:
-    """`fastproc run`, whose workers are stand-ins. The product has no such setting."""
+def run_service(
+    answers: Path, sleep_ms: float, profile: Path | None = None, fd: int = -1, share: str = ""
+) -> None:
+    """`fastproc run`, whose workers are stand-ins, or one supervisor of several. The product has no such setting."""
     # Workers run this file as well, and see no other of this folder.
+    sys.path.insert(0, str(Path(__file__).parent))
     from cpu_stacks import sampled
 
+    from fastproc.commands import run
     from fastproc.commands.cli import main as fastproc
 
-    def command(fd: int, settings: Settings) -> list[str]:
-        program = [sys.executable, "-I", __file__, "worker", str(answers), "--sleep-ms", str(sleep_ms)]
-        return [*program, "--fd", str(fd)]
+    theirs = [str(answers), "--sleep-ms", str(sleep_ms), "--fd"]
 
-    launch.command = command
+    def command(fd: int, settings: Settings) -> list[str]:
+        return [sys.executable, "-I", __file__, "worker", *theirs, str(fd)]
+
+    def supervisor(fd: int, share: Share) -> list[str]:
+        told = ["--share", msgspec.json.encode(share).decode()]
+        return [sys.executable, "-P", __file__, "supervisor", *theirs, str(fd), *told]
+
+    launch.command, run._supervisor = command, supervisor
+    if share:
+        run.main(["", str(fd), share])
+        return
     sys.argv = ["fastproc", "run"]
     with sampled(profile) if profile else contextlib.nullcontext():
         fastproc()
@@ -156,17 +169,20 @@ def run_service(answers: Path, sleep_ms: float, profile: Path | None) -> None:
 def main() -> None:
     """Parse the command line and do what it says."""
     parser = argparse.ArgumentParser(description="Workers that sleep, with recorded answers.")
-    parser.add_argument("what", choices=("record", "service", "worker"))
+    parser.add_argument("what", choices=("record", "service", "supervisor", "worker"))
     parser.add_argument("answers", type=Path)
     parser.add_argument("photos", nargs="*", metavar="PHOTO", help="a file, `tiny` or `phone`")
     parser.add_argument("--sleep-ms", type=float, default=41.0, help="how long a photo takes; 0: as recorded")
     parser.add_argument("--profile", type=Path, help="raw stacks of the service's main thread, by CPU")
     parser.add_argument("--fd", type=int, default=-1, help=argparse.SUPPRESS)
+    parser.add_argument("--share", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.what == "record":
         args.answers.write_bytes(msgspec.msgpack.encode(record([picture(name) for name in args.photos])))
     elif args.what == "service":
         run_service(args.answers.resolve(), args.sleep_ms, args.profile)
+    elif args.what == "supervisor":
+        run_service(args.answers, args.sleep_ms, fd=args.fd, share=args.share)
     else:
         answers = msgspec.msgpack.decode(args.answers.read_bytes(), type=Answers)
         serve(args.fd, answers, args.sleep_ms / 1000)
