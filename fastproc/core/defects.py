@@ -78,6 +78,14 @@ def defect(error: BaseException, stage: str = "") -> Defect:
     return Defect(_name(full), tuple(frames), stage)
 
 
+def message_of(error: BaseException) -> str:
+    """Return the exception's message; a stage's own class may raise where it is asked for it."""
+    try:
+        return str(error)
+    except Exception as worse:
+        return f"its message cannot be read: {type(worse).__name__}"
+
+
 def _name(text: object) -> str:
     return _NOT_IN_NAME.sub("_", str(text))[-MAX_NAME_CHARS:] or "_"
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from fastproc.core.defects import Defect, defect
+from fastproc.core.defects import Defect, defect, message_of
 from fastproc.core.evidence import Death
 
 
@@ -170,9 +170,9 @@ class ProcessingError(WorkerError):
     code = "PROCESSING_ERROR"
 
     @classmethod
-    def unexpected(cls, error: BaseException, stage: str = "") -> ProcessingError:
-        """Return the error for an exception that nobody expected, with where it comes from."""
-        made = cls(f"{type(error).__name__}: {error}")
+    def unexpected(cls, error: BaseException, stage: str = "", hint: str = "") -> ProcessingError:
+        """Return the error for an exception that nobody expected, with where it comes from, and what may help."""
+        made = cls(f"{type(error).__name__}: {message_of(error)}{hint}")
         made.defect = defect(error, stage)
         return made
 

@@ -12,11 +12,18 @@ import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from msgspec import structs
 
-from fastproc.core.errors import ImageTooComplex, ProcessingError, TaskError, WorkerOutOfMemory
+from fastproc.core.errors import (
+    BY_CODE,
+    ImageError,
+    ImageTooComplex,
+    ProcessingError,
+    TaskError,
+    WorkerOutOfMemory,
+)
 from fastproc.core.gate.judge import check_size, judge
 from fastproc.core.model import Options, Rendition, Report
 from fastproc.core.plan import make_plan
@@ -27,6 +34,8 @@ from fastproc.worker.facts import lines, one_line, sound
 from fastproc.worker.returned import checked
 from fastproc.worker.source import Source
 from fastproc.worker.stage import Encoded, ReadingStage, Stage, Work
+
+IMPORTS: Final = "; what a stage imports belongs to its module's top"
 
 
 class Outlet:
@@ -172,11 +181,14 @@ def _check_as_opened(source: Source, options: Options) -> None:
 
 
 def _failure(error: BaseException, stage: str) -> TaskError:
-    if isinstance(error, TaskError):
+    # What a worker may say (`trust`): another code, or one of a stage's own, would condemn it.
+    if isinstance(error, ImageError | ProcessingError | WorkerOutOfMemory) and error.code in BY_CODE:
         return error
     if isinstance(error, MemoryError):
         return WorkerOutOfMemory()
-    return ProcessingError.unexpected(error, stage)
+    # In the jail a module that is installed is not found either.
+    hint = IMPORTS if isinstance(error, ImportError) else ""
+    return ProcessingError.unexpected(error, stage, hint)
 
 
 def failed(error: TaskError, stage: str) -> Failed:

@@ -67,7 +67,7 @@ class Stage(Protocol):
         """The stage's name in options, reports and progress: `[A-Za-z0-9_-]{1,64}`."""
 
     def run(self, work: Work) -> StageResult:
-        """Raises a TaskError leaf of `fastproc.core.errors` to fail the photo; anything else is PROCESSING_ERROR."""
+        """Raises an ImageError leaf of `fastproc.core.errors` to fail the photo; anything else is PROCESSING_ERROR."""
 
 
 @runtime_checkable

@@ -71,11 +71,12 @@ class PendingTask:
 
     def lost(self, why: str) -> TaskError:
         """The error for a worker that ended during the task; `why` is the fleet's or the kernel's word for it."""
+        where = f" (in {self.stage})" if self.stage else ""
         if why == orders.DEADLINE:
-            return WorkerTimeout(f"no result after {self.allowed_s:g} s")
+            return WorkerTimeout(f"no result after {self.allowed_s:g} s{where}")
         if why.startswith(KILLED):
-            return WorkerKilled(f"the worker was killed during the task: {why}")
-        return WorkerCrashed(f"the worker died during the task: {why}")
+            return WorkerKilled(f"the worker was killed during the task: {why}{where}")
+        return WorkerCrashed(f"the worker died during the task: {why}{where}")
 
     def succeed(self, result: Result) -> None:
         """End the wait for the result, if there still is one."""

@@ -10,9 +10,10 @@ import pytest
 from msgspec import structs
 from PIL import Image
 
-from fastproc.core.errors import ProcessingError
+from fastproc.core.errors import FileCorrupted, ProcessingError, StorageUnavailable
 from fastproc.core.picture_rules import MAX_RENDITIONS
 from fastproc.ipc.messages import Failed
+from fastproc.supervisor.workers.trust import failure_of as failure_of_worker
 from fastproc.worker.pipeline import Pipeline
 from fastproc.worker.returned import checked
 from fastproc.worker.stage import Encoded, StageResult, Work
@@ -98,6 +99,41 @@ def test_the_failure_names_the_stage_and_is_not_the_photos() -> None:
     failed = failure_of(lambda work: StageResult({}, (structs.replace(GOOD, data=file("PNG")),)))
     assert (failed.code, failed.stage) == ("PROCESSING_ERROR", "own")
     assert "'square'" in failed.message
+
+
+class Mute(Exception):
+    """An exception whose message cannot be had."""
+
+    def __str__(self) -> str:
+        raise KeyError
+
+
+class NoFace(FileCorrupted):
+    """A code of a stage's own, which the supervisor does not know."""
+
+    code = "NO_FACE"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (Mute(), "Mute: its message cannot be read: KeyError"),
+        (StorageUnavailable("away"), "StorageUnavailable: away"),
+        (NoFace("none"), "NoFace: none"),
+        (
+            ModuleNotFoundError("No module named 'x'"),
+            "named 'x'; what a stage imports belongs to its module's top",
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_a_stage_raises_the_supervisor_can_believe(error: Exception, words: str) -> None:
+    def run(work: Work) -> Any:
+        raise error
+
+    failed = failure_of(run)
+    assert failure_of_worker(failed, ("own",)).code == "PROCESSING_ERROR"
+    assert failed.message.endswith(words)
 
 
 #: What a stage may give to the encoder by mistake, and the format.
