@@ -109,16 +109,23 @@ async def started_pool(
 
 async def required_stages(pipeline: PipelineConfig) -> tuple[Row, ...]:
     """Return the settings of stages of your own. Raises ConfigError for stages that a worker could only die of."""
-    outside = {point.name for point in importlib.metadata.entry_points(group="fastproc.stages")}
-    unknown = [
-        name
-        for name in pipeline.stages
-        if name not in outside
-        and not (name.isidentifier() and importlib.util.find_spec(f"fastproc.worker.stages.{name}"))
-    ]
-    if unknown:
-        known = (*outside, *Options().stages)
-        raise ConfigError([f"PIPELINE: there is no stage {name!r}{likely(name, known)}" for name in unknown])
+    points = importlib.metadata.entry_points(group="fastproc.stages")
+    known = (*(point.name for point in points), *Options().stages)
+    problems = []
+    for name in pipeline.stages:
+        owners = sorted(
+            {point.dist.name if point.dist else point.value for point in points.select(name=name)}
+        )
+        if name.isidentifier() and importlib.util.find_spec(f"fastproc.worker.stages.{name}"):
+            owners.insert(0, "fastproc")
+        if not owners:
+            problems.append(f"PIPELINE: there is no stage {name!r}{likely(name, known)}")
+        elif len(owners) > 1:
+            problems.append(
+                f"PIPELINE: {' and '.join(owners)} each have a stage {name!r}: rename or remove one"
+            )
+    if problems:
+        raise ConfigError(problems)
     return await stages_as_found(own_stages(pipeline.stages), pipeline.stage_settings)
 
 

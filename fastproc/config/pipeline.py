@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Literal
 
 from msgspec import Struct
@@ -9,6 +10,7 @@ from msgspec import Struct
 from fastproc.config import values
 from fastproc.config.values import var
 from fastproc.core.model import Format, Integrity, Limits, Options, ThumbnailDecode, ThumbnailSpec
+from fastproc.core.record import METADATA_FIELDS
 from fastproc.core.stage_settings import StageSettings
 
 #: WebP stores a side in 14 bits; libvips accepts one pixel more for AVIF.
@@ -122,4 +124,11 @@ class PipelineConfig(Struct, frozen=True, kw_only=True):
             )
         if self.stages[:1] != ("validation",):
             found.append("PIPELINE: the first stage must be validation, because it protects the others")
+        twice = [name for name, count in Counter(self.stages).items() if count > 1]
+        found += [f"PIPELINE: {name} is in it more than once" for name in twice]
+        found += [
+            f"PIPELINE: a stage cannot be called {name!r}: its facts would take the place of metadata.{name}"
+            for name in self.stages
+            if name in METADATA_FIELDS
+        ]
         return found

@@ -16,6 +16,14 @@ from fastproc.core.model import Job, Json, Rendition, Report, Stored
 #: Facts of these stages have their own fields; those of any other stage go into the metadata under its name.
 _PLACED: Final = frozenset({"validation", "metadata", "thumbnails", "optimization"})
 
+#: What the metadata has of `metadata` itself, and the warnings: no other stage may have such a name. A test compares
+#: with docs/contract.md.
+METADATA_FIELDS: Final = frozenset({
+    "format", "width", "height", "space", "channels", "depth", "density", "hasAlpha", "chromaSubsampling",
+    "orientation", "isProgressive", "dominantColor", "brightness", "exif", "descriptive", "frames", "gainMap", "hdr",
+    "preview", "warnings",
+})  # fmt: skip
+
 #: Renditions of these stages have their own fields too.
 _LISTED: Final = frozenset({"thumbnails", "optimization"})
 

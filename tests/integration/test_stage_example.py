@@ -26,6 +26,7 @@ EXAMPLE = ROOT / "examples" / "stage_square"
 BROKEN = {
     "renamed": "NAME = 'other'\ndef run(work): ...",
     "idle": "NAME = 'idle'",
+    "phash": "NAME = 'phash'\ndef run(work): ...",
     "unfit": "import no_such_library\nNAME = 'unfit'",
     "dying": "import os\nos._exit(3)",
     "curious": "import os\nraise RuntimeError(' '.join(sorted(os.environ)))",
@@ -200,6 +201,7 @@ def test_check_shows_a_stage_s_settings(python: str, tmp_path: Path) -> None:
     {
         "renamed": "its NAME is 'other', its entry point's name is 'renamed'",
         "idle": "stage 'idle' has no function run(work)",
+        "phash": "fastproc and broken_phash each have a stage 'phash': rename or remove one",
         "unfit": "stage 'unfit' cannot be loaded: ModuleNotFoundError: No module named 'no_such_library'",
         "dying": "stage 'dying' cannot be loaded: its process ended with 3",
         "open_ended": "stage 'open_ended': its setting side has no default",
@@ -214,7 +216,7 @@ def test_a_broken_stage_is_named_before_the_service_starts(
     done = process(python, f"validation,{stage}", tmp_path / "out", photo)
     assert done.returncode == Exit.CONFIG
     assert words in done.stderr
-    assert "fastproc: PIPELINE: stage" in done.stderr
+    assert "fastproc: PIPELINE: " in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -278,7 +278,7 @@ WRONG = {
     "EVENTS_STREAM": ["a b", "bull:photo-processing:events"],
     "EVENTS_STREAM_MAX": ["0", "many"],
     "EVENTS_STREAM_PROGRESS": ["some"],
-    "PIPELINE": ["metadata", "thumbnails,validation"],
+    "PIPELINE": ["metadata", "thumbnails,validation", "validation,phash,phash", "validation,width"],
     "THUMBNAILS": [
         "s",
         "s:10",

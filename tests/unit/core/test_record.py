@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import msgspec
 from msgspec import structs
 
 from fastproc.core import record
 from fastproc.core.errors import BY_CODE
-from fastproc.core.model import Job, Rendition, Report, Stored
+from fastproc.core.model import Job, Options, Rendition, Report, Stored
 
 JOB = Job(
     id="7", name="x", token="t", photo_id="p-1", s3_key="k", bucket="b", client_id="c-9", session_id=12, attempt=2
@@ -30,6 +33,15 @@ REPORT = Report(
     warnings=("the EXIF block is damaged",),
 )
 STORED = [Stored(rendition=r, key=f"key/{r.name}", url=f"http://x/{r.name}") for r in (SMALL, LARGE, COPY)]
+
+
+def test_the_fields_that_no_stage_may_be_called_are_the_contracts() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "contract.md").read_text()
+    rows = re.findall(
+        r"^\| (`[^|]*) \|", text.partition("\n## Metadata\n")[2].partition("\n##")[0], re.MULTILINE
+    )
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named - set(Options().stages) == record.METADATA_FIELDS
 
 
 def test_the_metadata_are_the_metadata_stages_facts_and_those_of_further_stages() -> None:
