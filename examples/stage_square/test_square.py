@@ -20,15 +20,15 @@ def photo(width, height):
 
 def test_it_cuts_the_middle():
     found = tried(stage, photo(1500, 1000))
-    assert found.facts["square"] == {"side": 320, "kept": 0.667}
+    assert found.facts[stage.NAME] == {"side": 320, "kept": 0.667}
     with Image.open(io.BytesIO(found.files["square"])) as square:
         assert square.size == (320, 320)
         assert square.convert("RGB").getpixel((160, 160))[1] < 60
 
 
 def test_its_side_can_be_set_and_a_small_photo_is_not_enlarged():
-    assert tried(stage, photo(1500, 1000), settings={"side_px": "100"}).facts["square"]["side"] == 100
-    assert tried(stage, photo(160, 120)).facts["square"]["side"] == 120
+    assert tried(stage, photo(1500, 1000), settings={"side_px": "100"}).facts[stage.NAME]["side"] == 100
+    assert tried(stage, photo(160, 120)).facts[stage.NAME]["side"] == 120
 
 
 def test_it_follows_the_service_s_options():
