@@ -167,11 +167,13 @@ class Errand(Struct, frozen=True):
 
 
 def _named(done: Result, photo_id: str) -> list[tuple[str, bytes]]:
-    """Return the renditions with their file names."""
-    return [
-        (f"{photo_id}_{rendition.name}.{naming.suffix(rendition)}", body)
-        for rendition, body in zip(done.report.renditions, done.bodies, strict=True)
-    ]
+    """Return the renditions with their file names, each its own: names are unique within a stage alone."""
+    names: list[str] = []
+    for rendition in done.report.renditions:
+        ending = f"{rendition.name}.{naming.suffix(rendition)}"
+        name = f"{photo_id}_{ending}"
+        names.append(f"{photo_id}_{rendition.stage}_{ending}" if name in names else name)
+    return list(zip(names, done.bodies, strict=True))
 
 
 def _print_json(ended: Sequence[FileResult]) -> None:
