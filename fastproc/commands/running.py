@@ -21,6 +21,7 @@ import uvloop
 from fastproc import interruption
 from fastproc.config import settings as all_settings
 from fastproc.config.host import usable_cores
+from fastproc.config.misspelt import likely_stage
 from fastproc.config.secrets import secrets_of
 from fastproc.config.settings import Config, load, strangers
 from fastproc.core import stage_settings
@@ -67,7 +68,9 @@ def _log_by(config: Config, level: str, supervisor: int = 0) -> None:
 def misspelt(stages: Sequence[str] = ()) -> list[str]:
     """Return a warning for each variable that seems to be a misspelt setting; `stages`: those of your own, if known."""
     lost = stage_settings.strangers(os.environ, stages) if stages else []
-    return [*strangers(os.environ), *(f"{name}: no stage of PIPELINE has that name" for name in lost)]
+    fronts = [stage_settings.prefix(stage) for stage in stages]
+    words = (f"{name}: no stage of PIPELINE has that name{likely_stage(name, fronts)}" for name in lost)
+    return [*strangers(os.environ), *words]
 
 
 def origins() -> dict[str, str]:

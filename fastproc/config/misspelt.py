@@ -14,6 +14,8 @@ from collections.abc import Collection, Iterable
 from difflib import SequenceMatcher, get_close_matches
 from typing import Final
 
+from fastproc.core.stage_settings import PREFIX
+
 #: Programs and platforms by the beginning of their names, and single names that a platform or an image gives.
 _FOREIGN: Final = re.compile(
     r"(AWS|ECS|LAMBDA|PG|POSTGRES|NODE|NPM|YARN|NVM|GIT|GITHUB|GITLAB|CI|RUNNER|BUILDKITE|CIRCLE|JENKINS|TRAVIS|HEROKU"
@@ -52,6 +54,16 @@ def likely(wrong: str, choices: Iterable[str]) -> str:
     """Return the words for a value that is likely meant, to end a message with; "" where none is."""
     close = get_close_matches(wrong.lower(), list(choices), n=1, cutoff=_SLIP_OF_VALUE)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def likely_stage(name: str, fronts: Iterable[str]) -> str:
+    """Return the words for the setting of a stage that is likely meant; `fronts`: what those of each stage begin with."""
+    for front in fronts:
+        words = name.split("_")
+        head, rest = "_".join(words[: front.count("_")]) + "_", "_".join(words[front.count("_") :])
+        if rest and close(head.removeprefix(PREFIX), front.removeprefix(PREFIX)):
+            return f"; did you mean {front}{rest}?"
+    return ""
 
 
 def _meant(name: str, settings: Collection[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, Final, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct, structs
@@ -101,9 +101,20 @@ def _parsed(text: str, hint: Any) -> Any:
     plain = hint.__origin__ if hasattr(hint, "__metadata__") else hint
     if get_origin(plain) in _LISTS or plain in _LISTS:
         return msgspec.convert([part.strip() for part in text.split(",") if part.strip()], hint, strict=False)
+    if get_origin(plain) is Literal:
+        return _choice(text, get_args(plain))
     if bool in (plain, *get_args(plain)):
         text = text.lower()
     return msgspec.convert(text, hint, strict=False)
+
+
+def _choice(text: str, choices: tuple[Any, ...]) -> Any:
+    """Return the choice of that spelling, else of that word in capitals or not, as settings of the service are read."""
+    for known in (str, lambda choice: str(choice).lower()):
+        for choice in choices:
+            if known(choice) == known(text):
+                return choice
+    raise ValueError(f"expected one of {', '.join(map(str, choices))}")
 
 
 def _unknown(stage: str, setting: str, known: list[str]) -> str:
@@ -114,7 +125,8 @@ def _unknown(stage: str, setting: str, known: list[str]) -> str:
 
 
 def _in_words(error: Exception) -> str:
-    return str(error).replace("`", "").replace("Expected", "expected")
+    said = str(error).replace("`", "").replace("Expected", "expected")
+    return said.replace("expected bool, got str", "expected true or false")
 
 
 def _is_meta(meta: object) -> bool:

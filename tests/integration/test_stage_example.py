@@ -209,7 +209,8 @@ def test_check_shows_a_stage_s_settings(python: str, tmp_path: Path) -> None:
     assert all(word in row for word in ("200", "320"))
     assert "side of the square" in said
     assert "STAGE_SQUARE_QUALITY" in said
-    assert "WARN STAGE_SQARE_QUALITY: no stage of PIPELINE has that name" in said
+    words = "WARN STAGE_SQARE_QUALITY: no stage of PIPELINE has that name; did you mean STAGE_SQUARE_QUALITY?"
+    assert words in said
 
 
 @pytest.mark.parametrize(

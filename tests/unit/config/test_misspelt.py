@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastproc.config.misspelt import likely
+from fastproc.config.misspelt import likely, likely_stage
 from fastproc.config.settings import Config, load, strangers, table
 from fastproc.core.errors import ConfigError
 
@@ -122,3 +122,10 @@ def test_a_misspelt_value_is_named_with_the_likely_one(variable: str, text: str,
 
 def test_a_value_that_is_like_none_gets_no_advice() -> None:
     assert likely("7", ("debug", "info")) == ""
+
+
+def test_the_stage_that_is_likely_meant_is_named() -> None:
+    fronts = ["STAGE_FACES_", "STAGE_OCR_FAST_"]
+    assert likely_stage("STAGE_FAECS_SIDE_PX", fronts) == "; did you mean STAGE_FACES_SIDE_PX?"
+    assert likely_stage("STAGE_OCR_FSAT_MODE", fronts) == "; did you mean STAGE_OCR_FAST_MODE?"
+    assert likely_stage("STAGE_MUSIC_SIDE_PX", fronts) == likely_stage("STAGE_FACE", fronts) == ""

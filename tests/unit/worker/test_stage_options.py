@@ -34,7 +34,7 @@ STAGE = SimpleNamespace(
 
 
 def test_texts_become_values_of_every_kind() -> None:
-    given = {"side": "20", "share": "0.25", "is_on": "TRUE", "mode": "best", "words": "b, c ,", "name": "x"}
+    given = {"side": "20", "share": "0.25", "is_on": "TRUE", "mode": "BEST", "words": "b, c ,", "name": "x"}
     given["side"] = "200"
     found = stage_options.settings(STAGE, given)
     assert found == Settings(200, 0.25, True, "best", ("b", "c"), "x")
@@ -46,8 +46,8 @@ def test_texts_become_values_of_every_kind() -> None:
     {
         "a bound": ({"side": "15"}, "STAGE_OWN_SIDE: expected int >= 16 (it is '15')"),
         "no number": ({"share": "much"}, "STAGE_OWN_SHARE: expected float"),
-        "no choice": ({"mode": "slow"}, "STAGE_OWN_MODE: "),
-        "neither true nor false": ({"is_on": "perhaps"}, "STAGE_OWN_IS_ON: "),
+        "no choice": ({"mode": "slow"}, "STAGE_OWN_MODE: expected one of fast, best (it is 'slow')"),
+        "neither true nor false": ({"is_on": "perhaps"}, "STAGE_OWN_IS_ON: expected true or false"),
         "misspelt": ({"sides": "20"}, "STAGE_OWN_SIDES: stage 'own' has no such setting; is STAGE_OWN_SIDE meant?"),
         "unknown": ({"zzz": "20"}, "STAGE_OWN_ZZZ: stage 'own' has no such setting, but STAGE_OWN_SIDE, "),
         "together": ({"side": "20", "mode": "best"}, "STAGE_OWN_*: a side under 100 cannot be best"),
