@@ -101,6 +101,8 @@ def tracer(config: TracesConfig, queue: str) -> Tracer | None:
         raise ConfigError(
             [f"OTEL_TRACES_EXPORTER: OpenTelemetry is not installed: pip install 'fastproc[otel]' ({error})"]
         ) from error
+    except ValueError as error:
+        raise ConfigError([f"OTEL_*: OpenTelemetry refuses a setting of its own: {error}"]) from error
     return found
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -19,10 +20,10 @@ from typing import Any, Final
 import msgspec
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -37,14 +38,17 @@ log = logging.getLogger(__name__)
 
 #: Longest wait for spans at the end: half of what all closes have together (`supervisor.stopping`).
 FLUSH_S: Final = 0.5
-#: Longest wait for a collector's answer, in s: OpenTelemetry's own default. Nobody waits for it but the SDK's thread.
-POST_S: Final = 10.0
 LOG_EVERY_S: Final = 600.0
+#: In the words of the SDK's exporter.
+_ANSWERED: Final = re.compile(r"\bcode: (\d{3})\b")
 
 
 def create(config: TracesConfig, queue: str) -> Tracer:
-    """Return the tracer of a queue's jobs. It connects to nothing before its first span."""
-    exporter = OTLPSpanExporter(endpoint=config.url, headers=dict(config.headers), timeout=POST_S)
+    """Return the tracer of a queue's jobs. It connects to nothing before its first span.
+
+    Raises ValueError for a variable of the SDK's own that makes no sense.
+    """
+    exporter = OTLPSpanExporter(endpoint=config.url, headers=dict(config.headers) or None)
     return OtlpTracer(config, queue, exporter)
 
 
@@ -52,21 +56,15 @@ class OtlpTracer:
     """Satisfies the port Tracer."""
 
     def __init__(self, config: TracesConfig, queue: str, exporter: SpanExporter) -> None:
-        # It says at each try what is wrong, and the address with it.
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         logging.getLogger("urllib3").setLevel(logging.ERROR)
         self._queue, self._propagator = queue, TraceContextTextMapPropagator()
         self._exporter = _Watched(exporter)
+        # It says at each try what is wrong, and the address with it.
+        heard = logging.getLogger("opentelemetry")
+        heard.setLevel(logging.WARNING)
+        heard.handlers[:], heard.propagate = [_SdkLog(self._exporter)], False
         self._provider = TracerProvider(
-            sampler=ParentBasedTraceIdRatio(config.share),
-            resource=Resource.create(
-                {
-                    "service.name": config.service_name,
-                    "service.version": __version__,
-                    "host.name": host_name(),
-                }
-            ),
-            shutdown_on_exit=False,
+            sampler=_sampler(config), resource=_resource(config), shutdown_on_exit=False
         )
         self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer("fastproc", __version__)
@@ -139,6 +137,22 @@ class OtlpTracer:
         return self._propagator.extract(carrier, Context())
 
 
+def _sampler(config: TracesConfig) -> Sampler:
+    share = TraceIdRatioBased(config.share)
+    roots: dict[str, Sampler] = {"traceidratio": share, "always_on": ALWAYS_ON, "always_off": ALWAYS_OFF}
+    root = roots[config.sampler.removeprefix("parentbased_")]
+    return ParentBased(root) if config.sampler.startswith("parentbased_") else root
+
+
+def _resource(config: TracesConfig) -> Resource:
+    """What is known of the service; what OTEL_RESOURCE_ATTRIBUTES says of it counts more, but for a name that is set."""
+    known = {"service.name": config.service_name, "service.version": __version__, "host.name": host_name()}
+    given = dict(OTELResourceDetector().detect().attributes)
+    if config.service_name != TracesConfig().service_name:
+        given.pop("service.name", None)
+    return Resource.create(known | given)
+
+
 def _about(timeline: Timeline, queue: str) -> dict[str, Any]:
     """The attributes of a job's span. Source: OpenTelemetry's semantic conventions for messaging; bullmq-otel's."""
     job = timeline.job
@@ -163,16 +177,30 @@ class _Watched(SpanExporter):
 
     def __init__(self, inner: SpanExporter) -> None:
         self._inner = inner
+        self._answered = ""
         self._said_at = -LOG_EVERY_S
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send them; called from the SDK's thread."""
+        self._answered = ""
         result = self._inner.export(spans)
-        if result is not SpanExportResult.SUCCESS and time.monotonic() - self._said_at >= LOG_EVERY_S:
-            self._said_at = time.monotonic()
-            where = "OTEL_EXPORTER_OTLP_ENDPOINT"
-            log.warning("the collector did not take %d spans (%s); jobs are not affected", len(spans), where)
+        if result is not SpanExportResult.SUCCESS:
+            where = f"{self._answered}OTEL_EXPORTER_OTLP_ENDPOINT"
+            self._say(f"the collector did not take {len(spans)} spans ({where}); jobs are not affected")
         return result
+
+    def heard(self, said: str) -> None:
+        """The SDK says so: what the collector has answered, or that the queue is full."""
+        if found := _ANSWERED.search(said):
+            self._answered = f"it answered {found[1]}; "
+        elif said.startswith("Queue full"):
+            where = "OTEL_BSP_MAX_QUEUE_SIZE"
+            self._say(f"spans are dropped, the collector takes them too slowly ({where}); jobs are not affected")
+
+    def _say(self, words: str) -> None:
+        if time.monotonic() - self._said_at >= LOG_EVERY_S:
+            self._said_at = time.monotonic()
+            log.warning("%s", words)
 
     def shutdown(self) -> None:
         """Close connections."""
@@ -181,3 +209,15 @@ class _Watched(SpanExporter):
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Nothing is held here."""
         return self._inner.force_flush(timeout_millis)
+
+
+class _SdkLog(logging.Handler):
+    """Hears what the SDK logs, and tells nobody else."""
+
+    def __init__(self, exporter: _Watched) -> None:
+        super().__init__(logging.WARNING)
+        self._exporter = exporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called by whoever logs."""
+        self._exporter.heard(record.getMessage())

@@ -11,7 +11,7 @@ import click
 from msgspec import structs
 from rich.console import Console
 
-from fastproc.backends import events_webhook
+from fastproc.backends import events_webhook, factories
 from fastproc.bullmq.opening import checked_server, open_pipe
 from fastproc.bullmq.scripts import installed_version
 from fastproc.commands import running
@@ -54,6 +54,8 @@ async def check(config: Config) -> bool:
     ]
     if config.webhook.urls:
         results.append(await _try(console, "webhooks", lambda: events_webhook.check(config.webhook)))
+    if config.traces.exporter != "none":
+        results.append(await _try(console, "traces", lambda: _check_traces(config)))
     for ready in greetings:
         _show_decoders(console, ready.versions)
     return all(results)
@@ -120,6 +122,12 @@ async def _check_worker(config: Config, greetings: list[Ready]) -> str:
     parts += [f"can decode: {', '.join(sorted(ready.formats))}"]
     parts += [f"sandbox: {ready.sandbox}", *(f"without {part}" for part in ready.unprotected)]
     return "; ".join(parts)
+
+
+async def _check_traces(config: Config) -> str:
+    if tracer := factories.tracer(config.traces, config.queue.name):
+        await tracer.close()
+    return "OpenTelemetry takes its settings; the collector is not tried"
 
 
 def _show_decoders(console: Console, versions: dict[str, str]) -> None:

@@ -45,6 +45,14 @@ class TracesConfig(Struct, frozen=True, kw_only=True):
             extra={"parse": values.url("http", "https")},
         ),
     ] = "http://localhost:4318"
+    traces_endpoint: Annotated[
+        str,
+        var(
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "whole address that spans are posted to, instead of OTEL_EXPORTER_OTLP_ENDPOINT",
+            extra={"parse": values.url("http", "https")},
+        ),
+    ] = ""
     headers: Annotated[
         tuple[tuple[str, str], ...],
         var(
@@ -56,11 +64,22 @@ class TracesConfig(Struct, frozen=True, kw_only=True):
     service_name: Annotated[
         str, var("OTEL_SERVICE_NAME", "`service.name` of the spans", pattern=r"^[^\s]{1,255}$")
     ] = "fastproc"
+    sampler: Annotated[
+        Literal[
+            "parentbased_traceidratio", "parentbased_always_on", "parentbased_always_off",
+            "traceidratio", "always_on", "always_off",
+        ],
+        var(
+            "OTEL_TRACES_SAMPLER",
+            "which jobs are traced: with `parentbased_` the producer decides, and of other jobs a share, all or none;"
+            " without it, that counts for every job",
+        ),
+    ] = "parentbased_traceidratio"  # fmt: skip
     share: Annotated[
         float,
         var(
             "OTEL_TRACES_SAMPLER_ARG",
-            "share of the jobs that are traced, where their producer has not decided (`parentbased_traceidratio`)",
+            "share of the jobs that are traced, by `parentbased_traceidratio` or `traceidratio`",
             ge=0,
             le=1,
         ),
@@ -69,4 +88,4 @@ class TracesConfig(Struct, frozen=True, kw_only=True):
     @property
     def url(self) -> str:
         """Where spans are posted."""
-        return self.endpoint.rstrip("/") + _PATH
+        return self.traces_endpoint or self.endpoint.rstrip("/") + _PATH

@@ -64,6 +64,7 @@ def test_check_shows_every_setting_and_that_everything_can_be_used(run: Run, pla
 
 def test_check_tries_everything_though_one_fails(run: Run) -> None:
     settings = {"WORKER_CONCURRENCY": "32", "MAX_INFLIGHT_BYTES": str(64 << 20)}
+    settings |= {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_BSP_MAX_QUEUE_SIZE": "-1"}
     found = run("check", REDIS_PORT=str(free_ports(1)[0]), SQLITE_PATH="nowhere.db", **settings)
     # What does not fit is said beside, and is no reason to fail.
     assert re.search(
@@ -72,6 +73,7 @@ def test_check_tries_everything_though_one_fails(run: Run) -> None:
     assert found.returncode == Exit.UNREACHABLE
     assert re.search(r"^FAIL Redis: .*REDIS_PORT", found.stdout, re.MULTILINE)
     assert re.search(r"^FAIL database: .*SQLITE_PATH", found.stdout, re.MULTILINE)
+    assert re.search(r"^FAIL traces: OTEL_\*: ", found.stdout, re.MULTILINE), found.stdout
     assert re.search(r"^ok +S3: ", found.stdout, re.MULTILINE)
     assert re.search(r"^ok +worker: ", found.stdout, re.MULTILINE), found.stdout
 

@@ -143,7 +143,7 @@ def test_a_collector_in_trouble_costs_no_job_and_one_line(
     ids = [asyncio.run(place.add({"photoId": f"p-{n}", "s3Key": "one.jpg"})) for n in range(5)]
     place.until("completed", *ids)
     if trouble == "refuses":
-        eventually(lambda: "did not take" in service.said, "it is said")
+        eventually(lambda: "spans (it answered 400; OTEL" in service.said, "it is said")
     began = time.monotonic()
     assert service.terminate() == 0
     assert time.monotonic() - began < PATIENCE_S / 4

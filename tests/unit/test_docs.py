@@ -39,6 +39,8 @@ SPAN = re.compile(r"`([^`\n]+)`")
 #: Names in capitals that are somebody else's.
 FOREIGN = {
     "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_SDK_DISABLED",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
     "SSL_CERT_FILE",
     "SQLITE_BUSY",
     "SQLITE_FULL",

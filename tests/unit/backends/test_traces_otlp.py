@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -119,6 +120,57 @@ def test_without_a_producers_decision_a_share_is_traced() -> None:
     # What the producer follows is followed all the same.
     assert none.of(DONE)
     none.tracer._provider.shutdown()
+
+
+def test_the_sampler_that_is_set_decides() -> None:
+    quiet = structs.replace(DONE, job=structs.replace(JOB, trace_context=JOB.trace_context.replace("-01", "-00")))
+    alone = structs.replace(DONE, job=structs.replace(JOB, trace_context=""))
+    jobs = (DONE, quiet, alone)
+    followed = {}
+    for sampler in (
+        "always_on", "always_off", "traceidratio",
+        "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio",
+    ):  # fmt: skip
+        made = Made(sampler=sampler, share=0.0)
+        made.of(*jobs)
+        roots = [span for span in made.memory.get_finished_spans() if span.name == "process photos"]
+        followed[sampler] = len(roots)
+        made.tracer._provider.shutdown()
+    assert followed == {
+        "always_on": 3, "always_off": 0, "traceidratio": 0,
+        "parentbased_always_on": 2, "parentbased_always_off": 1, "parentbased_traceidratio": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "expected"), [("fastproc", "theirs"), ("photos", "photos")])
+def test_what_the_environment_says_of_the_service_is_kept(
+    monkeypatch: pytest.MonkeyPatch, name: str, expected: str
+) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.name=theirs,host.name=node-7,team=night")
+    made = Made(service_name=name)
+    about = made.tracer._provider.resource.attributes
+    assert (about["service.name"], about["host.name"], about["team"]) == (expected, "node-7", "night")
+    assert about["service.version"]
+    made.tracer._provider.shutdown()
+
+
+def test_a_whole_address_is_taken_as_it_is() -> None:
+    assert TracesConfig(endpoint="http://a:1/").url == "http://a:1/v1/traces"
+    assert TracesConfig(endpoint="http://a:1", traces_endpoint="http://b/in").url == "http://b/in"
+
+
+def test_spans_that_the_sdk_drops_are_one_line_of_ours(made: Made, caplog: pytest.LogCaptureFixture) -> None:
+    # As SDKs newer than the lowest that is allowed log for each span that is dropped; that one says nothing.
+    for _ in range(3):
+        logging.getLogger("opentelemetry.sdk.x").warning("Queue full, dropping %s.", "Span")
+    [line] = [record.getMessage() for record in caplog.records if record.name.startswith("fastproc")]
+    assert line.startswith("spans are dropped, the collector takes them too slowly (OTEL_BSP_MAX_QUEUE_SIZE)")
+
+
+def test_a_wrong_setting_of_the_sdks_own_is_an_error_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")
+    with pytest.raises(ConfigError, match=r"OTEL_\*: .*max_queue_size"):
+        factories.tracer(TracesConfig(exporter="otlp"), "q")
 
 
 def test_what_cannot_be_made_costs_nothing_but_a_line(made: Made, caplog: pytest.LogCaptureFixture) -> None:
