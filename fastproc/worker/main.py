@@ -21,13 +21,14 @@ import math
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from fastproc.core.errors import ProcessingError
-from fastproc.core.model import Limits, Options
+from fastproc.core.model import Limits, Options, own_stages
 from fastproc.ipc import launch
 from fastproc.ipc.blob import Lanes
 from fastproc.ipc.channel import WorkerChannel
@@ -69,7 +70,7 @@ def main(argv: list[str]) -> int:
     channel = WorkerChannel(_moved(int(argv[1])))
     try:
         jail = Jail(settings.sandbox, parent)
-        ready, pipeline = _get_ready(settings, jail)
+        ready, pipeline = _get_ready(settings, jail, _passed(channel, settings.options))
     except ProcessLookupError:
         return EXIT_ORPHANED
     except JailError as error:
@@ -80,8 +81,15 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _get_ready(settings: Settings, jail: Jail) -> tuple[Ready, Pipeline]:
-    """Load and try everything, and shut the jail step by step.
+def _passed(channel: WorkerChannel, options: Options) -> Callable[[str], None]:
+    """Return what is told each stage that was tried: a stage of somebody's own may end the process, and is then named."""
+    if own_stages(options.stages):
+        return lambda name: channel.send(Progress(stage=name))
+    return lambda name: None
+
+
+def _get_ready(settings: Settings, jail: Jail, passed: Callable[[str], None]) -> tuple[Ready, Pipeline]:
+    """Load and try everything, and shut the jail step by step. `passed` is told each stage that ends.
 
     Raises: JailError, ConfigError (unknown stage), ProcessLookupError (no supervisor), RuntimeError (no encoder).
     """
@@ -94,13 +102,16 @@ def _get_ready(settings: Settings, jail: Jail) -> tuple[Ready, Pipeline]:
     jail.before_threads([*sys.path, str(Path(__file__).parents[1])])
     tools = encoders.Encoders()
     chosen = tools.description(settings.options)
-    before = warm_up(settings.options, stages, tools)
+    before = warm_up(settings.options, stages, tools, passed)
     jail.shut(_CHANNEL_FD)
-    for name, answer in warm_up(settings.options, stages, tools).items():
+    for name, answer in warm_up(settings.options, stages, tools, passed).items():
         if type(answer) is not type(before[name]):
             raise JailError(
                 f"WORKER_SANDBOX: a {name} picture that worked before fails in the jail: {answer}"
             )
+        if isinstance(answer, Failed) and answer.defect and answer.defect.kind == PermissionError.__name__:
+            # Files are closed before the first try. Each photo would fail with it.
+            raise JailError(f"PIPELINE: the stage {answer.stage!r} may not do so: {answer.message}")
     # What is loaded stays: a collection after a failed photo then looks at that photo alone (0.1 ms instead of 4).
     gc.collect()
     gc.freeze()
@@ -152,7 +163,10 @@ def _answer(channel: WorkerChannel, lanes: Lanes, pipeline: Pipeline, task: Task
 
 
 def warm_up(
-    options: Options, stages: tuple[stage.Stage, ...], tools: encoders.Encoders
+    options: Options,
+    stages: tuple[stage.Stage, ...],
+    tools: encoders.Encoders,
+    passed: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Done | Failed]:
     """Run every stage over a small picture of every format, so that lazy imports, codec tables and types are loaded.
 
@@ -171,10 +185,13 @@ def warm_up(
     files["heic"] = files["avif"].replace(b"avif", b"heic")
     gain = checked([Channel(minimum=0, maximum=stops) for stops in (1, 2, 3)], (0, 3))
     files["gain map"] = joined(files["p3"], files["p3"], gain)
-    return {
-        name: pipeline.run(memoryview(sample), None, output, lambda name: None)
+    answers = {
+        name: pipeline.run(memoryview(sample), None, output, passed)
         for name, sample in files.items()
     }
+    # What ends the process from here on is no stage's.
+    passed(GATE)
+    return answers
 
 
 def keep_memory(kept_bytes: int) -> None:

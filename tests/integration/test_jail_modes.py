@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from fastproc.core.model import Limits, Options
 from fastproc.ipc import launch
 from fastproc.ipc.messages import Settings
 from fastproc.supervisor.workers.pool import Pool
-from tests import pictures
+from tests import pictures, plugins, traitor
 from tests.integration.test_jail import (
     PATIENCE_S,
     PHOTO,
@@ -72,9 +73,9 @@ def without(through: Launcher) -> Callable[..., None]:
     return poorer
 
 
-async def refusal(**more: Any) -> str:
+async def refusal(boots: int = 2, **more: Any) -> str:
     """Why no worker gets ready."""
-    rules = Rules(boot_failures=2, boot_backoff_s=0.01)
+    rules = Rules(boot_failures=boots, boot_backoff_s=0.01)
     pool = Pool(1, Settings(**{"options": OPTIONS, **more}), PATIENCE_S, rules)
     pool.start()
     try:
@@ -222,3 +223,19 @@ async def test_a_picture_just_over_the_memory_of_a_worker_fails_alone_and_gets_a
         assert (await process(pool, PHOTO)).bodies
     async with started(options=OPTIONS, memory_bytes=280 << 20) as pool:
         assert (await process(pool, giant)).bodies
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        ("os.nice(1)", "SIGSYS (in greedy)"),
+        ("open('/etc/passwd')", "PIPELINE: the stage 'greedy' may not do so: PermissionError: "),
+    ],
+)
+async def test_a_stage_that_the_jail_stops_is_named_at_the_start(
+    act: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugins.left(tmp_path, "greedy", "greedy_stage", f"import os\nNAME = 'greedy'\ndef run(work): {act}\n")
+    monkeypatch.setattr(launch, "command", lambda fd, settings: traitor.command(tmp_path, fd, settings))
+    stages = ("validation", "greedy", "metadata")
+    assert words in await refusal(options=Options(stages=stages), boots=1)

@@ -49,10 +49,14 @@ class Fate(Struct, frozen=True):
 
 
 class Deaths:
-    """The ends of a pool's workers. `fates`: by slot, of those that ended unasked."""
+    """The ends of a pool's workers. `fates`: by slot, of those that ended unasked.
 
-    def __init__(self, memory: Memory, processes: Roster) -> None:
-        self._memory, self._processes = memory, processes
+    `passed`: by slot, the stage that a worker which is not yet ready has tried last.
+    """
+
+    def __init__(self, memory: Memory, processes: Roster, stages: tuple[str, ...]) -> None:
+        self._memory, self._processes, self._stages = memory, processes, stages
+        self.passed: dict[int, str] = {}
         self.fates: dict[int, Fate] = {}
         #: Of the libraries in the workers, as the last one said that was ready.
         self.versions: dict[str, str] = {}
@@ -64,15 +68,24 @@ class Deaths:
             how = (
                 OUT_OF_MEMORY if by_kernel else NOT_BY_KERNEL if self._memory.sees_kills else MAYBE_BY_KERNEL
             )
-        said = self._processes.said(slot)
+        said, place = self._processes.said(slot), self._place(slot)
+        where = place if starting else ""
         if how != "exit code 0":
             # Ctrl-C reaches one that is not yet in a process group of its own; the service ends then as well.
             is_end = ordered == DRAINED or (starting and how == "SIGINT")
-            self._log(logging.DEBUG if is_end else logging.WARNING, slot, how, said)
-        if starting and said:
+            self._log(logging.DEBUG if is_end else logging.WARNING, slot, f"{how}{where}", said)
+        if starting:
             # No photo had a hand in it yet, and the operator needs the reason: the jail's, a stage's, a library's.
-            how = f"{how}: {said.splitlines()[-1][:MAX_REASON_CHARS]}"
+            how = f"{how}{where}" + (f": {said.splitlines()[-1][:MAX_REASON_CHARS]}" if said else "")
         return Exit(how, by_kernel)
+
+    def _place(self, slot: int) -> str:
+        """The stage that a worker was trying before it was ready: the one behind the last that it passed."""
+        passed = self.passed.pop(slot, "")
+        if passed not in self._stages:
+            return ""
+        following = self._stages[self._stages.index(passed) + 1 :] or self._stages
+        return f" (in {following[0]})"
 
     @property
     def count(self) -> int:

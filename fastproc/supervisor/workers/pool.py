@@ -58,7 +58,7 @@ class Pool(Looks):
         self._loans = Loans(size, settings.options.limits.max_source_bytes)
         self.processes = Roster(settings)
         self._tasks = TaskLists(self.memory, self._loans, self._host)
-        self._deaths = Deaths(self.memory, self.processes)
+        self._deaths = Deaths(self.memory, self.processes, self._stages)
         self.idleness = Idleness(self._fleet, self._loans)
         self._numbers, self._alarm = itertools.count(1), Alarm(self._tick)
         self.ready = asyncio.Event()
@@ -186,6 +186,8 @@ class Pool(Looks):
                 if stage == GATE:
                     self._allow(slot, task, pixels)
                 task.passed(stage)
+            case Progress(stage=stage) if self._fleet.slots[slot].state is State.STARTING:
+                self._deaths.passed[slot] = stage
             case Done(report=report) if task:
                 self._done(slot, task, report)
             case Failed() if task:
