@@ -145,7 +145,7 @@ def _sampler(config: TracesConfig) -> Sampler:
 
 
 def _resource(config: TracesConfig) -> Resource:
-    """What is known of the service; what OTEL_RESOURCE_ATTRIBUTES says of it counts more, but for a name that is set."""
+    """What is known of the service. OTEL_RESOURCE_ATTRIBUTES counts more, but for a service.name where one is set."""
     known = {"service.name": config.service_name, "service.version": __version__, "host.name": host_name()}
     given = dict(OTELResourceDetector().detect().attributes)
     if config.service_name != TracesConfig().service_name:
@@ -195,7 +195,9 @@ class _Watched(SpanExporter):
             self._answered = f"it answered {found[1]}; "
         elif said.startswith("Queue full"):
             where = "OTEL_BSP_MAX_QUEUE_SIZE"
-            self._say(f"spans are dropped, the collector takes them too slowly ({where}); jobs are not affected")
+            self._say(
+                f"spans are dropped, the collector takes them too slowly ({where}); jobs are not affected"
+            )
 
     def _say(self, words: str) -> None:
         if time.monotonic() - self._said_at >= LOG_EVERY_S:

@@ -57,7 +57,7 @@ def likely(wrong: str, choices: Iterable[str]) -> str:
 
 
 def likely_stage(name: str, fronts: Iterable[str]) -> str:
-    """Return the words for the setting of a stage that is likely meant; `fronts`: what those of each stage begin with."""
+    """Return the words for a stage's setting that is likely meant; `fronts`: what those of each stage begin with."""
     for front in fronts:
         words = name.split("_")
         head, rest = "_".join(words[: front.count("_")]) + "_", "_".join(words[front.count("_") :])

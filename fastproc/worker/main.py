@@ -82,7 +82,7 @@ def main(argv: list[str]) -> int:
 
 
 def _passed(channel: WorkerChannel, options: Options) -> Callable[[str], None]:
-    """Return what is told each stage that was tried: a stage of somebody's own may end the process, and is then named."""
+    """Return what is told each stage that was tried: one of somebody's own may end the process, and is then named."""
     if own_stages(options.stages):
         return lambda name: channel.send(Progress(stage=name))
     return lambda name: None
@@ -185,10 +185,7 @@ def warm_up(
     files["heic"] = files["avif"].replace(b"avif", b"heic")
     gain = checked([Channel(minimum=0, maximum=stops) for stops in (1, 2, 3)], (0, 3))
     files["gain map"] = joined(files["p3"], files["p3"], gain)
-    answers = {
-        name: pipeline.run(memoryview(sample), None, output, passed)
-        for name, sample in files.items()
-    }
+    answers = {name: pipeline.run(memoryview(sample), None, output, passed) for name, sample in files.items()}
     # What ends the process from here on is no stage's.
     passed(GATE)
     return answers

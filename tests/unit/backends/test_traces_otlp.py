@@ -123,7 +123,9 @@ def test_without_a_producers_decision_a_share_is_traced() -> None:
 
 
 def test_the_sampler_that_is_set_decides() -> None:
-    quiet = structs.replace(DONE, job=structs.replace(JOB, trace_context=JOB.trace_context.replace("-01", "-00")))
+    quiet = structs.replace(
+        DONE, job=structs.replace(JOB, trace_context=JOB.trace_context.replace("-01", "-00"))
+    )
     alone = structs.replace(DONE, job=structs.replace(JOB, trace_context=""))
     jobs = (DONE, quiet, alone)
     followed = {}
