@@ -17,6 +17,8 @@ from tests import prometheus
 HERE = 'job="fastproc",instance="a"'
 QUEUE = f'{HERE},queue="bull:photos"'
 HOUR = 60
+#: What fires has it: operators route by it, and one alert silences another of the same job.
+OF_JOB = ',job="fastproc"'
 
 
 class Case(Struct, frozen=True):
@@ -46,6 +48,11 @@ def queue(state: str) -> str:
     return f'fastproc_queue_jobs{{{QUEUE},state="{state}"}}'
 
 
+def on_b(series: str) -> str:
+    """The same series of another service."""
+    return series.replace('"a"', '"b"')
+
+
 def one(name: str) -> str:
     return f"fastproc_{name}{{{HERE}}}"
 
@@ -70,7 +77,7 @@ CASES = (
     Case(
         "FastprocSupervisorsRestart",
         {one("supervisors_restarted_total"): "0+1x9"},
-        {one("supervisors_restarted_total"): "0x3 2x6"},
+        {one("supervisors_restarted_total"): "5x3 7x6"},
         0,
         9,
     ),
@@ -108,14 +115,22 @@ CASES = (
         "FastprocBacklogGrows",
         {BACKLOG: "900x30", BACKLOG.replace('"a"', '"b"'): "900x30", queue("waiting"): "1000+10x30"},
         {BACKLOG: "400x30", BACKLOG.replace('"a"', '"b"'): "400x30", queue("waiting"): "1000+10x30"},
-        4,
+        9,
         20,
     ),
     Case(
         "FastprocBacklogGrows",
         {BACKLOG: "900x30", queue("prioritized"): "9+1x30"},
         {BACKLOG: "900x30", queue("waiting"): "1000-10x30"},
-        4,
+        9,
+        20,
+    ),
+    # Many at once, which are being worked off.
+    Case(
+        "FastprocBacklogGrows",
+        {BACKLOG: "900x30", queue("waiting"): "0x5 3000+1x24"},
+        {BACKLOG: "0x5 1800-30x24", queue("waiting"): "0x5 3000-50x24"},
+        9,
         20,
     ),
     Case(
@@ -129,6 +144,26 @@ CASES = (
         "FastprocNothingEnds",
         {queue("prioritized"): "5x30", jobs("completed"): "9x30"},
         {queue("waiting"): "5x30", PAUSED: "1x30", jobs("completed"): "9x30"},
+        4,
+        8,
+    ),
+    # That another service ends jobs of another queue does not matter; of this one, it does.
+    Case(
+        "FastprocNothingEnds",
+        {
+            queue("waiting"): "5x30",
+            PAUSED: "0x30",
+            jobs("completed"): "9x30",
+            on_b(PAUSED).replace("photos", "others"): "0x30",
+            on_b(jobs("completed")): "0+9x30",
+        },
+        {
+            queue("waiting"): "5x30",
+            PAUSED: "0x30",
+            jobs("completed"): "9x30",
+            on_b(PAUSED): "0x30",
+            on_b(jobs("completed")): "0+9x30",
+        },
         4,
         8,
     ),
@@ -197,7 +232,7 @@ CASES = (
     Case(
         "FastprocWorkersDie",
         {one("worker_deaths_total"): "0+1x15"},
-        {one("worker_deaths_total"): "0x3 2x12"},
+        {one("worker_deaths_total"): "7x3 11x12"},
         2,
         10,
     ),
@@ -218,7 +253,7 @@ CASES = (
     Case(
         "FastprocQuarantineGrows",
         {one("quarantined_total"): "0+1x20"},
-        {one("quarantined_total"): "0x3 1x17"},
+        {one("quarantined_total"): "5x3 7x17"},
         1,
         10,
     ),
@@ -380,7 +415,7 @@ def group(series: dict[str, str], *looks: tuple[int, str, int]) -> dict[str, Any
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
         "promql_expr_test": [
             {
-                "expr": f'count(ALERTS{{alertstate="firing",alertname=~"{alert or ".+"}"}})',
+                "expr": f'count(ALERTS{{alertstate="firing",alertname=~"{alert or ".+"}"{OF_JOB if count else ""}}})',
                 "eval_time": f"{minute}m",
                 "exp_samples": [{"labels": "{}", "value": count}] if count else [],
             }
