@@ -36,6 +36,7 @@ class Quarantine:
     def __init__(self, vault: Vault | None = None) -> None:
         self._vault = vault
         self._hinted, self._seldom = False, Seldom(log)
+        #: Photos, not deaths: one poison photo is kept twice.
         self.kept = 0
 
     async def prepare(self) -> None:
@@ -74,7 +75,7 @@ class Quarantine:
             async with asyncio.timeout(KEEP_S):
                 evidence = await asyncio.to_thread(_evidence, job, error, death, photo)
                 await self._vault.keep(evidence, photo)
-            self.kept += 1
+            self.kept += evidence.deaths == 1
             log.warning("its photo is in quarantine as %s", evidence.id, extra=of_job(job))
         except Exception as trouble:
             words = "its photo cannot be kept: %s: %s"

@@ -58,17 +58,19 @@ def died(error: TaskError, death: Death | None = DEATH) -> TaskError:
     return error
 
 
-async def run(world: World, vault: FakeVault | None, job: Job = JOB) -> None:
-    ports = structs.replace(world.ports, quarantine=Quarantine(vault))
+async def run(world: World, vault: FakeVault | None, job: Job = JOB) -> Quarantine:
+    quarantine = Quarantine(vault)
+    ports = structs.replace(world.ports, quarantine=quarantine)
     locks = LockKeeper(world.queue, 30.0, 30.0, lambda _ids: None)
     line = JobLine(ports, world.guards, locks, ByteBudget(1 << 20), STAGES, Metrics())
     await line.run(job, lambda: False)
+    return quarantine
 
 
 async def test_the_photo_of_a_worker_that_died_is_kept_with_all_that_is_known_of_it() -> None:
     world, vault = World(), FakeVault()
     world.effects.fail_at("workers.run", died(WorkerCrashed("the worker died: SIGSEGV")))
-    await run(world, vault)
+    assert (await run(world, vault)).kept == 1
     [(evidence, photo)] = vault.kept
     assert photo == b"a photo"
     assert evidence.sha256 == hashlib.sha256(photo).hexdigest()
@@ -79,10 +81,10 @@ async def test_the_photo_of_a_worker_that_died_is_kept_with_all_that_is_known_of
     assert world.effects.done[-1] == "queue.retry 7"
 
 
-async def test_the_second_death_is_kept_as_poison() -> None:
+async def test_the_second_death_is_kept_as_poison_and_is_no_second_photo() -> None:
     world, vault = World(), FakeVault()
     world.effects.fail_at("workers.run", died(WorkerTimeout("no result")))
-    await run(world, vault, structs.replace(JOB, attempt=2, deaths=1, attempts=9))
+    assert (await run(world, vault, structs.replace(JOB, attempt=2, deaths=1, attempts=9))).kept == 0
     [(evidence, _)] = vault.kept
     assert (evidence.code, evidence.deaths, evidence.attempt) == ("POISON_PHOTO", 2, 2)
     assert world.effects.done[-1] == "queue.fail 7"
