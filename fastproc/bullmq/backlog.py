@@ -28,6 +28,10 @@ PRIORITY: Final = 2**32
 FINISHED: Final = ("completed", "failed")
 
 
+#: What says since when a job could have been taken. BullMQ before version 5 counts attempts in `attemptsMade`.
+AGE: Final = ("timestamp", "opts", "atm", "attemptsMade")
+
+
 class _Options(Struct):
     delay: float = 0.0
 
@@ -74,11 +78,20 @@ async def _first_of_the_last(call: Call, keys: Keys, last: Sequence[Any]) -> Seq
 
 
 async def _oldest_ms(call: Call, keys: Keys, ids: Sequence[Any]) -> int | None:
-    """Return since when the oldest of these jobs could have been taken; those that are gone by now do not count."""
-    jobs = await asyncio.gather(
-        *(call("HMGET", keys(text(job_id)), "timestamp", "opts") for job_id in {*ids})
+    """Return since when the oldest of these jobs could have been taken; None where nobody knows.
+
+    Those that are gone by now do not count, nor those that had an attempt: no field of theirs says when they were put
+    back, after a pause or by an operator days later.
+    """
+    jobs = await asyncio.gather(*(call("HMGET", keys(text(job_id)), *AGE) for job_id in {*ids}))
+    return min(
+        (
+            due_ms(int(at), _delay_ms(opts))
+            for at, opts, *made in jobs
+            if at and at.isdigit() and not any(_number(count, 0) for count in made)
+        ),
+        default=None,
     )
-    return min((due_ms(int(at), _delay_ms(opts)) for at, opts in jobs if at and at.isdigit()), default=None)
 
 
 def _delay_ms(opts: bytes | None) -> float:

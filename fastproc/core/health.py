@@ -41,7 +41,7 @@ class Backlog(Struct, frozen=True):
     """What the queue has for its workers: jobs that wait, and why nobody may take them now ("": they may).
 
     `counts`: jobs by BullMQ's states; `oldest_ms`: since when (wall clock) the oldest of those that wait could have
-    been taken, None where none waits.
+    been taken, None where none waits or nobody knows.
     """
 
     waiting: int

@@ -50,9 +50,11 @@ def watch_queue(metrics: Metrics, queue: str, health: Health) -> None:
         if health.backlog and value is not None:
             yield (queue,), value
 
-    def oldest_s() -> float:
+    def oldest_s() -> float | None:
+        if health.backlog and not health.backlog.waiting:
+            return 0.0
         since_ms = health.backlog.oldest_ms if health.backlog else None
-        return age_s(since_ms, time.time_ns() // 1_000_000) or 0.0
+        return age_s(since_ms, time.time_ns() // 1_000_000)
 
     label = ("queue",)
     metrics.watch_each("queue_jobs", "Jobs of the queue by state", ("queue", "state"), states)

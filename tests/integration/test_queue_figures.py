@@ -111,6 +111,18 @@ async def test_a_delay_that_was_asked_for_is_no_waiting(shop: Shop) -> None:
     assert (await shop.read()).oldest_ms == SINCE + 1000
 
 
+@pytest.mark.parametrize("field", ["atm", "attemptsMade"])
+async def test_a_job_that_was_put_back_after_an_attempt_does_not_wait_since_it_was_added(
+    shop: Shop, field: str
+) -> None:
+    await shop.add({}, {"timestamp": SINCE + 9})
+    newest, next_one = shop.redis.lrange(shop.keys("wait"), 0, -1)
+    shop.redis.hset(shop.keys(next_one.decode()), field, 1)
+    assert (await shop.read()).oldest_ms == SINCE + 9
+    shop.redis.hset(shop.keys(newest.decode()), field, 1)
+    assert (await shop.read()).oldest_ms is None
+
+
 @pytest.mark.parametrize("opts", ['{"delay":"soon"}', "{", "[]"])
 async def test_options_that_make_no_sense_are_no_delay(shop: Shop, opts: str) -> None:
     await shop.add({})

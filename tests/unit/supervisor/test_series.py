@@ -58,6 +58,7 @@ async def test_nothing_that_waits_is_no_backlog_and_what_nobody_knows_is_absent(
     scene.queue.waits = Backlog(3)
     await scene.look()
     assert scene.value("backlog_seconds", queue=QUEUE) is None
+    assert scene.value("queue_oldest_job_seconds", queue=QUEUE) is None
     scene.queue.effects.broken["queue.backlog"] = QueueUnavailable("away")
     await scene.look()
     assert b"fastproc_queue_jobs{" not in scene.metrics.text()
