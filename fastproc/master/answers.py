@@ -36,8 +36,8 @@ class Answers:
         self.restarts = Counter(
             "fastproc_supervisors_restarted", "Supervisors that were started again", registry=self.registry
         )
-        alive = Gauge("fastproc_supervisors_alive", "Supervisors that take jobs", registry=self.registry)
-        alive.set_function(lambda: sum(map(serves, living())))
+        meaning = "Supervisors that take jobs, and answer"
+        self._alive = Gauge("fastproc_supervisors_alive", meaning, registry=self.registry)
 
     def ended(self, number: int, told: Told | None) -> None:
         """A supervisor has ended; `told` is what it told last."""
@@ -69,6 +69,8 @@ class Answers:
             if process.told:
                 told[number] = list(metrics.parsed(process.told.metrics))
         silent = [number for number in told if number not in now]
+        # One that stands still serves by its own last word: its silence is what an alert has to go by.
+        self._alive.set(sum(map(self._serves, now)))
         return metrics.text(metrics.merged(told, silent, self._kept), self.registry)
 
     async def _ask(self) -> dict[int, Told]:

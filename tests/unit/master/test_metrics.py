@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from typing import cast
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from fastproc.ipc.link import Told
 from fastproc.master import metrics
+from fastproc.master.answers import Answers
 from fastproc.master.metrics import Kept, merged, parsed
+from fastproc.master.process import SupervisorProcess
 from fastproc.supervisor.metrics import Metrics
 from fastproc.supervisor.vitals import Vitals
 from tests.unit.test_docs import series
@@ -121,6 +126,27 @@ def test_of_one_that_does_not_answer_only_what_rises_is_shown() -> None:
     found = shown(merged({1: told(service)}, (1,), Kept()))
     assert found["fastproc_jobs_taken_total"] == 1
     assert "fastproc_workers_alive" not in found
+
+
+class Supervisor:
+    """A process whose supervisor answers, or does not any more."""
+
+    def __init__(self, *, answers: bool) -> None:
+        self.told = Told(failing=False, health={}, conditions={}, problems={}, metrics=Metrics().text())
+        self._answers = answers
+
+    async def ask(self) -> Told | None:
+        return self.told if self._answers else None
+
+
+async def test_one_that_does_not_answer_is_not_alive_though_it_has_served() -> None:
+    processes = {1: Supervisor(answers=False), 2: Supervisor(answers=False), 3: Supervisor(answers=True)}
+    starting = 3
+    living = cast("Callable[[], Mapping[int, SupervisorProcess]]", lambda: processes)
+    text = (await Answers(3, living, lambda number: number != starting).metrics()).decode()
+    assert "fastproc_supervisors_alive 0.0" in text
+    text = (await Answers(3, living, lambda number: True).metrics()).decode()
+    assert "fastproc_supervisors_alive 1.0" in text
 
 
 def test_one_supervisors_text_comes_out_as_it_went_in() -> None:
