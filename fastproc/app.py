@@ -145,7 +145,7 @@ class App:
             self._desk.open(
                 Ordering(self._config, pipe), self.live.snapshot, ports.objects, ports.books.failures
             )
-            self._readiness.started = True
+            self._readiness.started, self._readiness.stopping = True, lambda: service.stopping
             self.serving.set()
             try:
                 with calm():

@@ -23,10 +23,11 @@ class Answer(Struct, frozen=True):
 
 
 class Readiness:
-    """Conditions by name; `started` is true while jobs are taken."""
+    """Conditions by name; `started` is true from when jobs are taken on, `stopping` once no more are."""
 
     def __init__(self) -> None:
         self.started = False
+        self.stopping: Callable[[], bool] = lambda: False
         self._checks: dict[str, Check] = {}
         #: What of the service is stuck, and what else its watchdog has found lately: the answer of /health.
         self.stuck: Callable[[], Sequence[str]] = tuple
@@ -38,7 +39,8 @@ class Readiness:
 
     def now(self) -> Answer:
         """Look at every condition."""
-        found = {"started": "" if self.started else "the service is starting or stopping"}
+        takes_jobs = self.started and not self.stopping()
+        found = {"started": "" if takes_jobs else "the service is starting or stopping"}
         found |= {name: check() for name, check in self._checks.items()}
         problems = {name: problem for name, problem in found.items() if problem}
         return Answer({name: name not in problems for name in found}, problems)

@@ -220,15 +220,21 @@ async def test_a_job_longer_than_the_grace_goes_back_with_no_attempt_counted(
     assert place.job(job_id)["atm"] == "1"
 
 
-async def test_a_second_sigterm_does_not_wait_for_the_grace(place: Place, start: Start) -> None:
+async def test_a_service_that_stops_is_not_ready_and_a_second_sigterm_does_not_wait_for_the_grace(
+    place: Place, start: Start
+) -> None:
     place.put("one.jpg", pictures.jpeg())
-    service = start(SHUTDOWN_GRACE_S="600")
+    [port] = free_ports(1)
+    service = start(SHUTDOWN_GRACE_S="600", HTTP_PORT=str(port))
     [worker] = service.workers()
     with frozen(worker):
         job_id = await place.add({"photoId": "one", "s3Key": "one.jpg"})
         eventually(lambda: place.job(job_id).get("progress") == "25", "the photo is with the worker")
         service.process.terminate()
         eventually(lambda: "stopping: 1 jobs in hand" in service.said, "it has begun to stop")
+        status, body = service.get(port, "/ready")
+        assert (status, json.loads(body)["started"]) == (503, False)
+        assert "fastproc_supervisors_ready 0.0" in service.get(port, "/metrics")[1]
         assert service.terminate() == Exit.OK
     assert place.ids("wait") == [job_id]
 
