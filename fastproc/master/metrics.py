@@ -14,12 +14,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, disable_created_metrics, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from fastproc.core.pace import together
+
+# As in the supervisors (`supervisor.metrics`).
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 SUMS: Final = {
     "fastproc_jobs_in_hand",
@@ -59,7 +62,6 @@ EACH: Final = {
 }
 #: Each supervisor's own process: that one of them is at its end is what must be seen.
 EACH_PREFIX: Final = "fastproc_supervisor_process_"
-_CREATED: Final = "_created"
 
 #: One sample of a family: its name, and its labels in order.
 Key = tuple[str, tuple[tuple[str, str], ...]]
@@ -80,7 +82,7 @@ def keeps_apart(family: Metric) -> bool:
     """Whether each supervisor has series of its own."""
     if rises(family):
         return family.name in EACH or family.name.startswith(EACH_PREFIX)
-    return family.name not in SUMS | GREATEST | TOGETHER and not family.name.endswith(_CREATED)
+    return family.name not in SUMS | GREATEST | TOGETHER
 
 
 class Kept:
@@ -149,8 +151,6 @@ def _samples(family: Metric) -> Iterator[tuple[Key, float]]:
 def _put(values: Values, key: Key, value: float, family: Metric) -> None:
     if key not in values:
         values[key] = value
-    elif family.name.endswith(_CREATED):
-        values[key] = min(values[key], value)
     elif family.name in GREATEST:
         values[key] = max(values[key], value)
     elif family.name in TOGETHER:

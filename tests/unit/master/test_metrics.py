@@ -147,6 +147,7 @@ async def test_one_that_does_not_answer_is_not_alive_though_it_has_served() -> N
     assert "fastproc_supervisors_alive 0.0" in text
     text = (await Answers(3, living, lambda number: True).metrics()).decode()
     assert "fastproc_supervisors_alive 1.0" in text
+    assert "_created" not in text
 
 
 def test_one_supervisors_text_comes_out_as_it_went_in() -> None:

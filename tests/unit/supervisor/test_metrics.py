@@ -50,6 +50,8 @@ def test_every_outcome_and_code_is_there_before_the_first_job() -> None:
     ]
     assert [value(metrics, "step_seconds_count", step=step) for step in STEPS] == [0.0] * 4
     assert value(metrics, "stage_seconds_count", stage="square") == 0
+    # Of these no table tells, and `fastproc_jobs_created` would be read as a count of jobs.
+    assert b"_created" not in metrics.text()
 
 
 def test_a_wait_in_the_queue_and_each_request_of_a_job_are_observed() -> None:
