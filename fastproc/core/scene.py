@@ -9,7 +9,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fastproc.core.failures import Failure
-from fastproc.core.pace import together
 from fastproc.core.snapshot import TICK_S, QueueNow, Snapshot, WorkerNow
 from fastproc.core.spans import span
 
@@ -76,40 +75,41 @@ class Scene(Struct, frozen=True):
         parts = [f"{count(busy, 'worker')} busy", f"{self.waiting} waiting"]
         if self.waiting and self.queue.oldest_s is not None:
             parts.append(f"oldest {span(self.queue.oldest_s)}")
-        if self.waiting and (left_s := self._left_s()) is not None:
-            parts.append(f"clears in {span(left_s)}")
+        if self.waiting and self.queue.backlog_s is not None:
+            parts.append(f"clears in {span(self.queue.backlog_s)}")
         return Verdict("good", ", ".join(parts))
 
-    def _is_held_up(self) -> bool:
-        """Whether all services wait for a neighbour that is away. Receivers of webhooks hold nobody up."""
-        return all(
-            any(each.away and each.name != "webhook" for each in service.neighbours)
-            for service in self.services
-        )
 
-    def _left_s(self) -> float | None:
-        """Seconds until nothing waits any more, at today's pace; None where nobody can say."""
-        queue, paused = self.queue, all(service.state == "paused" for service in self.services)
-        if queue is None or queue.paused or queue.held or paused or self._is_held_up():
-            return None
-        if queue.backlog_s is not None:
-            return queue.backlog_s
-        return self.waiting / self.pace if self.pace else None
+def with_backlog(queue: QueueNow, services: Sequence[Snapshot], now_ms: int) -> QueueNow:
+    """Return the queue with the seconds that its services together take for what waits; None where nobody knows.
 
-
-def with_backlog(queue: QueueNow, services: Sequence[Snapshot]) -> QueueNow:
-    """Return the queue with the seconds that its services together take for what waits, where they know it.
-
-    The pace of the last minute says nothing of a limit that has just been set: it is never less than that asks for.
+    It is never less than the limits ask for: the pace of the last minute says nothing of one that has just been set.
     """
-    known = [service.backlog_s for service in services if service.backlog_s is not None]
-    if not known:
-        return queue
-    limits = [service.limiter for service in services]
-    least_s = 0.0
-    if all(limit.per_s for limit in limits):
-        least_s = queue.waiting / sum(limit.per_s for limit in limits)
-    return replace(queue, backlog_s=max(together(known), least_s))
+    if not queue.waiting:
+        return replace(queue, backlog_s=0.0)
+    able = [service for service in services if _takes_jobs(service)]
+    since_ms = now_ms - min(PACE_S, queue.oldest_s or 0.0) * 1000
+    pace = sum(_pace(service, since_ms) for service in able)
+    if queue.paused or queue.held or not pace:
+        return replace(queue, backlog_s=None)
+    limits = [service.limiter.per_s for service in able]
+    least_s = queue.waiting / sum(limits) if all(limits) else 0.0
+    return replace(queue, backlog_s=max(queue.waiting / pace, least_s))
+
+
+def _takes_jobs(service: Snapshot) -> bool:
+    """Whether it takes jobs that wait. Receivers of webhooks hold nobody up."""
+    return service.state == "serving" and not any(
+        each.away and each.name != "webhook" for each in service.neighbours
+    )
+
+
+def _pace(service: Snapshot, since_ms: float) -> float:
+    """Return a service's jobs a second while jobs wait: as it says, or those of the ticks since the oldest waits."""
+    if service.pace is not None:
+        return service.pace
+    ticks = [tick for tick in service.ticks if tick.at_ms >= since_ms]
+    return sum(tick.completed + tick.failed for tick in ticks) / (len(ticks) * TICK_S) if ticks else 0.0
 
 
 def count(number: int, what: str) -> str:

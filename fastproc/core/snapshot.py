@@ -74,7 +74,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     `state`: `starting`, `serving`, `paused` (this host alone), `stopping`. `p50_s`, `p95_s`: from taking a job to its
     end, of the newest jobs. `changed`: settings that an operator has changed since the start, with their value now.
     `problems`: what makes it not ready, or stuck, in words. `health`: as /health says: healthy, stale, stuck. `ticks`:
-    the last ten minutes, the oldest first. `backlog_s`: until this one alone had done what waits, where it knows.
+    the last ten minutes, the oldest first. `codes`: jobs that failed for good in the last LATELY_S, by code. `pace`:
+    jobs a second that this one brings to their end while jobs wait, where it knows.
     """
 
     host: str
@@ -103,7 +104,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     decoders: Mapping[str, str] = {}
     holes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
-    backlog_s: float | None = None
+    codes: Mapping[str, int] = {}
+    pace: float | None = None
     health: str = "healthy"
 
 
@@ -133,3 +135,5 @@ WAITING = ("waiting", "prioritized")
 #: Seconds of a tick, and how many a snapshot has: ten minutes.
 TICK_S = 5.0
 TICKS = 120
+#: Lately: so far back deaths and failures are looked at, in seconds.
+LATELY_S = 300.0
