@@ -71,7 +71,8 @@ class Scene(Struct, frozen=True):
         if self.queue is None:
             return Verdict("good", f"{busy} of {len(self.workers)} workers busy; the queue is not known")
         if not busy and not self.waiting:
-            return Verdict("good", f"idle: nothing waits, {count(len(self.workers), 'worker')} ready")
+            ready = sum(worker.state == "idle" for worker in self.workers)
+            return Verdict("good", f"idle: nothing waits, {count(ready, 'worker')} ready")
         parts = [f"{count(busy, 'worker')} busy", f"{self.waiting} waiting"]
         if self.waiting and self.queue.oldest_s is not None:
             parts.append(f"oldest {span(self.queue.oldest_s)}")

@@ -61,6 +61,14 @@ FAILURE = Failure(
 CASES: list[tuple[list[Snapshot], QueueNow | None, list[Failure], str, str, str]] = [
     ([SERVICE], QUEUE, [], "good", "idle: nothing waits, 2 workers ready", ""),
     (
+        [service(workers=(IDLE, replace(IDLE, slot=1, state="starting")))],
+        QUEUE,
+        [],
+        "good",
+        "idle: nothing waits, 1 worker ready",
+        "",
+    ),
+    (
         [service(workers=(BUSY, BUSY), ticks=ticks(completed=5))],
         replace(WAITS, oldest_s=3.0),
         [],
