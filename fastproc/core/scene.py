@@ -47,15 +47,23 @@ class Scene(Struct, frozen=True):
     @property
     def pace(self) -> float:
         """Jobs a second that have ended in the last minute, in which services were there."""
-        began_ms = min((service.started_at_ms for service in self.services), default=self.now_ms)
-        seconds = max(TICK_S, min(PACE_S, (self.now_ms - began_ms) / 1000))
+        ages = (self._now_of(service) - service.started_at_ms for service in self.services)
+        seconds = max(TICK_S, min(PACE_S, max(ages, default=0) / 1000))
         return (self.lately("completed", PACE_S) + self.lately("failed", PACE_S)) / seconds
 
     def lately(self, kind: str, seconds: float) -> int:
         """Events of a kind (a field of Tick) in the last seconds."""
-        since = self.now_ms - (seconds + TICK_S) * 1000
-        ticks = [tick for service in self.services for tick in service.ticks if tick.at_ms > since]
-        return sum(int(getattr(tick, kind)) for tick in ticks)
+        back = (seconds + TICK_S) * 1000
+        return sum(
+            int(getattr(tick, kind))
+            for service in self.services
+            for tick in service.ticks
+            if tick.at_ms > self._now_of(service) - back
+        )
+
+    def _now_of(self, service: Snapshot) -> int:
+        """This moment by the clock of the service's host."""
+        return self.now_ms - service.behind_ms(self.now_ms)
 
     def on(self, some: Sequence[Snapshot]) -> str:
         """Where: "" for all services, else the hosts' names."""
@@ -90,7 +98,7 @@ def with_backlog(queue: QueueNow, services: Sequence[Snapshot], now_ms: int) -> 
         return replace(queue, backlog_s=0.0)
     able = [service for service in services if _takes_jobs(service)]
     since_ms = now_ms - min(PACE_S, queue.oldest_s or 0.0) * 1000
-    pace = sum(_pace(service, since_ms) for service in able)
+    pace = sum(_pace(service, since_ms - service.behind_ms(now_ms)) for service in able)
     if queue.paused or queue.held or not pace:
         return replace(queue, backlog_s=None)
     limits = [service.limiter.per_s for service in able]

@@ -108,6 +108,11 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     pace: float | None = None
     health: str = "healthy"
 
+    def behind_ms(self, now_ms: int) -> int:
+        """By how much its host's clock is behind the reader's; 0 within what a snapshot may be old."""
+        behind = now_ms - self.at_ms
+        return behind if abs(behind) > OLDEST_MS else 0
+
 
 class QueueNow(Struct, frozen=True, kw_only=True):
     """The queue, which all hosts share. `counts` by BullMQ's states; `held`: why nobody may take a job, "" if one may.
@@ -135,5 +140,7 @@ WAITING = ("waiting", "prioritized")
 #: Seconds of a tick, and how many a snapshot has: ten minutes.
 TICK_S = 5.0
 TICKS = 120
+#: A snapshot lives for 10 s: one that seems older, or comes from the future, is of another clock (tuning.md).
+OLDEST_MS = 15_000
 #: Lately: so far back deaths and failures are looked at, in seconds.
 LATELY_S = 300.0

@@ -138,8 +138,8 @@ def activity(hosts: Sequence[Snapshot], now_ms: int) -> list[list[int]]:
     tick_ms = int(TICK_S * 1000)
     newest = now_ms // tick_ms
     sums: dict[int, list[int]] = {}
-    for tick in (tick for host in hosts for tick in host.ticks):
-        number = tick.at_ms // tick_ms
+    for at_ms, tick in ((tick.at_ms + host.behind_ms(now_ms), tick) for host in hosts for tick in host.ticks):
+        number = at_ms // tick_ms
         if newest - TICKS <= number < newest:
             one = sums.setdefault(number, [0, 0, 0])
             for place, count in enumerate((tick.completed, tick.failed, tick.deaths)):

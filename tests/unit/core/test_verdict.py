@@ -9,10 +9,11 @@ from msgspec.structs import replace
 
 from fastproc.core.errors import BY_CODE
 from fastproc.core.failures import Failure
-from fastproc.core.scene import with_backlog
+from fastproc.core.scene import Scene, with_backlog
 from fastproc.core.snapshot import TICK_S, LimiterNow, NeighbourNow, QueueNow, Snapshot, Tick, WorkerNow
 from fastproc.core.spans import moment, span
 from fastproc.core.verdict import NEIGHBOURS, verdict, verdicts
+from fastproc.core.view import activity
 
 #: 2026-11-27 02:30:00 UTC, and 02:14.
 NOW_MS = 1_795_746_600_000
@@ -278,6 +279,21 @@ def test_worse_comes_first_and_what_goes_on_comes_last() -> None:
     assert [line.level for line in found] == ["bad", "warn", "warn", "warn", "good"]
     assert found[0].text.startswith("workers died")
     assert found[-1].text.startswith("0 workers busy, 14 waiting")
+
+
+@pytest.mark.parametrize("seconds", [-3600, -20, 20, 3600])
+def test_what_happened_lately_is_by_the_clock_of_the_host(seconds: int) -> None:
+    """Ten minutes of ticks, of a host whose clock is ahead or behind: the last minute is a minute."""
+    shift = seconds * 1000
+    done = tuple(Tick(at_ms=NOW_MS + shift - 5000 * n, completed=10, deaths=1) for n in range(120, 0, -1))
+    one = service(at_ms=NOW_MS + shift, started_at_ms=NOW_MS + shift - 3_600_000, ticks=done)
+    here = Scene([one], WAITS, [], NOW_MS)
+    assert here.pace == pytest.approx(2.0, rel=0.1)
+    assert here.lately("deaths", 300.0) == 60
+    assert with_backlog(replace(WAITS, oldest_s=30.0), [one], NOW_MS).backlog_s == pytest.approx(7.0)
+    found = activity([one], NOW_MS)
+    assert len(found) >= 118
+    assert {each[1] for each in found} == {10}
 
 
 @pytest.mark.parametrize("quiet", [ticks(), ticks(completed=9)], ids=range(2))
