@@ -98,12 +98,14 @@ def with_backlog(queue: QueueNow, services: Sequence[Snapshot], now_ms: int) -> 
         return replace(queue, backlog_s=0.0)
     able = [service for service in services if _takes_jobs(service)]
     since_ms = now_ms - min(PACE_S, queue.oldest_s or 0.0) * 1000
-    pace = sum(_pace(service, since_ms - service.behind_ms(now_ms)) for service in able)
-    if queue.paused or queue.held or not pace:
+    paces = [_pace(service, since_ms - service.behind_ms(now_ms)) for service in able]
+    known = [pace for pace in paces if pace is not None]
+    # Of two that have begun together one knows its pace first: alone it would need twice as long.
+    if queue.paused or queue.held or len(known) < len(able) or not sum(known):
         return replace(queue, backlog_s=None)
     limits = [service.limiter.per_s for service in able]
     least_s = queue.waiting / sum(limits) if all(limits) else 0.0
-    return replace(queue, backlog_s=max(queue.waiting / pace, least_s))
+    return replace(queue, backlog_s=max(queue.waiting / sum(known), least_s))
 
 
 def _takes_jobs(service: Snapshot) -> bool:
@@ -113,12 +115,12 @@ def _takes_jobs(service: Snapshot) -> bool:
     )
 
 
-def _pace(service: Snapshot, since_ms: float) -> float:
+def _pace(service: Snapshot, since_ms: float) -> float | None:
     """Return a service's jobs a second while jobs wait: as it says, or those of the ticks since the oldest waits."""
     if service.pace is not None:
         return service.pace
     ticks = [tick for tick in service.ticks if tick.at_ms >= since_ms]
-    return sum(tick.completed + tick.failed for tick in ticks) / (len(ticks) * TICK_S) if ticks else 0.0
+    return sum(tick.completed + tick.failed for tick in ticks) / (len(ticks) * TICK_S) if ticks else None
 
 
 def count(number: int, what: str) -> str:

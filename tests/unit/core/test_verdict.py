@@ -353,8 +353,15 @@ def seconds(queue: QueueNow, *services: Snapshot) -> float | None:
 
 def test_the_backlog_is_that_of_all_services_together_where_they_know_it() -> None:
     known = service(pace=0.5), service(pace=0.2)
-    assert seconds(WAITS, *known, service()) == pytest.approx(20.0)
-    assert seconds(WAITS, service()) is seconds(WAITS, service(pace=0.0)) is seconds(WAITS) is None
+    assert seconds(WAITS, *known) == pytest.approx(20.0)
+    assert seconds(WAITS, *known, service(pace=0.0)) == pytest.approx(20.0)
+    assert (
+        seconds(WAITS, *known, service())
+        is seconds(WAITS, service())
+        is seconds(WAITS, service(pace=0.0))
+        is seconds(WAITS)
+        is None
+    )
     slow = LimiterNow(max=30, duration_ms=60_000)
     limited = [replace(each, limiter=slow) for each in known]
     assert seconds(WAITS, *limited) == pytest.approx(20.0)
