@@ -123,6 +123,15 @@ def judged(view: View, found: Sequence[Verdict]) -> View:
     return replace(view, verdict=found[0], more=tuple(rest))
 
 
+def also(view: View, found: Sequence[Verdict]) -> View:
+    """Return the view with further verdicts, which are bad, after what is as bad."""
+    if not found:
+        return view
+    own = (view.verdict, *view.more)
+    bad = [each for each in own if each.level == "bad"]
+    return judged(view, [*bad, *found, *(each for each in own if each.level != "bad")])
+
+
 def together(whole: View, own: Sequence[Snapshot]) -> View:
     """Return the view of a service with several supervisors: one's whole view, and what each says of itself."""
     named = {(each.host, each.number) for each in own}
