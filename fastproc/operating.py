@@ -93,10 +93,11 @@ class Operating:
             ),
             self._asked("quarantine", self._seldom("kept", self._quarantine), QuarantineNow(), problems),
         )
-        queue = with_backlog(queue, hosts) if queue else None
+        at_ms = _wall_ms()
+        queue = with_backlog(queue, hosts, at_ms) if queue else None
         view = View(
             host=own.host,
-            at_ms=_wall_ms(),
+            at_ms=at_ms,
             verdict=Verdict("warn", "", ""),
             queue=queue,
             hosts=tuple(hosts),

@@ -137,7 +137,8 @@ class Watcher:
             self._desk.now(),
             SharedFailures(pipe.call, self._keys).read(),
         )
-        return Scene(services, with_backlog(queue, services), failures, time.time_ns() // 1_000_000)
+        now_ms = time.time_ns() // 1_000_000
+        return Scene(services, with_backlog(queue, services, now_ms), failures, now_ms)
 
     async def _opened(self) -> Pipe:
         self._pipe = await self._stack.enter_async_context(open_pipe(self._config))

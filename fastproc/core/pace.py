@@ -85,7 +85,19 @@ class Trend:
         self._seen: list[tuple[float, int]] = []
 
     def of(self, number: int, now: float) -> float | None:
-        """Return the change a second since the oldest look of the last TREND_S; None where that is too short ago."""
+        """Return the change a second in the last TREND_S; None where nobody has looked long and often enough.
+
+        Growth is what goes on in both halves of that time, the lesser of the two: a burst that is being worked off is
+        none. A fall is that of the second half.
+        """
         self._seen = [each for each in (*self._seen, (now, number)) if each[0] >= now - TREND_S]
-        at, before = self._seen[0]
-        return (number - before) / (now - at) if now - at >= TREND_LEAST_S else None
+        oldest, newest = self._seen[0], self._seen[-1]
+        middle = next(each for each in self._seen if each[0] >= (oldest[0] + now) / 2)
+        if now - oldest[0] < TREND_LEAST_S or middle is newest:
+            return None
+        before, lately = _change(oldest, middle), _change(middle, newest)
+        return min(lately, max(0.0, before))
+
+
+def _change(one: tuple[float, int], other: tuple[float, int]) -> float:
+    return (other[1] - one[1]) / (other[0] - one[0])

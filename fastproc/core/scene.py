@@ -9,7 +9,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fastproc.core.failures import Failure
-from fastproc.core.pace import together
 from fastproc.core.snapshot import TICK_S, QueueNow, Snapshot, WorkerNow
 from fastproc.core.spans import span
 
@@ -48,15 +47,23 @@ class Scene(Struct, frozen=True):
     @property
     def pace(self) -> float:
         """Jobs a second that have ended in the last minute, in which services were there."""
-        began_ms = min((service.started_at_ms for service in self.services), default=self.now_ms)
-        seconds = max(TICK_S, min(PACE_S, (self.now_ms - began_ms) / 1000))
+        ages = (self._now_of(service) - service.started_at_ms for service in self.services)
+        seconds = max(TICK_S, min(PACE_S, max(ages, default=0) / 1000))
         return (self.lately("completed", PACE_S) + self.lately("failed", PACE_S)) / seconds
 
     def lately(self, kind: str, seconds: float) -> int:
         """Events of a kind (a field of Tick) in the last seconds."""
-        since = self.now_ms - (seconds + TICK_S) * 1000
-        ticks = [tick for service in self.services for tick in service.ticks if tick.at_ms > since]
-        return sum(int(getattr(tick, kind)) for tick in ticks)
+        back = (seconds + TICK_S) * 1000
+        return sum(
+            int(getattr(tick, kind))
+            for service in self.services
+            for tick in service.ticks
+            if tick.at_ms > self._now_of(service) - back
+        )
+
+    def _now_of(self, service: Snapshot) -> int:
+        """This moment by the clock of the service's host."""
+        return self.now_ms - service.behind_ms(self.now_ms)
 
     def on(self, some: Sequence[Snapshot]) -> str:
         """Where: "" for all services, else the hosts' names."""
@@ -72,44 +79,48 @@ class Scene(Struct, frozen=True):
         if self.queue is None:
             return Verdict("good", f"{busy} of {len(self.workers)} workers busy; the queue is not known")
         if not busy and not self.waiting:
-            return Verdict("good", f"idle: nothing waits, {count(len(self.workers), 'worker')} ready")
+            ready = sum(worker.state == "idle" for worker in self.workers)
+            return Verdict("good", f"idle: nothing waits, {count(ready, 'worker')} ready")
         parts = [f"{count(busy, 'worker')} busy", f"{self.waiting} waiting"]
         if self.waiting and self.queue.oldest_s is not None:
             parts.append(f"oldest {span(self.queue.oldest_s)}")
-        if self.waiting and (left_s := self._left_s()) is not None:
-            parts.append(f"clears in {span(left_s)}")
+        if self.waiting and self.queue.backlog_s is not None:
+            parts.append(f"clears in {span(self.queue.backlog_s)}")
         return Verdict("good", ", ".join(parts))
 
-    def _is_held_up(self) -> bool:
-        """Whether all services wait for a neighbour that is away. Receivers of webhooks hold nobody up."""
-        return all(
-            any(each.away and each.name != "webhook" for each in service.neighbours)
-            for service in self.services
-        )
 
-    def _left_s(self) -> float | None:
-        """Seconds until nothing waits any more, at today's pace; None where nobody can say."""
-        queue, paused = self.queue, all(service.state == "paused" for service in self.services)
-        if queue is None or queue.paused or queue.held or paused or self._is_held_up():
-            return None
-        if queue.backlog_s is not None:
-            return queue.backlog_s
-        return self.waiting / self.pace if self.pace else None
+def with_backlog(queue: QueueNow, services: Sequence[Snapshot], now_ms: int) -> QueueNow:
+    """Return the queue with the seconds that its services together take for what waits; None where nobody knows.
 
-
-def with_backlog(queue: QueueNow, services: Sequence[Snapshot]) -> QueueNow:
-    """Return the queue with the seconds that its services together take for what waits, where they know it.
-
-    The pace of the last minute says nothing of a limit that has just been set: it is never less than that asks for.
+    It is never less than the limits ask for: the pace of the last minute says nothing of one that has just been set.
     """
-    known = [service.backlog_s for service in services if service.backlog_s is not None]
-    if not known:
-        return queue
-    limits = [service.limiter for service in services]
-    least_s = 0.0
-    if all(limit.per_s for limit in limits):
-        least_s = queue.waiting / sum(limit.per_s for limit in limits)
-    return replace(queue, backlog_s=max(together(known), least_s))
+    if not queue.waiting:
+        return replace(queue, backlog_s=0.0)
+    able = [service for service in services if _takes_jobs(service)]
+    since_ms = now_ms - min(PACE_S, queue.oldest_s or 0.0) * 1000
+    paces = [_pace(service, since_ms - service.behind_ms(now_ms)) for service in able]
+    known = [pace for pace in paces if pace is not None]
+    # Of two that have begun together one knows its pace first: alone it would need twice as long.
+    if queue.paused or queue.held or len(known) < len(able) or not sum(known):
+        return replace(queue, backlog_s=None)
+    limits = [service.limiter.per_s for service in able]
+    least_s = queue.waiting / sum(limits) if all(limits) else 0.0
+    return replace(queue, backlog_s=max(queue.waiting / sum(known), least_s))
+
+
+def _takes_jobs(service: Snapshot) -> bool:
+    """Whether it takes jobs that wait. Receivers of webhooks hold nobody up."""
+    return service.state == "serving" and not any(
+        each.away and each.name != "webhook" for each in service.neighbours
+    )
+
+
+def _pace(service: Snapshot, since_ms: float) -> float | None:
+    """Return a service's jobs a second while jobs wait: as it says, or those of the ticks since the oldest waits."""
+    if service.pace is not None:
+        return service.pace
+    ticks = [tick for tick in service.ticks if tick.at_ms >= since_ms]
+    return sum(tick.completed + tick.failed for tick in ticks) / (len(ticks) * TICK_S) if ticks else None
 
 
 def count(number: int, what: str) -> str:

@@ -74,7 +74,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     `state`: `starting`, `serving`, `paused` (this host alone), `stopping`. `p50_s`, `p95_s`: from taking a job to its
     end, of the newest jobs. `changed`: settings that an operator has changed since the start, with their value now.
     `problems`: what makes it not ready, or stuck, in words. `health`: as /health says: healthy, stale, stuck. `ticks`:
-    the last ten minutes, the oldest first. `backlog_s`: until this one alone had done what waits, where it knows.
+    the last ten minutes, the oldest first. `codes`: jobs that failed for good in the last LATELY_S, by code. `pace`:
+    jobs a second that this one brings to their end while jobs wait, where it knows.
     """
 
     host: str
@@ -103,8 +104,14 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     decoders: Mapping[str, str] = {}
     holes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
-    backlog_s: float | None = None
+    codes: Mapping[str, int] = {}
+    pace: float | None = None
     health: str = "healthy"
+
+    def behind_ms(self, now_ms: int) -> int:
+        """By how much its host's clock is behind the reader's; 0 within what a snapshot may be old."""
+        behind = now_ms - self.at_ms
+        return behind if abs(behind) > OLDEST_MS else 0
 
 
 class QueueNow(Struct, frozen=True, kw_only=True):
@@ -133,3 +140,7 @@ WAITING = ("waiting", "prioritized")
 #: Seconds of a tick, and how many a snapshot has: ten minutes.
 TICK_S = 5.0
 TICKS = 120
+#: A snapshot lives for 10 s: one that seems older, or comes from the future, is of another clock (tuning.md).
+OLDEST_MS = 15_000
+#: Lately: so far back deaths and failures are looked at, in seconds.
+LATELY_S = 300.0

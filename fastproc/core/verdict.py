@@ -14,12 +14,10 @@ from typing import Final
 
 from fastproc.core.failures import Failure
 from fastproc.core.remedies import REMEDIES
-from fastproc.core.scene import Level, Scene, Verdict
-from fastproc.core.snapshot import NeighbourNow, QueueNow, Snapshot
+from fastproc.core.scene import Level, Scene, Verdict, count
+from fastproc.core.snapshot import LATELY_S, NeighbourNow, QueueNow, Snapshot
 from fastproc.core.spans import moment, span
 
-#: Lately: so far back deaths and failures are looked at, in seconds.
-LATELY_S: Final = 300.0
 #: Workers die repeatedly: so many deaths lately; one or two are a photo's, which has its own end.
 DEATHS: Final = 3
 #: Jobs fail: so many lately, and this share of those that ended.
@@ -103,14 +101,14 @@ def _stale(scene: Scene) -> Iterator[Verdict]:
 
 
 def _dying(scene: Scene) -> Iterator[Verdict]:
-    count = scene.lately("deaths", LATELY_S)
-    if count < DEATHS:
+    deaths = scene.lately("deaths", LATELY_S)
+    if deaths < DEATHS:
         return
     workers = scene.workers
     last = max(workers, key=lambda each: each.last_death_at_ms, default=None)
     how = f", the last: {last.last_death}" if last and last.last_death else ""
     remedy = "`fastproc errors` names the photos; see docs/operations.md, FastprocWorkersDie"
-    yield Verdict("bad", f"workers died {count} times in {span(LATELY_S)}{how}", remedy)
+    yield Verdict("bad", f"workers died {deaths} times in {span(LATELY_S)}{how}", remedy)
 
 
 def _long(scene: Scene) -> Iterator[Verdict]:
@@ -126,15 +124,21 @@ def _failing(scene: Scene) -> Iterator[Verdict]:
     failed, completed = scene.lately("failed", LATELY_S), scene.lately("completed", LATELY_S)
     if failed < FAILED or failed < FAILED_SHARE * (failed + completed):
         return
-    since = scene.now_ms - LATELY_S * 1000
-    recent = [each for each in scene.failures if each.last_at_ms >= since and each.jobs]
     share = f"{failed} of {failed + completed} jobs failed in {span(LATELY_S)}"
-    if not recent:
+    # The table of failures has counts of days: what fails most now is not what has failed most.
+    codes = sum((Counter(service.codes) for service in scene.services), Counter())
+    if not codes:
         yield Verdict("bad", share, "`fastproc errors` says why")
         return
-    most = max(recent, key=lambda each: each.jobs)
-    remedy = REMEDIES[most.code].operator if most.code in REMEDIES else "see `fastproc errors`"
-    yield Verdict("bad", f"{share}, most with {most.code}, the last photo {most.photo or '?'}", remedy)
+    code = max(codes, key=lambda each: codes[each])
+    newest = next((each for each in scene.failures if each.code == code), None)
+    last = f", the last {_photo_or_job(newest)}" if newest else ""
+    remedy = REMEDIES[code].operator if code in REMEDIES else "see `fastproc errors`"
+    yield Verdict("bad", f"{share}, most with {code}{last}", remedy)
+
+
+def _photo_or_job(failure: Failure) -> str:
+    return f"photo {failure.photo}" if failure.photo else f"job {failure.job}"
 
 
 def _held(scene: Scene) -> Iterator[Verdict]:
@@ -159,7 +163,7 @@ def _stopping(scene: Scene) -> Iterator[Verdict]:
     stopping = [service for service in scene.services if service.state == "stopping"]
     if stopping:
         left = sum(each.in_hand for each in stopping)
-        text = f"stopping: {left} jobs in hand{scene.on(stopping)}"
+        text = f"stopping: {count(left, 'job')} in hand{scene.on(stopping)}"
         yield Verdict("warn", text, "nothing, where you have stopped it; else look who sends the signal")
 
 
@@ -178,10 +182,10 @@ def _slow(scene: Scene) -> Iterator[Verdict]:
 
 
 def _versions(scene: Scene) -> Iterator[Verdict]:
-    count = Counter(service.version for service in scene.services)
-    if len(count) > 1:
+    versions = sorted({service.version for service in scene.services})
+    if len(versions) > 1:
         text = "services of different versions: " + ", ".join(
-            f"{version} on {', '.join(_hosts(scene, version))}" for version in sorted(count)
+            f"{version} on {', '.join(_hosts(scene, version))}" for version in versions
         )
         yield Verdict("warn", text, "finish the roll-out")
 

@@ -123,6 +123,15 @@ def judged(view: View, found: Sequence[Verdict]) -> View:
     return replace(view, verdict=found[0], more=tuple(rest))
 
 
+def also(view: View, found: Sequence[Verdict]) -> View:
+    """Return the view with further verdicts, which are bad, after what is as bad."""
+    if not found:
+        return view
+    own = (view.verdict, *view.more)
+    bad = [each for each in own if each.level == "bad"]
+    return judged(view, [*bad, *found, *(each for each in own if each.level != "bad")])
+
+
 def together(whole: View, own: Sequence[Snapshot]) -> View:
     """Return the view of a service with several supervisors: one's whole view, and what each says of itself."""
     named = {(each.host, each.number) for each in own}
@@ -138,8 +147,8 @@ def activity(hosts: Sequence[Snapshot], now_ms: int) -> list[list[int]]:
     tick_ms = int(TICK_S * 1000)
     newest = now_ms // tick_ms
     sums: dict[int, list[int]] = {}
-    for tick in (tick for host in hosts for tick in host.ticks):
-        number = tick.at_ms // tick_ms
+    for at_ms, tick in ((tick.at_ms + host.behind_ms(now_ms), tick) for host in hosts for tick in host.ticks):
+        number = at_ms // tick_ms
         if newest - TICKS <= number < newest:
             one = sums.setdefault(number, [0, 0, 0])
             for place, count in enumerate((tick.completed, tick.failed, tick.deaths)):

@@ -54,11 +54,21 @@ def refusal(method: str, headers: Mapping[str, str], names: Collection[str], *, 
     if site not in ("same-origin", "none") and not linked:
         return Refusal(403, "another site has asked")
     origin = headers.get("origin")
-    if origin is not None and origin.partition("://")[2].lower() != authority.lower():
-        return Refusal(403, "another origin has asked")
+    if origin is not None and not _is_own(origin.partition("://")[2].lower(), authority.lower(), names):
+        return Refusal(
+            403,
+            f"another origin has asked, {origin[:100]!r}, and this is {authority[:100]!r} here: "
+            "a proxy shall pass `Host` on, or name the first in HTTP_NAMES",
+        )
     if method == "POST" and headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         return Refusal(415, "expected application/json")
     return None
+
+
+def _is_own(theirs: str, authority: str, names: Collection[str]) -> bool:
+    """Whether an origin is the page's: what was asked for, or a name that was given (a proxy may ask by another)."""
+    found = _AUTHORITY.fullmatch(theirs)
+    return theirs == authority or (found is not None and found[1] in names)
 
 
 def is_ours(host: str, names: Collection[str]) -> bool:

@@ -44,7 +44,9 @@ class Rights:
             return Refusal(429, "too many wrong tokens from this address: wait a minute")
         given = request.headers.get("authorization", "")
         if not given:
-            return Refusal(401, "this needs the token (ADMIN_TOKEN)")
+            return Refusal(
+                401, "this needs the token (ADMIN_TOKEN), and no header `Authorization` has come with it"
+            )
         if hmac.compare_digest(_digest(given), _digest(f"Bearer {self._token}")):
             return None
         self._attempts.wrong(request.peer, time.monotonic())

@@ -165,18 +165,23 @@ def sections(view: View, rules: Rules) -> dict[str, bytes]:
     found: dict[str, Any] = {
         "about": about,
         "at": view.at_ms,
-        "verdict": view.verdict,
-        "more": view.more,
-        "problems": view.problems,
+        "verdict": _cut(view.verdict),
+        "more": _cut(view.more),
+        "problems": _cut(view.problems),
         "queue": view.queue,
         "hosts": bounded(hosts),
-        "decoders": decoders,
+        "decoders": bounded(decoders),
         "ticks": activity(view.hosts, view.at_ms),
-        "failures": view.failures,
-        "quarantine": view.quarantine,
+        "failures": _cut(view.failures),
+        "quarantine": _cut(view.quarantine),
         "settings": rules.settings,
     }
     return {name: msgspec.json.encode(value) for name, value in found.items()}
+
+
+def _cut(value: object) -> Any:
+    """A value whose texts come from strangers, be it in a verdict: a server's message, a host's name."""
+    return bounded(msgspec.to_builtins(value))
 
 
 def _shown(job: JobDetail, *, operator: bool) -> Any:

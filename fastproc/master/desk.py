@@ -19,7 +19,7 @@ from fastproc.core.errors import FastprocError
 from fastproc.core.job_view import Found, JobRow
 from fastproc.core.scene import Verdict
 from fastproc.core.snapshot import Snapshot
-from fastproc.core.view import View, together
+from fastproc.core.view import View, also, together
 from fastproc.ipc.errands import Count, Done, Find, Give, Link, ListJobs, Look, What
 from fastproc.master.process import SupervisorProcess
 
@@ -36,26 +36,35 @@ class NoAnswer(FastprocError):
 
 
 class MasterDesk:
-    """`living`: the supervisors that have a process, by number."""
+    """`living`: the supervisors that have a process, by number; `serves`: whether one has begun to take jobs."""
 
-    def __init__(self, host: str, living: Callable[[], Mapping[int, SupervisorProcess]]) -> None:
-        self._host, self._living = host, living
+    def __init__(
+        self,
+        host: str,
+        living: Callable[[], Mapping[int, SupervisorProcess]],
+        serves: Callable[[int], bool],
+    ) -> None:
+        self._host, self._living, self._serves = host, living, serves
 
     async def view(self) -> View:
         """Return how the service does, as one of them sees it and each sees itself."""
         processes = dict(sorted(self._living().items()))
-        own = await asyncio.gather(*(self._own(process) for process in processes.values()))
-        serving = [number for number, snapshot in zip(processes, own, strict=True) if snapshot]
-        # One that starts says why it does not get on.
-        for number in (*serving, *(each for each in processes if each not in serving)):
+        looks = (process.run_errand(Look(whole=False), LOOK_S) for process in processes.values())
+        own = dict(zip(processes, await asyncio.gather(*looks), strict=True))
+        lost = [
+            _silent(number, processes[number].pid) for number in own if self._is_silent(number, own[number])
+        ]
+        answered = {number: done for number, done in own.items() if done}
+        # One that starts says why it does not get on; who has said nothing is not asked again.
+        for number in sorted(answered, key=lambda each: bool(answered[each].problem)):
             whole = await processes[number].run_errand(Look(whole=True), LOOK_S)
             if whole and not whole.problem:
                 view = msgspec.msgpack.decode(whole.value, type=View)
-                return together(view, [snapshot for snapshot in own if snapshot])
+                found = [snapshot for done in answered.values() if (snapshot := _snapshot(done))]
+                return also(together(view, found), lost)
         words = f"{len(processes)} supervisors are starting, or do not answer"
-        remedy = "Look at the log if this lasts."
-        verdict = Verdict("warn", words, remedy)
-        return View(host=self._host, at_ms=time.time_ns() // 1_000_000, verdict=verdict)
+        verdict = Verdict("warn", words, "Look at the log if this lasts.")
+        return also(View(host=self._host, at_ms=time.time_ns() // 1_000_000, verdict=verdict), lost)
 
     async def find(self, text: str) -> Found:
         """Look a job up. Raises NoAnswer, and what the supervisor said."""
@@ -79,7 +88,11 @@ class MasterDesk:
 
     async def _own(self, process: SupervisorProcess) -> Snapshot | None:
         done = await process.run_errand(Look(whole=False), LOOK_S)
-        return msgspec.msgpack.decode(done.value, type=Snapshot) if done and not done.problem else None
+        return _snapshot(done) if done else None
+
+    def _is_silent(self, number: int, done: Done | None) -> bool:
+        """Whether it stands still: it has served, and says nothing. /health says the same."""
+        return done is None and number in self._living() and self._serves(number)
 
     async def _one(self, what: What, kind: type[T], within_s: float) -> T:
         """Ask the first supervisor that answers how it does."""
@@ -87,6 +100,15 @@ class MasterDesk:
             if await self._own(process):
                 return _value(await process.run_errand(what, within_s), kind)
         raise NoAnswer("no supervisor answers: they are starting, or stand still")
+
+
+def _snapshot(done: Done) -> Snapshot | None:
+    return None if done.problem else msgspec.msgpack.decode(done.value, type=Snapshot)
+
+
+def _silent(number: int, pid: int) -> Verdict:
+    remedy = f"it stands still: kill its process (pid {pid}), and the master starts it again; or restart the service"
+    return Verdict("bad", f"supervisor {number} does not answer", remedy)
 
 
 def _value(done: Done | None, kind: type[T]) -> T:

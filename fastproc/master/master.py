@@ -77,9 +77,7 @@ class Master:
         self._changed = asyncio.Event()
         self._outages = SharedOutages()
         self._kept: tuple[Order, ...] = ()
-        self._answers = Answers(
-            rules.supervisors, lambda: self._living, lambda number: self._restarts.places[number].serves
-        )
+        self._answers = Answers(rules.supervisors, lambda: self._living, self._serves)
 
     def stop(self) -> None:
         """Ask all to finish their jobs and end; called again, to end without waiting for them."""
@@ -103,7 +101,7 @@ class Master:
 
     async def _serve_http(self, stack: AsyncExitStack) -> None:
         answers = {"/health": self._health, "/ready": self._ready, "/metrics": self._metrics}
-        desk = MasterDesk(self._rules.page.host, lambda: self._living)
+        desk = MasterDesk(self._rules.page.host, lambda: self._living, self._serves)
         routes = Counter(desk, self._rules.page).routes()
         http = Listening(self._rules.host, self._rules.port, answers, routes)
         await http.start()
@@ -160,6 +158,9 @@ class Master:
         self._tasks[asyncio.create_task(process.run(), name=f"supervisor {number}")] = number
         about = fields(supervisor=number, pid=process.pid)
         log.info("supervisor %d of %d has pid %d", number, self._rules.supervisors, process.pid, extra=about)
+
+    def _serves(self, number: int) -> bool:
+        return self._restarts.places[number].serves
 
     def _keep(self, orders: Sequence[Order]) -> None:
         self._kept = control.newest(self._kept, orders)

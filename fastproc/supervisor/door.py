@@ -17,7 +17,7 @@ MAX_CONNECTIONS: Final = 32
 #: An answer takes milliseconds.
 LIFE_S: Final = 10.0
 #: Pages that people have open; a hidden tab closes its own.
-MAX_STAYING: Final = 16
+MAX_STAYING: Final = 64
 
 
 class Door:

@@ -128,6 +128,7 @@ class Metrics:
         is_retried = isinstance(end.decision, Retry)
         self.tally.retried += is_retried
         self.tally.failed += not is_retried
+        self.tally.codes[end.code] += not is_retried
         self._ended["retried" if is_retried else "failed"].inc()
         self._errors[end.code].inc()
 

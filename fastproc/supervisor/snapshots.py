@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct, structs
 
 from fastproc.core.control import Place
-from fastproc.core.snapshot import TICK_S, TICKS, LimiterNow, NeighbourNow, Snapshot, Tick, WorkerNow
+from fastproc.core.snapshot import (
+    LATELY_S,
+    TICK_S,
+    TICKS,
+    LimiterNow,
+    NeighbourNow,
+    Snapshot,
+    Tick,
+    WorkerNow,
+)
 from fastproc.supervisor.neighbours import Neighbour
 from fastproc.supervisor.readiness import Readiness
 from fastproc.supervisor.service import Service
@@ -42,6 +51,9 @@ class Gatherer:
         self._place, self._of, self._version, self._parts = place, of, version, parts
         self._started_at_ms = _wall_ms()
         self._ticks: deque[Tick] = deque(maxlen=TICKS)
+        #: Jobs that failed in each tick of the last LATELY_S, by code; and all of them until the last one.
+        self._failed: deque[Counter[str]] = deque(maxlen=round(LATELY_S / TICK_S))
+        self._codes: Counter[str] = Counter()
         #: Of the tick that goes on: when it began, and the counts at that moment.
         self._tick_at, self._counted = time.monotonic(), (0, 0, 0)
 
@@ -79,7 +91,8 @@ class Gatherer:
             decoders=parts.pool.greeting.versions if parts.pool.greeting else {},
             holes=parts.holes(),
             problems=self._problems(),
-            backlog_s=parts.service.health.backlog_s,
+            codes=self._lately(),
+            pace=parts.service.health.pace,
             health=str(parts.service.health.answer()[1]["status"]),
         )
 
@@ -126,6 +139,9 @@ class Gatherer:
             last_error_at_ms=of.last_error_at_ms,
         )
 
+    def _lately(self) -> Mapping[str, int]:
+        return sum(self._failed, Counter())
+
     def _tick(self) -> None:
         """End the tick that goes on, and any after it in which nobody looked."""
         tally, now = self._parts.service.tally, time.monotonic()
@@ -134,7 +150,8 @@ class Gatherer:
             counts = (tally.completed, tally.failed, self._parts.pool.deaths)
             completed, failed, deaths = (new - old for new, old in zip(counts, self._counted, strict=True))
             self._ticks.append(Tick(at_ms=at_ms, completed=completed, failed=failed, deaths=deaths))
-            self._tick_at, self._counted = self._tick_at + TICK_S, counts
+            self._failed.append(tally.codes - self._codes)
+            self._tick_at, self._counted, self._codes = self._tick_at + TICK_S, counts, tally.codes.copy()
 
 
 def wall_ms_of(moment: float | None) -> int:

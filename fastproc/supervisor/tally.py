@@ -6,7 +6,7 @@ Rule 1: whoever counts adds and returns; figures are worked out when a snapshot 
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import Final
 
 #: The newest jobs, of which percentiles are shown.
@@ -20,6 +20,8 @@ class Tally:
 
     def __init__(self) -> None:
         self.completed = self.failed = self.retried = self.given_back = self.lost = 0
+        #: Jobs that failed for good, by code.
+        self.codes: Counter[str] = Counter()
         #: From taking a job to its end, of the newest.
         self.seconds: deque[float] = deque(maxlen=NEWEST)
         #: When the limiter let a job go, and for how long it had held it; monotonic seconds.

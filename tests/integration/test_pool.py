@@ -143,6 +143,8 @@ async def test_cancelling_a_task_kills_its_worker_before_the_memory_is_lent_agai
         assert not psutil.pid_exists(pid)
         assert pool._loans.lent == [0]
         await until(lambda: pool.alive == 1)
+        # It was wanted so: it is no death that an operator has to look into.
+        assert (pool.deaths, [each.last_death for each in pool.workers()]) == (0, [""])
         assert (await process(pool, pictures.jpeg())).bodies
 
 

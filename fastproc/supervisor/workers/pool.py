@@ -20,7 +20,7 @@ from fastproc.core import fleet, placing
 from fastproc.core.errors import DEADLY, FleetHalted, NeighbourAway, WorkerOutOfMemory
 from fastproc.core.fleet import Fleet
 from fastproc.core.model import Report
-from fastproc.core.orders import Halt, Kill, Lost, Order, Spawn, Stop
+from fastproc.core.orders import ABANDONED, Halt, Kill, Lost, Order, Spawn, Stop
 from fastproc.core.plan import allowance_s
 from fastproc.core.slot import State
 from fastproc.ipc.messages import GATE, Done, Failed, FromWorker, Progress, Ready, Settings
@@ -98,7 +98,7 @@ class Pool(Looks):
             if self._tasks.drop(task):
                 # Nobody wants the answer any more, but the worker still reads the photo: the memory must not be
                 # lent again before the process is gone.
-                self._obey(self._fleet.condemn(loan.slot, "its job was abandoned"))
+                self._obey(self._fleet.condemn(loan.slot, ABANDONED))
                 await self.processes[loan.slot].gone.wait()
 
     def resize(self, size: int, settings: Settings, host: Host) -> None:
@@ -232,9 +232,9 @@ class Pool(Looks):
 
     def _exited(self, slot: int, how: str) -> None:
         about = self._fleet.slots[slot]
-        unasked = not self._fleet.draining and about.state is not State.RETIRING
+        asked = self._fleet.draining or about.state is State.RETIRING or about.doomed == ABANDONED
         end = self._deaths.seen(slot, how, starting=about.state is State.STARTING, ordered=about.doomed)
-        if unasked:
+        if not asked:
             self._deaths.add(slot, about.doomed or end.how)
         self._obey(self._fleet.exited(slot, end.how, time.monotonic(), by_kernel=end.by_kernel))
         self._tick()

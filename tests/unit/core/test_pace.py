@@ -101,8 +101,24 @@ def test_a_trend_is_the_change_a_second_and_needs_some_seconds() -> None:
     assert [trend.of(number, now) for number, now in ((100, 0.0), (110, 5.0), (130, 10.0))] == [
         None,
         None,
-        3.0,
+        2.0,
     ]
-    # The oldest look that counts is a minute old.
-    assert trend.of(70, 65.0) == pytest.approx((70 - 110) / 60)
+    # The oldest look that counts is a minute old, and the second half has no look but this one.
+    assert trend.of(70, 65.0) is None
     assert trend.of(70, 500.0) is None
+
+
+@pytest.mark.parametrize(
+    ("numbers", "change"),
+    [
+        pytest.param([0] * 15 + [150 - 2 * n for n in range(16)], -2.0, id="a burst that is worked off"),
+        pytest.param([0] * 28 + [150] * 3, 0.0, id="a burst just now"),
+        pytest.param([3 * n for n in range(31)], 3.0, id="growth"),
+        pytest.param([max(n, 5 * n - 60) for n in range(31)], 1.0, id="growth that becomes faster"),
+        pytest.param([90 - 3 * n for n in range(31)], -3.0, id="a fall"),
+        pytest.param([90 - 3 * n for n in range(16)] + [45 + n for n in range(1, 16)], 0.0, id="a turn"),
+    ],
+)
+def test_growth_is_what_goes_on_in_both_halves(numbers: list[int], change: float) -> None:
+    trend = Trend()
+    assert [trend.of(number, float(now)) for now, number in enumerate(numbers)][-1] == pytest.approx(change)

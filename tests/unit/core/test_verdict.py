@@ -9,10 +9,11 @@ from msgspec.structs import replace
 
 from fastproc.core.errors import BY_CODE
 from fastproc.core.failures import Failure
-from fastproc.core.scene import with_backlog
+from fastproc.core.scene import Scene, with_backlog
 from fastproc.core.snapshot import TICK_S, LimiterNow, NeighbourNow, QueueNow, Snapshot, Tick, WorkerNow
 from fastproc.core.spans import moment, span
 from fastproc.core.verdict import NEIGHBOURS, verdict, verdicts
+from fastproc.core.view import activity
 
 #: 2026-11-27 02:30:00 UTC, and 02:14.
 NOW_MS = 1_795_746_600_000
@@ -61,11 +62,19 @@ FAILURE = Failure(
 CASES: list[tuple[list[Snapshot], QueueNow | None, list[Failure], str, str, str]] = [
     ([SERVICE], QUEUE, [], "good", "idle: nothing waits, 2 workers ready", ""),
     (
+        [service(workers=(IDLE, replace(IDLE, slot=1, state="starting")))],
+        QUEUE,
+        [],
+        "good",
+        "idle: nothing waits, 1 worker ready",
+        "",
+    ),
+    (
         [service(workers=(BUSY, BUSY), ticks=ticks(completed=5))],
         replace(WAITS, oldest_s=3.0),
         [],
         "good",
-        "2 workers busy, 14 waiting, oldest 3 s, clears in 14 s",
+        "2 workers busy, 14 waiting, oldest 3 s",
         "",
     ),
     (
@@ -191,9 +200,13 @@ CASES: list[tuple[list[Snapshot], QueueNow | None, list[Failure], str, str, str]
         "roll-out",
     ),
     (
-        [service(ticks=ticks(completed=1, failed=1))],
+        [
+            service(ticks=ticks(completed=1, failed=1), codes={"FILE_CORRUPTED": 9, "IMAGE_TOO_SMALL": 8}),
+            service(host="b", codes={"FILE_CORRUPTED": 2, "POISON_PHOTO": 5}),
+        ],
         QUEUE,
-        [replace(FAILURE, code="IMAGE_TOO_SMALL", jobs=1), FAILURE],
+        # In the last days others have failed more often.
+        [replace(FAILURE, code="IMAGE_TOO_SMALL", jobs=7000), FAILURE],
         "bad",
         "24 of 48 jobs failed in 5 min, most with FILE_CORRUPTED, the last photo IMG_1",
         "INTEGRITY",
@@ -201,10 +214,18 @@ CASES: list[tuple[list[Snapshot], QueueNow | None, list[Failure], str, str, str]
     (
         [service(ticks=ticks(failed=1))],
         QUEUE,
-        [replace(FAILURE, last_at_ms=NOW_MS - 3_600_000)],
+        [FAILURE],
         "bad",
         "24 of 24 jobs failed in 5 min",
         "fastproc errors",
+    ),
+    (
+        [service(ticks=ticks(failed=1), codes={"INVALID_JOB": 24})],
+        QUEUE,
+        [replace(FAILURE, code="INVALID_JOB", photo="")],
+        "bad",
+        "24 of 24 jobs failed in 5 min, most with INVALID_JOB, the last job 7",
+        "producer",
     ),
     (
         [service(health="stale")],
@@ -231,6 +252,7 @@ CASES: list[tuple[list[Snapshot], QueueNow | None, list[Failure], str, str, str]
         "operations.md",
     ),
     ([service(state="stopping", in_hand=3)], QUEUE, [], "warn", "stopping: 3 jobs in hand", "signal"),
+    ([service(state="stopping", in_hand=1)], QUEUE, [], "warn", "stopping: 1 job in hand", "signal"),
 ]
 
 
@@ -259,6 +281,21 @@ def test_worse_comes_first_and_what_goes_on_comes_last() -> None:
     assert found[-1].text.startswith("0 workers busy, 14 waiting")
 
 
+@pytest.mark.parametrize("seconds", [-3600, -20, 20, 3600])
+def test_what_happened_lately_is_by_the_clock_of_the_host(seconds: int) -> None:
+    """Ten minutes of ticks, of a host whose clock is ahead or behind: the last minute is a minute."""
+    shift = seconds * 1000
+    done = tuple(Tick(at_ms=NOW_MS + shift - 5000 * n, completed=10, deaths=1) for n in range(120, 0, -1))
+    one = service(at_ms=NOW_MS + shift, started_at_ms=NOW_MS + shift - 3_600_000, ticks=done)
+    here = Scene([one], WAITS, [], NOW_MS)
+    assert here.pace == pytest.approx(2.0, rel=0.1)
+    assert here.lately("deaths", 300.0) == 60
+    assert with_backlog(replace(WAITS, oldest_s=30.0), [one], NOW_MS).backlog_s == pytest.approx(7.0)
+    found = activity([one], NOW_MS)
+    assert len(found) >= 118
+    assert {each[1] for each in found} == {10}
+
+
 @pytest.mark.parametrize("quiet", [ticks(), ticks(completed=9)], ids=range(2))
 def test_what_was_long_ago_or_seldom_is_no_news(quiet: tuple[Tick, ...]) -> None:
     old = Tick(at_ms=NOW_MS - 400_000, completed=0, failed=50, deaths=9)
@@ -274,13 +311,19 @@ def test_decoders_with_holes_are_named_after_what_goes_on() -> None:
 
 
 def test_a_queue_that_nobody_may_take_from_clears_in_no_time_that_is_known() -> None:
-    busy = [service(workers=(BUSY, BUSY), ticks=ticks(completed=5))]
-    assert "clears" not in verdicts(busy, replace(WAITS, paused=True), [])[-1].text
+    busy = [service(workers=(BUSY, BUSY), pace=5.0)]
+    assert seconds(WAITS, *busy) == pytest.approx(14 / 5)
+    for held in (replace(WAITS, paused=True), replace(WAITS, held="the queue's rate limit is used up")):
+        # What was known before the pause is not said any more.
+        assert seconds(replace(held, backlog_s=3.0), *busy) is None
+    assert seconds(replace(QUEUE, paused=True), *busy) == 0.0
 
 
 def test_every_code_of_a_failure_has_its_remedy() -> None:
     for code in BY_CODE:
-        found = verdict([service(ticks=ticks(failed=1))], QUEUE, [replace(FAILURE, code=code)])
+        found = verdict(
+            [service(ticks=ticks(failed=1), codes={code: 1})], QUEUE, [replace(FAILURE, code=code)]
+        )
         assert code in found.text
         assert found.remedy
 
@@ -304,22 +347,52 @@ def test_a_moment_names_its_zone() -> None:
     assert moment(THEN_MS) == "02:14 UTC"
 
 
+def seconds(queue: QueueNow, *services: Snapshot) -> float | None:
+    return with_backlog(queue, services, NOW_MS).backlog_s
+
+
 def test_the_backlog_is_that_of_all_services_together_where_they_know_it() -> None:
-    known = [service(backlog_s=30.0), service(backlog_s=60.0), service()]
-    assert with_backlog(WAITS, known).backlog_s == pytest.approx(20.0)
-    assert with_backlog(WAITS, [service()]).backlog_s is None
+    known = service(pace=0.5), service(pace=0.2)
+    assert seconds(WAITS, *known) == pytest.approx(20.0)
+    assert seconds(WAITS, *known, service(pace=0.0)) == pytest.approx(20.0)
+    assert (
+        seconds(WAITS, *known, service())
+        is seconds(WAITS, service())
+        is seconds(WAITS, service(pace=0.0))
+        is seconds(WAITS)
+        is None
+    )
     slow = LimiterNow(max=30, duration_ms=60_000)
-    limited = [replace(each, limiter=slow) for each in known[:2]]
-    assert with_backlog(WAITS, limited).backlog_s == pytest.approx(20.0)
-    assert with_backlog(WAITS, [limited[0]]).backlog_s == pytest.approx(30.0)
-    slower = [replace(limited[0], limiter=LimiterNow(max=12, duration_ms=60_000))]
-    assert with_backlog(WAITS, slower).backlog_s == pytest.approx(WAITS.waiting / 0.2)
-    assert with_backlog(WAITS, [*slower, known[1]]).backlog_s == pytest.approx(20.0)
-    assert verdict(known, with_backlog(WAITS, known), [], now_ms=NOW_MS).text.endswith("clears in 20 s")
+    limited = [replace(each, limiter=slow) for each in known]
+    assert seconds(WAITS, *limited) == pytest.approx(20.0)
+    assert seconds(WAITS, limited[0]) == pytest.approx(28.0)
+    slower = replace(limited[0], limiter=LimiterNow(max=12, duration_ms=60_000))
+    assert seconds(WAITS, slower) == pytest.approx(WAITS.waiting / 0.2)
+    assert seconds(WAITS, slower, known[1]) == pytest.approx(20.0)
+    queue = with_backlog(WAITS, known, NOW_MS)
+    assert verdict(known, queue, [], now_ms=NOW_MS).text.endswith("clears in 20 s")
 
 
-@pytest.mark.parametrize(("name", "is_said"), [("storage", False), ("webhook", True)])
-def test_nothing_clears_while_all_services_wait_for_a_neighbour(name: str, is_said: bool) -> None:
-    held = [service(neighbours=away(name), ticks=ticks(completed=5))]
-    flow = verdicts(held, WAITS, [], now_ms=NOW_MS)[-1].text
-    assert ("clears in" in flow) is is_said
+def test_a_burst_clears_at_the_pace_of_the_time_in_which_it_waits() -> None:
+    """A service looks at the queue every 10 s: until then it knows no pace, and its idle minute says nothing of one."""
+    begun = service(ticks=(*ticks()[:-1], Tick(at_ms=NOW_MS - 5000, completed=35)))
+    assert seconds(replace(WAITS, oldest_s=4.0), begun) is None
+    assert seconds(replace(WAITS, oldest_s=6.0), begun) == pytest.approx(14 / 7)
+    # Jobs that were added long ago, and wait again, make the minute no longer.
+    assert seconds(replace(WAITS, oldest_s=9e4), service(ticks=ticks(failed=5))) == pytest.approx(14)
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_said"),
+    [
+        ({"neighbours": away("storage")}, False),
+        ({"neighbours": away("webhook")}, True),
+        ({"state": "paused"}, False),
+        ({"state": "stopping"}, False),
+    ],
+)
+def test_nothing_clears_by_services_that_take_no_jobs(fields: dict[str, Any], is_said: bool) -> None:
+    held = service(pace=1.0, **fields)
+    queue = with_backlog(WAITS, [held], NOW_MS)
+    assert ("clears in 14 s" in verdicts([held], queue, [], now_ms=NOW_MS)[-1].text) is is_said
+    assert seconds(WAITS, held, service(pace=1.0)) == pytest.approx(7 if is_said else 14)

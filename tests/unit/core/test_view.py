@@ -23,8 +23,8 @@ TICK_MS = int(TICK_S * 1000)
 
 def host(name: str = "a", number: int = 1, *ticks: Tick, in_hand: int = 0) -> Snapshot:
     return Snapshot(
-        host=name, number=number, pid=1, version="1", at_ms=0, started_at_ms=0, state="serving", ticks=ticks,
-        in_hand=in_hand,
+        host=name, number=number, pid=1, version="1", at_ms=1000 * TICK_MS, started_at_ms=0, state="serving",
+        ticks=ticks, in_hand=in_hand,
     )  # fmt: skip
 
 

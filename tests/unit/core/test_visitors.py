@@ -63,13 +63,29 @@ LINKED = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fet
         ({"origin": "http://10.1.2.3:8081"}, False, 403),
         ({"origin": "null"}, False, 403),
         ({"origin": "https://evil.example"}, False, 403),
+        # A proxy asks by an address of its own: nginx does unless it is told otherwise.
+        ({"origin": "https://photos.example.com:8443"}, False, None),
+        ({"origin": "https://Photos.example.com"}, False, None),
+        ({"origin": "https://photos.example.com.evil.example"}, False, 403),
+        ({"origin": "https://photos.example.com@evil.example"}, False, 403),
     ],
 )
 def test_another_site_may_link_to_the_page_and_nothing_else(
     headers: dict[str, str], page: bool, status: int | None
 ) -> None:
-    refused = refusal("GET", OWN | headers, (), page=page)
+    refused = refusal("GET", OWN | headers, NAMES, page=page)
     assert (refused.status if refused else None) == status
+
+
+def test_a_refused_origin_says_what_a_proxy_has_changed() -> None:
+    refused = refusal(
+        "POST", {"host": "photos:8080", "origin": "https://ops.example" + "x" * 9000}, (), page=False
+    )
+    assert refused is not None
+    assert "'photos:8080'" in refused.why
+    assert "https://ops.example" in refused.why
+    assert "HTTP_NAMES" in refused.why
+    assert len(refused.why) < 400
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,13 @@ from fastproc.core.acts import Act, Cancel, Outcome, RetryJobs
 from fastproc.core.errors import FastprocError
 from fastproc.core.job_view import Found, JobDetail, JobRow, RenditionAt
 from fastproc.core.scene import Verdict
-from fastproc.core.snapshot import QueueNow, Snapshot
-from fastproc.core.view import SettingNow, View
+from fastproc.core.snapshot import NeighbourNow, QueueNow, Snapshot
+from fastproc.core.view import MAX_TEXT_CHARS, FailedCode, KeptPhoto, QuarantineNow, SettingNow, View
 from fastproc.core.visitors import ATTEMPTS
 from fastproc.desk import rights
 from fastproc.desk.page import hashes, source
 from fastproc.desk.port import Rules
-from fastproc.desk.routes import LOOKS, MAX_WANTED_CHARS, SECRET, Counter
+from fastproc.desk.routes import LOOKS, MAX_WANTED_CHARS, SECRET, Counter, sections
 from fastproc.embedded.child import free_ports
 from fastproc.supervisor.listening import MAX_BODY_BYTES, Listening
 
@@ -308,3 +308,23 @@ async def test_pages_that_are_open_end_with_the_server(site: Site) -> None:
             await site.server.close()
             with pytest.raises(aiohttp.ClientError):
                 await answer.content.read()
+
+
+def test_no_text_of_the_page_is_longer_than_a_reader_wants() -> None:
+    """A server's message stands in the verdict too, and whoever writes to Redis may name a host."""
+    host = Snapshot(
+        host=LONG, pid=1, version=LONG, at_ms=1, started_at_ms=1, state=LONG, decoders={LONG: LONG}, holes=(LONG,),
+        neighbours=(NeighbourNow(name=LONG, away=LONG),), problems=(LONG,),
+    )  # fmt: skip
+    line = Verdict("bad", LONG, LONG)
+    kept = KeptPhoto(
+        id=LONG, at=LONG, photo=LONG, job=LONG, code=LONG, stage=LONG, how=LONG, size=1, replayable=False
+    )
+    view = View(
+        host="h", at_ms=1, verdict=line, more=(line,), problems=(LONG,), hosts=(host,),
+        failures=(FailedCode(code=LONG, jobs=1, attempts=1, first_at_ms=1, last_at_ms=1, reason=LONG),),
+        quarantine=QuarantineNow(kept=(kept,), problem=LONG),
+    )  # fmt: skip
+    for name, data in sections(view, Rules()).items():
+        runs = re.findall(rb"y+", data)
+        assert max(map(len, runs), default=0) <= MAX_TEXT_CHARS, name

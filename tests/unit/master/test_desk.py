@@ -19,9 +19,11 @@ class Supervisor:
 
     def __init__(self, number: int, *, serves: bool = False, waits_for: str = "") -> None:
         self.number, self.serves, self.waits_for = number, serves, waits_for
+        self.pid, self.looks = 1000 + number, 0
 
     async def run_errand(self, what: Any, within_s: float) -> Done | None:
         assert isinstance(what, Look)
+        self.looks += 1
         if not (self.serves or self.waits_for):
             return None
         if not what.whole:
@@ -39,6 +41,11 @@ class Supervisor:
         )
 
 
+def desk(supervisors: list[Supervisor], served: tuple[int, ...]) -> MasterDesk:
+    living: Any = {each.number: each for each in supervisors}
+    return MasterDesk("h", lambda: living, lambda number: number in served)
+
+
 @pytest.mark.parametrize(
     ("supervisors", "text", "remedy"),
     [
@@ -50,7 +57,23 @@ class Supervisor:
 async def test_who_serves_has_the_word_then_who_starts(
     supervisors: list[Supervisor], text: str, remedy: str
 ) -> None:
-    desk = MasterDesk("h", lambda: {each.number: each for each in supervisors})  # type: ignore[misc]
-    view = await desk.view()
+    view = await desk(supervisors, served=()).view()
     assert (view.verdict.text, view.verdict.remedy[: len(remedy)]) == (text, remedy)
     assert [each.number for each in view.hosts] == [each.number for each in supervisors if each.serves]
+
+
+async def test_one_that_has_served_and_says_nothing_is_the_worst_and_is_asked_once() -> None:
+    supervisors = [Supervisor(1), Supervisor(2, serves=True), Supervisor(3)]
+    view = await desk(supervisors, served=(1, 2)).view()
+    assert (view.verdict.level, view.verdict.text) == ("bad", "supervisor 1 does not answer")
+    assert "pid 1001" in view.verdict.remedy
+    assert [line.text for line in view.more] == ["well (2)"]
+    assert [each.number for each in view.hosts] == [2]
+    alone = await desk([Supervisor(1), Supervisor(2)], served=(1, 2)).view()
+    assert [line.text for line in (alone.verdict, *alone.more)] == [
+        "supervisor 1 does not answer",
+        "supervisor 2 does not answer",
+        "2 supervisors are starting, or do not answer",
+    ]
+    # Each silent one costs a look its whole deadline.
+    assert [each.looks for each in supervisors] == [1, 2, 1]

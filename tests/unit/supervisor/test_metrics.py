@@ -17,6 +17,7 @@ def test_an_attempts_end_is_counted_by_outcome_and_code() -> None:
     metrics.ended(JOB, Completed("{}"), 0.3)
     metrics.ended(JOB, Ended(Retry(0), "STORAGE_UNAVAILABLE", "r", "s"), 0.3)
     metrics.ended(JOB, Ended(GiveUp("x"), "FILE_CORRUPTED", "r", "s"), 0.3)
+    assert +metrics.tally.codes == {"FILE_CORRUPTED": 1}
     metrics.lost()
     metrics.given_back()
     outcomes = ("completed", "retried", "failed", "lost", "given_back")

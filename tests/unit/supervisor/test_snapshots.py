@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from fastproc.core.errors import QueueRefused, QueueUnavailable
-from fastproc.core.snapshot import Snapshot
+from fastproc.core.snapshot import LATELY_S, Snapshot
 from fastproc.supervisor import tally
 from fastproc.supervisor.showing import Showing
 from fastproc.supervisor.snapshots import Gatherer, wall_ms_of
@@ -64,6 +64,25 @@ def test_ticks_add_up_whenever_somebody_looks(monkeypatch: pytest.MonkeyPatch) -
     assert found == [(3, 1, 2), (4, 0, 0), (0, 0, 0)]
     starts = [tick.at_ms for tick in gathered._ticks]
     assert [round((b - a) / 1000) for a, b in pairwise(starts)] == [5, 5]
+
+
+def test_what_failed_is_known_by_code_for_five_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted, now = Tally(), [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    gathered = gatherer(counted, SimpleNamespace(deaths=0))
+    counted.codes.update({"FILE_CORRUPTED": 70})
+    now[0] += 5
+    gathered._tick()
+    counted.codes.update({"FILE_CORRUPTED": 1, "POISON_PHOTO": 2})
+    now[0] += 5
+    gathered._tick()
+    assert gathered._lately() == {"FILE_CORRUPTED": 71, "POISON_PHOTO": 2}
+    now[0] += LATELY_S - 5
+    gathered._tick()
+    assert gathered._lately() == {"FILE_CORRUPTED": 1, "POISON_PHOTO": 2}
+    now[0] += 5
+    gathered._tick()
+    assert gathered._lately() == {}
 
 
 def test_a_moment_becomes_a_wall_time() -> None:
