@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -15,6 +15,9 @@ from fastproc.config.settings import Config
 from fastproc.core import naming
 from fastproc.demo.photo import Photo
 from fastproc.terminal.progress import PhotoProgress
+
+#: Seconds of one look for an event. Between two events a photo may take longer than any time-out of the connection.
+_LOOK_S: Final = 1.0
 
 
 class Listener:
@@ -29,8 +32,9 @@ class Listener:
 
     async def follow(self, pubsub: Any) -> None:
         """Take in events until cancelled."""
-        async for message in pubsub.listen():
-            self.receive(msgspec.json.decode(message["data"]))
+        while True:
+            if message := await pubsub.get_message(timeout=_LOOK_S):
+                self.receive(msgspec.json.decode(message["data"]))
 
     def receive(self, event: dict[str, Any]) -> None:
         """Take in one event. An attempt that will be retried does not end its photo."""

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 import redis
 import redis.asyncio
+from rich.console import Console
 
 from fastproc.backends.events_redis import RedisEventSink
+from fastproc.bullmq import address
 from fastproc.bullmq.address import connector
 from fastproc.bullmq.pipe import Pipe
 from fastproc.config.redis import RedisConfig
+from fastproc.config.settings import Config
+from fastproc.core import naming
+from fastproc.demo.listener import listening
+from fastproc.demo.photo import Photo
 from fastproc.embedded.valkey import Valkey
+from fastproc.terminal.progress import live_progress
 from tests.integration.proxy import Cut, Proxy
 from tests.integration.suite_events import EventSinkSuite, event
 
@@ -132,3 +141,17 @@ async def test_a_published_event_is_sent_until_it_is_out_however_often_the_conne
     heard = await listener.hear(4 if side == "reply" else 1)
     assert {text["id"] for _, text in heard} == {"job-1:7"}
     await listener.silence()
+
+
+async def test_the_demo_hears_the_end_of_a_photo_however_long_nobody_says_anything(
+    own: Valkey, operator: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(address._SHORT_LIVED, "socket_timeout", 0.05)
+    photo, config = Photo(id="p", file=Path("p.jpg")), Config(redis=RedisConfig(url=own.url))
+    with live_progress(1, Console(file=io.StringIO())) as view:
+        async with listening(config, [photo], view) as all_ended:
+            await asyncio.sleep(0.2)
+            ended = {"type": naming.COMPLETED, "data": {"photoId": "p"}}
+            operator.publish("photo.processing.completed", json.dumps(ended))
+            async with asyncio.timeout(5):
+                await all_ended.wait()
