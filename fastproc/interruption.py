@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
@@ -124,10 +124,10 @@ def _again(number: int) -> None:
 def _leave(number: int) -> NoReturn:
     # A terminal has written `^C` where this line begins.
     beginning = "\r" if sys.stderr.isatty() else ""
-    sys.stdout.flush()
-    print(
-        f"{beginning}fastproc: exit {128 + number} ({signal.Signals(number).name})",
-        file=sys.stderr,
-        flush=True,
-    )
+    line = f"{beginning}fastproc: exit {128 + number} ({signal.Signals(number).name})"
+    # A terminal that has closed, or a pipe that nobody reads, takes no words: the code is the same.
+    with suppress(OSError):
+        sys.stdout.flush()
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
     os._exit(128 + number)

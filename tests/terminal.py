@@ -80,6 +80,11 @@ class Terminal:
             assert time.monotonic() < deadline, "it does not start"
             time.sleep(0.001)
 
+    def hang_up(self) -> int:
+        """Close the terminal, as its window does; return the exit code."""
+        os.close(self._ours)
+        return self.process.wait(PATIENCE_S)
+
     def close(self) -> None:
         """End it, whatever it does."""
         if self.process.poll() is None:

@@ -155,3 +155,13 @@ def test_ctrl_c_ends_a_service_that_starts_in_one_line(
     assert said.endswith('message="stopped before it had started; no job was taken"\n' if words else LINE)
     assert len(said.splitlines()) == (1 if words else 2), said  # The other one is what the line begins at.
     assert left(home) == []
+
+
+def test_a_command_whose_terminal_has_closed_ends_with_its_code_and_leaves_nothing(
+    nobody: str, home: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    servers = {"REDIS_URL": f"redis://{HOST}:{nobody}"}
+    terminal = Terminal([sys.executable, "-m", "fastproc", "status"], tmp_path, environment | servers)
+    time.sleep(0.35)
+    assert terminal.hang_up() == 128 + signal.SIGHUP
+    assert left(home) == []
