@@ -29,9 +29,16 @@ from fastproc.terminal.text import print_line
 @click.option("--client-id", help="Passed on to the events.")
 @click.option("--session-id", help="Passed on to the events.")
 @click.option(
-    "--attempts", type=click.IntRange(1), help="Attempts; by default WORKER_MAX_RETRIES of the service."
+    "--attempts",
+    type=click.IntRange(1, decode.MAX_NUMBER),
+    help="Attempts; by default WORKER_MAX_RETRIES of the service.",
 )
-@click.option("--delay", type=click.IntRange(0), default=0, help="Milliseconds before the job may start.")
+@click.option(
+    "--delay",
+    type=click.IntRange(0, decode.MAX_NUMBER),
+    default=0,
+    help="Milliseconds before the job may start.",
+)
 @click.option(
     "--upload", "uploads_files", is_flag=True, help="KEYS are local files: put them into the bucket first."
 )
@@ -77,11 +84,23 @@ async def enqueue(
 
 
 def _refuse(config: Config, jobs: Sequence[dict[str, str]]) -> None:
-    """Raises ConfigError with every job that the service would refuse, before any of them is added."""
+    """Raises ConfigError with every job that must not be added, before any of them is.
+
+    The service would refuse it, or its photo has the id of another: rows and renditions are by id.
+    """
     defaults = Defaults(bucket=config.s3.bucket, buckets=config.s3.buckets, attempts=1)
-    refused = [(job["s3Key"], why) for job in jobs if (why := decode.refusal(job, defaults))]
-    if refused:
-        raise ConfigError([f"{key}: the service would refuse it: {why}" for key, why in refused])
+    problems, keys = [], dict[str, str]()
+    for job in jobs:
+        key, photo = job["s3Key"], job["photoId"]
+        if why := decode.refusal(job, defaults):
+            problems.append(f"{key}: the service would refuse it: {why}")
+        elif (other := keys.setdefault(photo, key)) != key:
+            problems.append(
+                f"{key}: its photo would be {photo}, as that of {other}, and replace its results;"
+                " enqueue it by itself, with --photo-id"
+            )
+    if problems:
+        raise ConfigError(problems)
 
 
 async def _upload(config: Config, bucket: str, files: Sequence[upload.Given]) -> None:

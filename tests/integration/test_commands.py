@@ -185,8 +185,11 @@ def test_enqueue_never_overwrites_anothers_object(run: Run, place: Place, tmp_pa
         (["--upload", "one.png", "words.jpg", "half.jpg", "large.jpg", "pipe.jpg"],
          "words.jpg: the service would refuse it: UNSUPPORTED_FORMAT|half.jpg: the service would refuse it: FILE_CORR"
          "|large.jpg: the service would refuse it: SOURCE_TOO_LARGE|pipe.jpg: a pipe"),
+        (["--upload", "one.png", "."], ".: a folder"),
+        (["a/one.png", "a/one.png", "b/one.jpeg"],
+         "b/one.jpeg: its photo would be one, as that of a/one.png, and replace its results"),
     ],
-    ids=["step", "name", "bucket", "photos"],
+    ids=["step", "name", "bucket", "photos", "folder", "same id"],
 )  # fmt: skip
 def test_enqueue_refuses_what_must_fail_before_it_does_anything(
     arguments: list[str], why: str, run: Run, place: Place, tmp_path: Path

@@ -19,8 +19,9 @@ from msgspec import Struct
 
 from fastproc.core.errors import SourceTooLarge
 
-#: What a path is that is neither file nor folder, in words.
+#: What a path is that is no file, in words.
 _KINDS: Final = (
+    (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"),

@@ -91,6 +91,7 @@ def test_the_version_is_the_packages() -> None:
         ["enqueue", "a", "b", "--photo-id", "x"],
         ["enqueue", "a", "--attempts", "0"],
         ["enqueue", "a", "--delay", "-1"],
+        ["enqueue", "a", "--delay", "1" + "0" * 20],
         ["status", "--nonsense"],
     ],
     ids=" ".join,
