@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +56,27 @@ def test_a_checkout_that_cannot_be_written_gets_a_sentence(script: str, how: str
         f" git clone {clone} FOLDER\n"
     )
     assert found.stdout == ""
+
+
+def test_ctrl_c_ends_the_setup_in_one_line_and_leaves_no_temporary_file(clone: Path) -> None:
+    temporary = clone.parent / "tmp"
+    temporary.mkdir()
+    # A shell that runs in the background has SIGINT ignored.
+    with subprocess.Popen(
+        ["env", "--default-signal=INT", "scripts/setup"],
+        cwd=clone,
+        env={**os.environ, "TMPDIR": str(temporary), "VENV": ".venv"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        while not (clone / ".venv/pyvenv.cfg").exists():  # So pip is installed, by two more processes.
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "setup: interrupted; the next run goes on\n")
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize(
