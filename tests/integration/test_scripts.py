@@ -95,6 +95,17 @@ def test_profile_refuses_what_is_no_process(arguments: list[str], why: str, tmp_
     assert not (tmp_path / "out").exists()
 
 
+def test_profile_refuses_a_process_without_python(tmp_path: Path) -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        while os.path.basename(os.readlink(f"/proc/{process.pid}/exe")).startswith("python"):
+            time.sleep(0.001)  # It is the child of a moment ago still.
+        found = run("scripts/profile", str(process.pid), OUT=str(tmp_path / "out"))
+        process.communicate()
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.startswith(f"profile: process {process.pid} is no Python, and has none below it")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture
 def busy() -> Iterator[subprocess.Popen[str]]:
     """A process that computes, with a child that does; both say their numbers."""
