@@ -352,6 +352,14 @@ def test_every_log_line_of_the_runbook_is_in_the_code() -> None:
     assert [one for one in fragments if not any(one in text for text in constants())] == []
 
 
+def test_every_message_of_the_object_store_in_the_runbook_is_in_the_code() -> None:
+    messages = [m for row in rows("docs/operations.md", "s3 messages") for m in re.findall("`([^`]+)`", row[0])]
+    # Numbers are set in, and what is before a comma may be of another text.
+    parts = [part.strip() for message in messages for part in re.split(r", |[0-9]+", message)]
+    assert len(parts) > 12
+    assert [part for part in parts if not any(part in text for text in constants())] == []
+
+
 def test_the_fields_of_the_log_are_those_of_the_runbook() -> None:
     named = {
         name for row in rows("docs/operations.md", "log fields") for name in re.findall(r"`(\w+)`", row[0])
