@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import runpy
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -63,3 +66,15 @@ def test_mutated_seeds_pass(name: str, dice: random.Random) -> None:
 @given(data=st.binary(max_size=200))
 def test_any_bytes_pass(name: str, data: bytes) -> None:
     TARGETS[name][0](data)
+
+
+def test_the_longer_run_says_in_a_line_what_it_needs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "atheris", None)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(Path(__file__).with_name("run.py")))
+    assert (ended.value.code, capsys.readouterr().err) == (
+        2,
+        "run.py: it needs atheris: pip install atheris\n",
+    )

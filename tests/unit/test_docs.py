@@ -353,7 +353,9 @@ def test_every_log_line_of_the_runbook_is_in_the_code() -> None:
 
 
 def test_every_message_of_the_object_store_in_the_runbook_is_in_the_code() -> None:
-    messages = [m for row in rows("docs/operations.md", "s3 messages") for m in re.findall("`([^`]+)`", row[0])]
+    messages = [
+        m for row in rows("docs/operations.md", "s3 messages") for m in re.findall("`([^`]+)`", row[0])
+    ]
     # Numbers are set in, and what is before a comma may be of another text.
     parts = [part.strip() for message in messages for part in re.split(r", |[0-9]+", message)]
     assert len(parts) > 12
