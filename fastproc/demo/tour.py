@@ -32,9 +32,17 @@ JOB_OPTIONS = {"attempts": 3, "backoff": {"type": "exponential", "delay": 500}}
 async def run(config: Config, folder: Path | None, keep: Path | None) -> bool:
     """Show everything; return whether every job ended. The results are in `keep`, or in a new temporary folder.
 
-    The photos are the files in `folder`; None paints some. Raises ConfigError for a folder without files, Unreachable
-    when a server does not start, and what the service raises.
+    The photos are the files in `folder`; None paints some. Raises ConfigError for a folder without files and for what
+    cannot be read or written, Unreachable when a server does not start, and what the service raises.
     """
+    try:
+        return await _toured(config, folder, keep)
+    except OSError as error:
+        words = [str(error.filename or ""), error.strerror or str(error)]
+        raise ConfigError([": ".join(filter(None, words))]) from error
+
+
+async def _toured(config: Config, folder: Path | None, keep: Path | None) -> bool:
     console = Console()
     given = sorted(p for p in folder.iterdir() if p.is_file()) if folder else []
     if folder and not given:

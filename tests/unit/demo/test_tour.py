@@ -19,6 +19,12 @@ async def test_a_folder_without_files_is_a_message_and_nothing_is_made(tmp_path:
     assert not (tmp_path / "out").exists()
 
 
+async def test_results_that_cannot_be_written_there_are_a_message(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(ConfigError, match=r"a\.jpg/out: Not a directory"):
+        await tour.run(Config(), tmp_path, tmp_path / "a.jpg" / "out")
+
+
 async def test_a_server_that_is_not_installed_is_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
