@@ -275,6 +275,12 @@ def test_every_command_of_a_document_can_be_typed(document: str) -> None:
     assert {" ".join(words): why for words in commands(document) if (why := wrong_command(words))} == {}
 
 
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_what_builds_packages_is_installed_before_those_that_are_built(document: str) -> None:
+    built = [line for line in text_of(document).splitlines() if "--no-build-isolation" in line]
+    assert [line for line in built if "requirements/build.txt" in line] == []
+
+
 def test_every_subcommand_is_in_the_readme() -> None:
     typed = {tuple(words[1:2]) for words in commands("README.md") if words[0] == "fastproc"}
     assert {(name,) for name in main.list_commands(click.Context(main))} <= typed
