@@ -69,6 +69,9 @@ class Setting(Struct, frozen=True):
     meaning: str
 
 
+#: What Kubernetes sets NAME_PORT to for each Service of that name in the namespace, and how not to.
+_LINK = re.compile(r"(tcp|udp)://\S+:\d+")
+_LINKED = "; Kubernetes sets it for a Service of that name: set it yourself, or enableServiceLinks: false"
 _EXPECTED = {int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -176,7 +179,8 @@ def _parse(text: str, hint: Any, meta: Any) -> Any:
                 f"expected one of {', '.join(choices)}{misspelt.likely(text, choices)}"
             ) from None
         if "got `str`" in str(error):
-            raise ValueError(f"expected {_EXPECTED[plain]}") from None
+            linked = _LINKED if _LINK.fullmatch(text) else ""
+            raise ValueError(f"expected {_EXPECTED[plain]}{linked}") from None
         raise ValueError(str(error).replace("`", "").replace("Expected", "expected")) from None
 
 

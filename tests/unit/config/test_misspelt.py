@@ -129,3 +129,13 @@ def test_the_stage_that_is_likely_meant_is_named() -> None:
     assert likely_stage("STAGE_FAECS_SIDE_PX", fronts) == "; did you mean STAGE_FACES_SIDE_PX?"
     assert likely_stage("STAGE_OCR_FSAT_MODE", fronts) == "; did you mean STAGE_OCR_FAST_MODE?"
     assert likely_stage("STAGE_MUSIC_SIDE_PX", fronts) == likely_stage("STAGE_FACE", fronts) == ""
+
+
+def test_an_address_that_kubernetes_has_set_is_said_to_be_its_own() -> None:
+    with pytest.raises(ConfigError) as wrong:
+        load({"REDIS_PORT": "tcp://10.0.0.1:6379", "HTTP_PORT": "http"}, cores=1)
+    assert str(wrong.value).splitlines() == [
+        "REDIS_PORT: expected a whole number; Kubernetes sets it for a Service of that name: set it yourself,"
+        " or enableServiceLinks: false (it is 'tcp://10.0.0.1:6379')",
+        "HTTP_PORT: expected a whole number (it is 'http')",
+    ]
