@@ -1,17 +1,19 @@
 """Sends and receives one packet at a time, with descriptors: the two ends of a worker's socket.
 
 Rule 1: AF_UNIX SOCK_SEQPACKET: the kernel keeps packets whole and reports the other side's death as end of file.
-Rule 2: the worker's end blocks and uses only recvmsg and sendmsg, which are all that its jail allows.
+Rule 2: the worker's end blocks and uses only poll, recvmsg and sendmsg, which are all that its jail allows. asyncio is
+        the supervisor's: a worker never loads it (4 MB).
 Rule 3: the supervisor's end trusts nothing: a packet too long, not decodable, or with descriptors is a ProtocolError.
 """
 
 from __future__ import annotations
 
 import array
-import asyncio
 import contextlib
+import select
 import socket
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from fastproc.ipc.messages import (
     MAX_MESSAGE_BYTES,
@@ -21,6 +23,9 @@ from fastproc.ipc.messages import (
     decode_to_worker,
     encode,
 )
+
+if TYPE_CHECKING:
+    import asyncio
 
 #: Most descriptors in one packet: an output lane and a few source lanes. Linux itself allows 253.
 MAX_DESCRIPTORS = 8
@@ -56,6 +61,12 @@ class WorkerChannel:
 
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+
+    def is_quiet(self, wait_ms: int) -> bool:
+        """Wait for a task or the end of the channel; return whether neither came within so many milliseconds."""
+        return not self._poll.poll(wait_ms)
 
     def receive(self) -> tuple[Task, list[int]] | None:
         """Return the next task with its descriptors, or None when the supervisor has closed the channel."""
@@ -80,12 +91,17 @@ class SupervisorChannel:
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)
         self._socket = end
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
     def listen(self, on_message: Callable[[FromWorker], None], on_end: Callable[[str], None]) -> None:
         """Call `on_message` for each message, then `on_end` once: with "" at end of file, or with what was wrong."""
         self._on_message, self._on_end = on_message, on_end
-        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._readable)
+        # Imported here: see rule 2.
+        import asyncio
+
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._socket.fileno(), self._readable)
 
     def send(self, task: Task, fds: Sequence[int]) -> None:
         """Send a task. Raises OSError when the worker is gone or does not read."""
@@ -101,7 +117,8 @@ class SupervisorChannel:
         """Close without further callbacks: a live worker sees end of file. Idempotent."""
         if not self._closed:
             self._closed = True
-            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            if self._loop:
+                self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
 
     def _readable(self) -> bool:

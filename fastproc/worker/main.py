@@ -41,12 +41,16 @@ from fastproc.worker.jail.jail import Jail, JailError
 from fastproc.worker.pipeline import Pipeline, failed
 from fastproc.worker.vips import library, samples
 
+#: C libraries other than glibc lack what is called here; it changes speed and memory, not results.
+_LIBC: Final = ctypes.CDLL(None)
 #: malloc.h: how much malloc keeps at the top of its heap, and from which size on it maps and unmaps instead. Photos of
 #: 12 megapixels are encoded in the same memory one after another, 20 ms faster each than in fresh pages; the memory of
 #: a giant is given back (tuning.md, "kept memory").
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _MMAP_BYTES: Final = 32 << 20
+#: After so many milliseconds without a task all kept memory is given back (tuning.md, "given back").
+_QUIET_MS: Final = 5_000
 #: The supervisor has ended: no program reads this, it is for people.
 EXIT_ORPHANED: Final = 3
 #: A required part of the jail is not available, or a picture fails in it; stderr says which.
@@ -115,6 +119,8 @@ def _get_ready(settings: Settings, jail: Jail, passed: Callable[[str], None]) ->
     # What is loaded stays: a collection after a failed photo then looks at that photo alone (0.1 ms instead of 4).
     gc.collect()
     gc.freeze()
+    # What the warm-up alone needed.
+    give_memory_back()
     ready = Ready(
         encoders=chosen,
         versions=versions,
@@ -135,7 +141,11 @@ def _moved(fd: int) -> int:
 def serve(channel: WorkerChannel, pipeline: Pipeline) -> None:
     """Take tasks and answer them until the channel closes. Raises OSError when the supervisor is gone."""
     lanes = Lanes()
-    while (received := channel.receive()) is not None:
+    while True:
+        if channel.is_quiet(_QUIET_MS):
+            give_memory_back()
+        if (received := channel.receive()) is None:
+            return
         task, fds = received
         lanes.accept(task.fresh, fds)
         channel.send(_answer(channel, lanes, pipeline, task))
@@ -193,14 +203,18 @@ def warm_up(
 
 def keep_memory(kept_bytes: int) -> None:
     """Let malloc keep the memory of usual photos between tasks, up to so many bytes."""
-    libc = ctypes.CDLL(None)
     for parameter, value in (
         (_M_TRIM_THRESHOLD, kept_bytes),
         (_M_MMAP_THRESHOLD, min(_MMAP_BYTES, kept_bytes)),
     ):
-        # Other C libraries lack it; it changes speed, not results.
-        if hasattr(libc, "mallopt"):
-            libc.mallopt(parameter, value)
+        if hasattr(_LIBC, "mallopt"):
+            _LIBC.mallopt(parameter, value)
+
+
+def give_memory_back() -> None:
+    """Return all memory to the kernel that malloc keeps and nobody uses."""
+    if hasattr(_LIBC, "malloc_trim"):
+        _LIBC.malloc_trim(0)
 
 
 if __name__ == "__main__":

@@ -145,6 +145,42 @@ def test_failed_photos_leave_no_memory_behind(worker: Worker) -> None:
     assert sum(steps) - max(steps) < 8 << 10, sizes_kb
 
 
+#: A worker whose patience is short, in its jail.
+SOON = "import sys; from fastproc.worker import main; main._QUIET_MS = 50; main.main(sys.argv)"
+
+
+def test_a_worker_without_a_task_gives_its_memory_back_and_goes_on() -> None:
+    options = Options(stages=("validation", "optimization"), optimize_threshold_bytes=0)
+    settings = msgspec.json.encode(Settings(options=options)).decode()
+    started, photo = (
+        Worker(options, [sys.executable, "-I", "-c", SOON, "FD", settings]),
+        pictures.jpeg(4000, 3000),
+    )
+    try:
+        started.receive()
+        ready_kb = started.status("VmRSS")
+        for _ in range(2):
+            assert isinstance(started.ask(photo), Done)
+            # The copy's coefficients alone are 36 MB.
+            assert started.status("VmHWM") > ready_kb + (36 << 10)
+            deadline = time.monotonic() + ANSWER_S
+            while (rss_kb := started.status("VmRSS")) > ready_kb + (16 << 10):
+                assert time.monotonic() < deadline, f"{rss_kb} kB, and {ready_kb} when it was ready"
+                time.sleep(0.02)
+    finally:
+        assert started.close() == 0
+
+
+def test_a_worker_that_is_ready_holds_nothing_of_its_warm_up(worker: Worker) -> None:
+    worker.receive()
+    assert worker.status("VmHWM") - worker.status("VmRSS") > 4 << 10
+
+
+def test_a_worker_loads_no_event_loop() -> None:
+    program = "import sys; import fastproc.worker.main; print('asyncio' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-I", "-c", program]) == b"False\n"
+
+
 def test_photos_of_every_format_are_processed_one_after_another_in_recycled_memory(worker: Worker) -> None:
     worker.receive()
     for make in (pictures.jpeg, pictures.png, pictures.webp, pictures.avif, pictures.gif):

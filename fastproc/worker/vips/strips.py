@@ -12,6 +12,10 @@ from fastproc.worker.vips.library import Image, decoding, pyvips
 STRIP_ROWS: Final = 32
 #: Of a small picture a strip has as many rows as this many bytes are: each strip costs 0.02 ms.
 STRIP_BYTES: Final = 256 << 10
+#: Rows of a large picture that are decoded before its first strip is read. libvips keeps some 400 rows of a file that
+#: is read in order. It takes their memory piece by piece, with larger buffers between that it frees at once, and glibc
+#: before 2.38 cannot use the gaps again: 20 MB of a 12-megapixel photo (tuning.md, "rows first").
+FILL_ROWS: Final = 512
 
 
 class Picture(Protocol):
@@ -78,6 +82,9 @@ def strips(image: Image | Striped, of: int = 1) -> Iterator[Any]:
         return
     region, width, height = pyvips.Region.new(image), image.width, image.height
     rows = strip_rows(image, of)
+    if height > FILL_ROWS:
+        with decoding():
+            region.fetch(0, 0, 1, FILL_ROWS)
     for top in range(0, height, rows):
         with decoding():
             yield region.fetch(0, top, width, min(rows, height - top))

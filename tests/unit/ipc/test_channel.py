@@ -93,6 +93,19 @@ async def test_a_worker_gets_its_task_with_the_descriptors_in_their_order(ends: 
     worker._socket.close()
 
 
+async def test_a_worker_knows_whether_a_task_or_the_end_has_come(ends: Ends) -> None:
+    channel, theirs, _ = ends
+    worker = WorkerChannel(os.dup(theirs.fileno()))
+    assert worker.is_quiet(1)
+    channel.send(Task(lane=1, size=5), [])
+    assert not worker.is_quiet(0)
+    worker.receive()
+    assert worker.is_quiet(0)
+    channel.close()
+    assert not worker.is_quiet(0)
+    worker._socket.close()
+
+
 async def test_the_largest_message_fits(ends: Ends) -> None:
     _, theirs, received = ends
     report = Report(width=1, height=1, format="jpeg", facts={"metadata": {"x": "y" * 150_000}})
