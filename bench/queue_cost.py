@@ -78,7 +78,7 @@ def measure(system: str, server: Valkey, args: argparse.Namespace) -> dict[str, 
 def main() -> None:
     """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(
-        description="The queue's own cost per job, compared with BullMQ's own workers."
+        prog="queue.py", description="The queue's own cost per job, compared with BullMQ's own workers."
     )
     parser.add_argument("--jobs", type=int, default=2000)
     parser.add_argument("--slots", type=int, default=8)
