@@ -30,9 +30,7 @@ _NO_PORT: Final = re.compile(
 )
 #: A parameter of a query or of a connection string, a field of an Authorization header: `name=value`. A name is looked
 #: for where a word begins, and its value only where it is secret: a word without end must not hold the loop up.
-_NAME: Final = re.compile(
-    r"""(?<![^\s=&?#;,"'({\[<>)\]}])([^\s=&?#;,"'({\[<>)\]}]+[<>)\]}]*)\s?=\s?"""
-)
+_NAME: Final = re.compile(r"""(?<![^\s=&?#;,"'({\[<>)\]}])([^\s=&?#;,"'({\[<>)\]}]+[<>)\]}]*)\s?=\s?""")
 _VALUE: Final = re.compile(r""""[^"]*"|'[^']*'|(?:[^\s&,"'<>)\]}]|,(?!\s|$))+""")
 #: An item of a dictionary or of JSON: `'name': 'value'`.
 _ITEM: Final = re.compile(r"""(["'])([\w%.-]+)\1(\s*:\s*)b?("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
@@ -51,9 +49,9 @@ _SIGNS: Final = (
 #: A backslash, doubled as often as texts are put into texts.
 _ESCAPE: Final = r"\\{1,4}"
 #: Signs with an escape of their own.
-_SHORT: Final = {
-    sign: _ESCAPE + letter for sign, letter in zip("\n\r\t\b\f", "nrtbf", strict=True)
-} | {" ": r"\+"}
+_SHORT: Final = {sign: _ESCAPE + letter for sign, letter in zip("\n\r\t\b\f", "nrtbf", strict=True)} | {
+    " ": r"\+"
+}
 
 
 def masked(text: str) -> str:
@@ -106,7 +104,7 @@ def _mask_item(found: re.Match[str]) -> str:
 
 
 class Known:
-    """Secrets whose values are known, in every form that may come: plain, quoted for a URL, escaped by JSON or Python."""
+    """Secrets whose values are known, in every form: plain, quoted as in URLs, escaped by JSON or Python."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         plain = {each for secret in secrets for each in (secret, unquote(secret))}
@@ -127,7 +125,8 @@ class Known:
 
 
 def _unchanged(secret: str) -> str:
-    return max(re.findall(r"[A-Za-z0-9_.~-]*", secret), key=len)
+    parts: list[str] = re.findall(r"[A-Za-z0-9_.~-]*", secret)
+    return max(parts, key=len)
 
 
 def _any_form(secret: str) -> re.Pattern[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fastproc.embedded.child import HOST
+from fastproc.embedded.child import HOST, free_ports
 from fastproc.terminal.exits import Exit
 from tests import pictures
 from tests.integration.service import PATIENCE_S, Place
@@ -155,3 +156,18 @@ def test_ctrl_c_ends_a_service_that_starts_in_one_line(
     assert said.endswith('message="stopped before it had started; no job was taken"\n' if words else LINE)
     assert len(said.splitlines()) == (1 if words else 2), said  # The other one is what the line begins at.
     assert left(home) == []
+
+
+def test_a_service_whose_standard_streams_are_closed_ends_with_its_own_code(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    # Its first sockets would have their numbers, at which the loop's library aborts.
+    words = shlex.join([sys.executable, "-m", "fastproc", "run"])
+    settings = {"REDIS_PORT": str(free_ports(1)[0]), "HTTP_PORT": "0"}
+    ended = subprocess.run(
+        ["sh", "-c", f"exec {words} <&- >&- 2>&-"],
+        env=environment | settings,
+        cwd=tmp_path,
+        timeout=PATIENCE_S,
+    )
+    assert ended.returncode == Exit.UNREACHABLE
