@@ -12,12 +12,14 @@ Rule 5: signals that are ignored stay so: a shell has SIGINT ignored in what it 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class _Attended:
     def __init__(self) -> None:
         self.task: Task[Any] | None = None
         self.once = False
+        self.is_service = False
         self.number = 0
         self.held = 0
         self.waiting = 0
@@ -42,8 +45,12 @@ class _Attended:
 _now = _Attended()
 
 
-def install() -> None:
-    """Let signals end this process as above. To be called before anything slow is imported."""
+def install(*, is_service: bool = False) -> None:
+    """Let signals end this process as above. To be called before anything slow is imported.
+
+    `is_service`: the last words are a line of its log.
+    """
+    _now.is_service = is_service
     for number in _ENDING:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _came)
@@ -124,10 +131,20 @@ def _again(number: int) -> None:
 def _leave(number: int) -> NoReturn:
     # A terminal has written `^C` where this line begins.
     beginning = "\r" if sys.stderr.isatty() else ""
-    line = f"{beginning}fastproc: exit {128 + number} ({signal.Signals(number).name})"
+    words = f"exit {128 + number} ({signal.Signals(number).name})"
+    line = _logged(words) if _now.is_service else f"fastproc: {words}"
     # A terminal that has closed, or a pipe that nobody reads, takes no words: the code is the same.
     with suppress(OSError):
         sys.stdout.flush()
     with suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+        print(f"{beginning}{line}", file=sys.stderr, flush=True)
     os._exit(128 + number)
+
+
+def _logged(words: str) -> str:
+    """The words as `terminal.logs` would write them, which may not be imported yet."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
+    about = {"time": f"{now}Z", "level": "info", "logger": "fastproc"}
+    if os.environ.get("LOG_FORMAT", "").strip().lower() == "json":
+        return json.dumps({**about, "message": words})
+    return " ".join(f"{name}={value}" for name, value in about.items()) + f' message="{words}"'

@@ -97,8 +97,10 @@ async def started_pool(
     pool.start()
     try:
         ready = asyncio.create_task(pool.ready.wait())
-        await asyncio.wait((ready, pool.halted), return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
+        try:
+            await asyncio.wait((ready, pool.halted), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ready.cancel()
         if pool.halted.done():
             pool.halted.result()
         require_formats(config.pipeline.formats, pool.greeting)

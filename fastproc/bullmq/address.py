@@ -34,6 +34,7 @@ from redis.exceptions import RedisClusterException
 
 from fastproc.bullmq.connection import Connection
 from fastproc.config.redis import RedisConfig
+from fastproc.core.errors import ConfigError
 
 CONNECT_TIMEOUT_S = 5.0
 #: Longest wait for the replies of a batch, or for a new connection. Redis answers in microseconds; a server that takes
@@ -62,7 +63,7 @@ class _Hosts(Struct, frozen=True):
 
 
 def connector(config: RedisConfig, key: str) -> Connect:
-    """Return what connects to the server that holds `key`. Raises ValueError for a URL that cannot be read."""
+    """Return what connects to the server that holds `key`. Raises ConfigError for options that cannot be used."""
     own: dict[str, Any] = {
         "socket_timeout": None,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
@@ -80,20 +81,24 @@ def connector(config: RedisConfig, key: str) -> Connect:
             return Connection(raw)
 
         return connect_located
-    connection_class, arguments = _one_server(config)
+    connection_class, arguments = _one_server(config, own)
 
     async def connect() -> Connection:
-        return Connection(connection_class(**arguments, **own))
+        return Connection(connection_class(**arguments))
 
     return connect
 
 
 async def plain_client(config: RedisConfig, key: str) -> Redis:
-    """Return redis-py's own client, connected to the server that holds `key`, for slow and rare commands."""
+    """Return redis-py's own client, connected to the server that holds `key`, for slow and rare commands.
+
+    Raises ConfigError, as `connector`.
+    """
     if hosts := _several_hosts(config):
         host, port = await _locator(config, hosts, key)()
         return Redis(host=host, port=port, ssl=hosts.tls, protocol=2, **hosts.login, **_SHORT_LIVED)
     if config.url:
+        _one_server(config, {"protocol": 2, **_SHORT_LIVED})
         return Redis.from_url(config.url, protocol=2, **_SHORT_LIVED)
     return Redis(host=config.host, port=config.port, password=config.password, protocol=2, **_SHORT_LIVED)
 
@@ -107,14 +112,21 @@ def _locator(config: RedisConfig, hosts: _Hosts, key: str) -> Callable[[], Await
     return _by_cluster(hosts, key) if config.is_cluster else _by_sentinel(hosts)
 
 
-def _one_server(config: RedisConfig) -> tuple[type[AbstractConnection], dict[str, Any]]:
+def _one_server(config: RedisConfig, own: dict[str, Any]) -> tuple[type[AbstractConnection], dict[str, Any]]:
+    """Return the connection's class and its arguments. Raises ConfigError."""
     if not config.url:
         where = {"host": config.host, "port": config.port, "password": config.password}
-        return TcpConnection, {**where, "socket_keepalive": True}
-    arguments: dict[str, Any] = dict(parse_url(config.url))
-    connection_class: type[AbstractConnection] = arguments.pop("connection_class", TcpConnection)
+        return TcpConnection, {**where, "socket_keepalive": True, **own}
+    try:
+        arguments: dict[str, Any] = dict(parse_url(config.url))
+        connection_class: type[AbstractConnection] = arguments.pop("connection_class", TcpConnection)
+        # redis-py looks at the options when it makes a connection, which is not connected yet.
+        connection_class(**arguments, **own)
+    except (TypeError, ValueError) as error:
+        words = str(error).rpartition("() ")[2]
+        raise ConfigError([f"REDIS_URL: what follows `?` cannot be used here: {words}"]) from None
     keepalive = {} if connection_class is UnixDomainSocketConnection else {"socket_keepalive": True}
-    return connection_class, {**arguments, **keepalive}
+    return connection_class, {**arguments, **keepalive, **own}
 
 
 def _parse_hosts(url: str) -> _Hosts:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from fastproc.core import outages
 from fastproc.core.fields import At, fields
+from fastproc.core.masking import masked
 from fastproc.core.pause import pause_s
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,8 @@ class Outage:
 
     def failed(self, part: str, why: str) -> None:
         """Report that the part has failed."""
-        now = time.monotonic()
+        # It is also shown by /ready and by whoever looks.
+        now, why = time.monotonic(), masked(why)
         if self._failing:
             is_due = self._outage.lasts(now)
         else:

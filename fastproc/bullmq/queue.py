@@ -209,7 +209,8 @@ class BullQueue:
                 await self._in_hand.give_back(following)
             log.debug("given back to the queue: it came with the end of another", extra=of_job(following))
         except (LockLost, QueueUnavailable, TimeoutError) as error:
-            log.warning("cannot be given back, it will be found stalled: %s", error, extra=of_job(following))
+            why = str(error) or type(error).__name__
+            log.warning("cannot be given back, it will be found stalled: %s", why, extra=of_job(following))
 
     async def _refused(self, job: Job, refused: Refused, fetch_next: bool) -> Job | None:
         """Fail the attempt as Node does: pending children may be gone at the next one, failed ones never."""

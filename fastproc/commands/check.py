@@ -20,6 +20,7 @@ from fastproc.config.fit import Room, misfits
 from fastproc.config.host import room
 from fastproc.config.settings import Config, table
 from fastproc.core.errors import ConfigError, FleetHalted, TaskError, Unreachable
+from fastproc.core.masking import masked
 from fastproc.core.model import own_stages
 from fastproc.ipc.messages import Ready
 from fastproc.parts import checked_metadata, checked_objects, required_stages, started_pool
@@ -88,7 +89,7 @@ async def _try(console: Console, name: str, attempt: Callable[[], Coroutine[Any,
         words, usable = await attempt(), True
     except (Unreachable, ConfigError, FleetHalted, TaskError) as error:
         words, usable = str(error), False
-    for line in words.splitlines() or [""]:
+    for line in masked(words).splitlines() or [""]:
         print_line(console, f"{'ok  ' if usable else 'FAIL'} {name}: {line}")
     return usable
 

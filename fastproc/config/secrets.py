@@ -36,7 +36,7 @@ def _texts(struct: Struct) -> Iterator[tuple[str, bool]]:
     """Every text of a room's settings, and whether its variable is secret."""
     for name, hint in get_type_hints(type(struct), include_extras=True).items():
         value: Any = getattr(struct, name)
-        is_secret = hasattr(hint, "__metadata__") and bool(hint.__metadata__[0].extra.get("secret"))
+        is_secret = hasattr(hint, "__metadata__") and hint.__metadata__[0].extra.get("secret") is True
         for each in value if isinstance(value, tuple) else (value,):
             # Of a header, which is a pair, the value.
             text = each[-1] if isinstance(each, tuple) and each else each

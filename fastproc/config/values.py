@@ -21,7 +21,8 @@ from fastproc.core.model import Format, ThumbnailSpec
 def var(name: str, meaning: str, *, extra: dict[str, Any] | None = None, **bounds: Any) -> Meta:
     """Return the annotation of a field: its variable, its meaning and its bounds.
 
-    `extra` may hold `parse`, `secret`, `shown` (the default in words), and `no_file` (NAME_FILE is not read).
+    `extra` may hold `parse`, `secret` ("path": of its URLs, all behind the host), `shown` (the default in words), and
+    `no_file` (NAME_FILE is not read).
     """
     return Meta(description=meaning, extra={"env": name, **(extra or {})}, **bounds)
 
@@ -182,9 +183,14 @@ _LOGIN = re.compile(r"^([^:@]*):.*@", re.DOTALL)
 #: A parameter of a URL's query, to its end: what needs quotes there may have none.
 _IN_QUERY = re.compile(r"(?<=[?&])([^=&#]+)=([^&]*)")
 
+#: A URL up to the end of its host, and what follows.
+_HOST_AND_REST = re.compile(r"(://[^/?#\s]*)[/?#\s].*", re.DOTALL)
 
-def masked(text: str, *, secret: bool) -> str:
+
+def masked(text: str, *, secret: bool | str) -> str:
     """Return the text without its secrets: a secret variable is masked whole, of others what may be a password."""
+    if secret == "path":
+        return ",".join(_host_of(url) for url in text.split(",")) if text else ""
     if secret:
         return masking.MASK if text else ""
     if "@" in text and "://" not in text:
@@ -194,3 +200,8 @@ def masked(text: str, *, secret: bool) -> str:
 
 def _mask(found: re.Match[str]) -> str:
     return f"{found[1]}={masking.MASK}" if masking.is_secret_name(found[1]) else found[0]
+
+
+def _host_of(url: str) -> str:
+    """A URL without what follows its host; what is none is masked whole."""
+    return masking.masked(_HOST_AND_REST.sub(rf"\1/{masking.MASK}", url)) if "://" in url else masking.MASK

@@ -92,7 +92,8 @@ class WebhookConfig(Struct, frozen=True, kw_only=True):
         var(
             "WEBHOOK_URL",
             "`http://` or `https://` URL that events are posted to, signed; several are separated by commas",
-            extra={"parse": urls},
+            # A path is all that some receivers ask for.
+            extra={"parse": urls, "secret": "path"},
         ),
     ] = ()
     secrets: Annotated[

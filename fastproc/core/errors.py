@@ -21,10 +21,14 @@ translated in the backend that uses the driver, nowhere else.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from fastproc.core.defects import Defect, defect, message_of
 from fastproc.core.evidence import Death
+from fastproc.core.masking import masked
+
+#: The message of a stage's own exception may be a whole photo.
+MAX_MESSAGE_CHARS: Final = 8192
 
 
 class FastprocError(Exception):
@@ -34,8 +38,9 @@ class FastprocError(Exception):
 class TaskError(FastprocError):
     """A job's attempt failed; `code` says how, `retryable` whether another attempt can succeed.
 
-    Each leaf class has its own `code`, so an error can cross a process boundary as (code, message), and `from_code`
-    returns the same leaf.
+    The message goes to the queue, the row, events and whoever looks: a server's words may quote a signed URL, which is
+    masked here, once for all of them. Each leaf class has its own `code`, so an error can cross a process boundary as
+    (code, message), and `from_code` returns the same leaf.
     """
 
     code: ClassVar[str] = "PROCESSING_ERROR"
@@ -46,7 +51,7 @@ class TaskError(FastprocError):
     defect: Defect | None = None
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
+        super().__init__(masked(message[:MAX_MESSAGE_CHARS]) or (type(self).__doc__ or "").partition("\n")[0])
 
     @property
     def message(self) -> str:

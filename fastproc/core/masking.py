@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import unquote
 
 MASK: Final = "********"
 #: Shorter secrets are hidden by their surroundings alone: each place where three letters stand cannot be.
@@ -28,10 +28,10 @@ _BARE_LOGIN: Final = re.compile(r"""(?<![^\s"'(=])([^\s:@/?#"'(=]*):(?!//)([^\s"
 _NO_PORT: Final = re.compile(
     r"""(?<=://)([^/?#:@\s\[\]"']*):(?!\d{0,5}(?:[/?#,\s"'):;\\]|$))([^/?#@\s,"')]+)(?![^\s]*@)"""
 )
-#: A parameter of a query or of a connection string, a field of an Authorization header: `name=value`.
-_PARAMETER: Final = re.compile(
-    r"""([^\s=&?#;,"'({\[]+)(\s?=\s?)("[^"]*"|'[^']*'|(?:[^\s&,"'<>)\]}]|,(?!\s|$))+)"""
-)
+#: A parameter of a query or of a connection string, a field of an Authorization header: `name=value`. A name is looked
+#: for where a word begins, and its value only where it is secret: a word without end must not hold the loop up.
+_NAME: Final = re.compile(r"""(?<![^\s=&?#;,"'({\[<>)\]}])([^\s=&?#;,"'({\[<>)\]}]+[<>)\]}]*)\s?=\s?""")
+_VALUE: Final = re.compile(r""""[^"]*"|'[^']*'|(?:[^\s&,"'<>)\]}]|,(?!\s|$))+""")
 #: An item of a dictionary or of JSON: `'name': 'value'`.
 _ITEM: Final = re.compile(r"""(["'])([\w%.-]+)\1(\s*:\s*)b?("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
 #: A header as it is sent.
@@ -46,6 +46,13 @@ _SIGNS: Final = (
     "=", "@", "://", '":', "':", "whsec_", "bearer ", "basic ", "authorization:", "token:", "key:", "cookie:",
 )  # fmt: skip
 
+#: A backslash, doubled as often as texts are put into texts.
+_ESCAPE: Final = r"\\{1,4}"
+#: Signs with an escape of their own.
+_SHORT: Final = {sign: _ESCAPE + letter for sign, letter in zip("\n\r\t\b\f", "nrtbf", strict=True)} | {
+    " ": r"\+"
+}
+
 
 def masked(text: str) -> str:
     """Return the text without what may be a secret. Cost: a microsecond where nothing looks like one."""
@@ -57,9 +64,9 @@ def masked(text: str) -> str:
         text = _NO_PORT.sub(rf"\1:{MASK}", text)
     if _names_one(text):
         text = _HEADER.sub(rf"\1\2{MASK}", text)
-        text = _ITEM.sub(_mask_item, _PARAMETER.sub(_mask_parameter, text))
+        text = _ITEM.sub(_mask_item, _without_parameters(text))
     elif "%" in text:
-        text = _PARAMETER.sub(_mask_parameter, text)
+        text = _without_parameters(text)
     return _WEBHOOK.sub(MASK, _BEARER.sub(rf"\1\2{MASK}", text))
 
 
@@ -80,11 +87,15 @@ def is_secret_name(name: str) -> bool:
     return any(word in plain for word in _WORDS) or plain == "cookie"
 
 
-def _mask_parameter(found: re.Match[str]) -> str:
-    if is_secret_name(found[1]):
-        return f"{found[1]}{found[2]}{MASK}"
-    # What it holds may be a URL.
-    return found[1] + found[2] + _PARAMETER.sub(_mask_parameter, found[3])
+def _without_parameters(text: str) -> str:
+    parts, done, at = [], 0, 0
+    while found := _NAME.search(text, at):
+        # What a parameter holds that is no secret may be a URL, with parameters of its own.
+        at = found.end()
+        if is_secret_name(found[1]) and (value := _VALUE.match(text, at)):
+            parts += [text[done:at], MASK]
+            done = at = value.end()
+    return "".join([*parts, text[done:]])
 
 
 def _mask_item(found: re.Match[str]) -> str:
@@ -93,25 +104,49 @@ def _mask_item(found: re.Match[str]) -> str:
 
 
 class Known:
-    """Secrets whose values are known, in the forms that may come: plain, quoted for URLs, as Python shows them."""
+    """Secrets whose values are known, in every form: plain, quoted as in URLs, escaped by JSON or Python."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms: set[str] = set()
-        for secret in secrets:
-            for plain in {secret, unquote(secret)}:
-                forms |= {plain, quote(plain, safe=""), quote(plain), quote_plus(plain), repr(plain)[1:-1]}
-        # The longest first: one may begin with another.
-        self._forms = sorted(
-            (form for form in forms if len(form) >= LEAST_KNOWN_CHARS), key=len, reverse=True
-        )
+        plain = {each for secret in secrets for each in (secret, unquote(secret))}
+        long = (each for each in plain if len(each) >= LEAST_KNOWN_CHARS)
+        #: The longest first: one may begin with another. With each the part that no form changes: few texts have it.
+        self._secrets = [(_unchanged(each), _any_form(each)) for each in sorted(long, key=len, reverse=True)]
 
     def has_one(self, text: str) -> bool:
-        """Whether one of them stands in a text that has none of the signs `=`, `:`, `@`, quotes and spaces."""
-        return "whsec_" in text or any([form in text for form in self._forms])  # noqa: C419
+        """Whether one of them may stand in a text that has none of the signs `=`, `:`, `@`, quotes and spaces."""
+        return "whsec_" in text or any([part in text for part, _ in self._secrets])  # noqa: C419
 
     def masked(self, text: str) -> str:
         """Return the text without them, and without what else may be a secret."""
-        for form in self._forms:
-            if form in text:
-                text = text.replace(form, MASK)
+        for part, form in self._secrets:
+            if part in text:
+                text = form.sub(MASK, text)
         return masked(text)
+
+
+def _unchanged(secret: str) -> str:
+    parts: list[str] = re.findall(r"[A-Za-z0-9_.~-]*", secret)
+    return max(parts, key=len)
+
+
+def _any_form(secret: str) -> re.Pattern[str]:
+    return re.compile("".join(map(_forms_of, re.findall(r"(?s)\\+|[^\\]", secret))))
+
+
+def _forms_of(sign: str) -> str:
+    """An expression for what quoting and escaping make of a sign, or of backslashes, and of that once more."""
+    if _unchanged(sign):
+        return re.escape(sign)
+    if sign[0] == "\\":
+        return rf"(?i:\\{{1,{4 * len(sign)}}}|(?:%(?:25)*5c|{_ESCAPE}(?:x5c|u005c))+)"
+    octets, pairs = sign.encode("utf-8", "surrogatepass"), sign.encode("utf-16-be", "surrogatepass")
+    forms = [
+        "".join(f"%(?:25)*{octet:02x}" for octet in octets),
+        "".join(rf"{_ESCAPE}x{octet:02x}" for octet in octets),
+        "".join(rf"{_ESCAPE}u{high:02x}{low:02x}" for high, low in zip(pairs[::2], pairs[1::2], strict=True)),
+        rf"{_ESCAPE}(?:x{ord(sign):02x}|u{ord(sign):08x})",
+        rf"\\{{0,4}}{re.escape(sign)}",
+    ]
+    if sign in _SHORT:
+        forms.append(_SHORT[sign])
+    return f"(?i:{'|'.join(forms)})"

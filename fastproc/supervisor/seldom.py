@@ -24,6 +24,10 @@ class Seldom:
     def warn(self, text: str, *args: object, extra: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         """Log a line; the field `unsaid` says how many there were since the last that was shown."""
         now, about = time.monotonic(), (extra or {}).get(FIELDS, {})
+        # A time-out has no words.
+        args = tuple(
+            type(each).__name__ if isinstance(each, Exception) and not str(each) else each for each in args
+        )
         said_at, unsaid = self._said.get(text, (now - LOG_EVERY_S, 0))
         if now - said_at < LOG_EVERY_S:
             self._said[text] = (said_at, unsaid + 1)

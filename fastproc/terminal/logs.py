@@ -11,6 +11,7 @@ Rule 5: what other libraries say below a warning is not shown, whatever their lo
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import sys
@@ -18,13 +19,15 @@ import threading
 import time
 import traceback
 from collections.abc import Iterable, Mapping
+from types import TracebackType
 from typing import Any, Final, Literal
 
 import msgspec
 
 from fastproc.core.defects import Telling, defect
-from fastproc.core.fields import FIELDS, At
+from fastproc.core.fields import FIELDS, At, fields
 from fastproc.core.masking import Known
+from fastproc.terminal.stderr import Stderr
 
 Format = Literal["text", "json"]
 
@@ -87,17 +90,20 @@ class Line(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its end."""
-        level = _LEVELS.get(record.levelno) or record.levelname.lower()
-        head = {"time": self._time(record.created), "level": level, "logger": record.name, **self._who}
+        level, is_ours = _LEVELS.get(record.levelno) or record.levelname.lower(), _is_ours(record.name)
+        # Names of ours stay as they are, whatever word is somebody's password.
+        logger = record.name if is_ours else self._text(record.name)
+        head = {"time": self._time(record.created), "level": level, "logger": logger, **self._who}
         message, about = record.getMessage(), getattr(record, FIELDS, {})
-        if not record.exc_info and not record.stack_info and self._is_simple(message, about):
+        is_plain = is_ours and not record.exc_info and not record.stack_info
+        if is_plain and self._is_simple(message, about):
             return self._write_simple({**head, "message": message, **about})
-        found = {**head, "message": message, **about}
+        found = {"message": message, **about}
         if record.exc_info and (error := record.exc_info[1]) is not None:
             found |= self._told(error, record.created)
         if record.stack_info:
             found["stack"] = record.stack_info
-        return self._write({name: self._value(value) for name, value in found.items()})
+        return self._write(head | {name: self._value(value) for name, value in found.items()})
 
     def _is_simple(self, message: str, about: Mapping[str, Any]) -> bool:
         """Whether nothing in a line needs a closer look, as in most: numbers and plain words, and none is a secret."""
@@ -154,18 +160,35 @@ class Line(logging.Formatter):
 class ToStderr(logging.StreamHandler[Any]):
     """Writes lines; what cannot be one becomes a line that says so."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._stderr: Stderr | None = None
+        with contextlib.suppress(OSError, ValueError):  # In tests it may be no file.
+            self._stderr = Stderr(self.stream.fileno(), _dropped)
+
     def filter(self, record: logging.LogRecord) -> Any:
         """Whether the record is shown."""
-        if record.levelno < logging.WARNING and record.name != _OURS and not record.name.startswith(_ROOM):
+        if record.levelno < logging.WARNING and not _is_ours(record.name):
             return False
         return not self.filters or super().filter(record)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record's line, in one piece. stderr passes each line on by itself."""
+        """Write the record's line, in one piece."""
         try:
-            self.stream.write(self.format(record) + "\n")
+            self._say(self.format(record))
         except Exception:
             self.handleError(record)
+
+    def flush(self) -> None:
+        """Wait a moment for a stderr that is slow."""
+        if self._stderr:
+            self._stderr.flush()
+
+    def _say(self, line: str) -> None:
+        if self._stderr:
+            self._stderr.write(f"{line}\n".encode())
+        else:
+            self.stream.write(line + "\n")
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Say what could not be said; a stderr that takes nothing takes this no more."""
@@ -175,9 +198,18 @@ class ToStderr(logging.StreamHandler[Any]):
             record.name, logging.ERROR, "", 0, "a line of the log could not be written: %s", (name,), None
         )
         try:
-            self.stream.write(self.format(wrong) + self.terminator)
+            self._say(self.format(wrong))
         except (OSError, ValueError):
             return
+
+
+def _is_ours(logger: str) -> bool:
+    return logger == _OURS or logger.startswith(_ROOM)
+
+
+def _dropped(lines: int) -> None:
+    words = "stderr took nothing for a while; lines of the log were dropped"
+    logging.getLogger(_OURS).warning(words, extra=fields(unsaid=lines))
 
 
 def configure(form: Format = "text", supervisor: int = 0, secrets: Iterable[str] = ()) -> None:
@@ -194,8 +226,13 @@ def take_over() -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     setattr(logging, "logAsyncioTasks", False)  # noqa: B010  # From Python 3.12 on.
     setattr(logging, "_srcfile", None)  # noqa: B010
+    sys.excepthook = _uncaught
     sys.unraisablehook = _unraisable
     threading.excepthook = _thread_ended
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
+    logging.getLogger(_OURS).error("unexpected error", exc_info=(kind, error, frames))
 
 
 def _unraisable(about: sys.UnraisableHookArgs) -> None:

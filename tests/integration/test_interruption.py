@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fastproc.embedded.child import HOST
+from fastproc.embedded.child import HOST, free_ports
 from fastproc.terminal.exits import Exit
 from tests import pictures
 from tests.integration.service import PATIENCE_S, Place
@@ -165,3 +166,18 @@ def test_a_command_whose_terminal_has_closed_ends_with_its_code_and_leaves_nothi
     time.sleep(0.35)
     assert terminal.hang_up() == 128 + signal.SIGHUP
     assert left(home) == []
+
+
+def test_a_service_whose_standard_streams_are_closed_ends_with_its_own_code(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    # Its first sockets would have their numbers, at which the loop's library aborts.
+    words = shlex.join([sys.executable, "-m", "fastproc", "run"])
+    settings = {"REDIS_PORT": str(free_ports(1)[0]), "HTTP_PORT": "0"}
+    ended = subprocess.run(
+        ["sh", "-c", f"exec {words} <&- >&- 2>&-"],
+        env=environment | settings,
+        cwd=tmp_path,
+        timeout=PATIENCE_S,
+    )
+    assert ended.returncode == Exit.UNREACHABLE

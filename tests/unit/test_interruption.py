@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from fastproc import interruption
+from tests import logfmt
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +62,20 @@ def test_a_command_is_cancelled_where_it_is_but_for_what_is_held(work: str, step
 
 def test_a_signal_that_is_ignored_stays_so() -> None:
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+@pytest.mark.parametrize(("form", "read"), [("text", logfmt.parsed), ("JSON", json.loads)])
+def test_the_last_words_of_a_service_are_a_line_of_its_log(
+    form: str, read: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    monkeypatch.setenv("LOG_FORMAT", form)
+    interruption.install(is_service=True)
+    os.kill(os.getpid(), signal.SIGINT)
+    [line] = capsys.readouterr().err.splitlines()
+    found = read(line)
+    assert datetime.fromisoformat(found["time"]).tzinfo == UTC
+    del found["time"]
+    assert found == {"level": "info", "logger": "fastproc", "message": "exit 130 (SIGINT)"}
+    assert codes == [130]

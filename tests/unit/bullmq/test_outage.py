@@ -37,3 +37,9 @@ def test_since_when_it_lasts_and_the_last_failure_are_kept_for_people_who_look()
     assert outage.since is not None
     outage.passed("fetch")
     assert (outage.since, outage.last, outage.last_at_ms > 1_700_000_000_000) == (None, "refused", True)
+
+
+def test_the_reason_that_ready_and_the_page_show_has_no_secret_in_it() -> None:
+    outage = Outage()
+    outage.failed("fetch", "cannot connect to redis://me:hush@h")
+    assert (outage.why, outage.last) == ("cannot connect to redis://me:********@h",) * 2

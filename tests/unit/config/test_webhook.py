@@ -6,6 +6,7 @@ import base64
 
 import pytest
 
+from fastproc.config import values
 from fastproc.config.settings import Config, load, table
 from fastproc.config.webhook import endpoint_id, key, shown
 from fastproc.core.errors import ConfigError
@@ -110,6 +111,20 @@ def test_what_is_shown_tells_no_secret() -> None:
     url = "https://user:hidden@example.com/services/T0?token=hidden&x=1"
     rows = {row.env: row.value for row in table(settings(WEBHOOK_URL=url))}
     assert rows["WEBHOOK_SECRET"] == "********"
-    assert rows["WEBHOOK_URL"] == "https://user:********@example.com/services/T0?token=********&x=1"
+    assert rows["WEBHOOK_URL"] == "https://user:********@example.com/********"
     assert "hidden" not in problems(WEBHOOK_URL=url, WEBHOOK_EVENTS="x", WEBHOOK_SECRET="")
     assert shown(url) == f"https://example.com ({endpoint_id(url)})"
+
+
+@pytest.mark.parametrize(
+    ("url", "seen"),
+    [
+        ("https://h:1,http://u:hidden@i", "https://h:1,http://u:********@i"),
+        ("https://h?hidden,https://i/hidden,hidden", "https://h/********,https://i/********,********"),
+        ("https//h/services/hidden", "********"),
+        ("ftp://u:hid/den@h/hidden", "ftp://u:********/********"),
+        ("", ""),
+    ],
+)
+def test_of_a_receivers_url_the_server_alone_is_shown_right_or_wrong(url: str, seen: str) -> None:
+    assert values.masked(url, secret="path") == seen

@@ -70,3 +70,18 @@ def test_an_error_that_is_not_about_the_job_is_no_task_error() -> None:
 def test_a_config_error_has_one_line_for_every_problem() -> None:
     error = errors.ConfigError(["A: wrong", "B: wrong too"])
     assert str(error).splitlines() == error.problems == ["A: wrong", "B: wrong too"]
+
+
+def test_no_message_of_a_job_has_a_secret_in_it() -> None:
+    signed = "http://s3/b/k?X-Amz-Signature=hush&X-Amz-Credential=hush%2Fs3"
+    for error in (
+        from_code("STORAGE_UNAVAILABLE", f"GET 'b/k': 403 AccessDenied {signed}"),
+        from_code("PROCESSING_ERROR", "KeyError: redis://me:hush@h", "ocr"),
+        ProcessingError.unexpected(ValueError(signed)),
+    ):
+        assert "********" in error.reason
+        assert "hush" not in error.reason + str(error)
+
+
+def test_a_message_as_long_as_a_photo_is_cut() -> None:
+    assert len(ProcessingError.unexpected(ValueError("x" * 1_000_000)).message) == errors.MAX_MESSAGE_CHARS

@@ -57,13 +57,15 @@ def test_a_warning_of_many_jobs_is_one_line_in_a_while(
     for number in range(32):
         warn("cannot be finished: %s", "away", extra=fields(jobId=str(number)))
     warn("something else")
+    warn("no words: %s", TimeoutError())
     now += seldom.LOG_EVERY_S
     warn("cannot be finished: %s", "away", extra=fields(jobId="last"))
     said = [(each.getMessage(), each.fields) for each in caplog.records if each.levelno == logging.WARNING]
     assert [words for words, _ in said] == [
         "cannot be finished: away",
         "something else",
+        "no words: TimeoutError",
         "cannot be finished: away",
     ]
     assert said[0][1] == {"jobId": "0", "unsaid": None}
-    assert said[2][1] == {"jobId": "last", "unsaid": 31}
+    assert said[3][1] == {"jobId": "last", "unsaid": 31}

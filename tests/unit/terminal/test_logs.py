@@ -62,10 +62,10 @@ def readable(words: str) -> str:
 
 @pytest.fixture
 def said(capsys: pytest.CaptureFixture[str]) -> Iterator[Said]:
-    hooks = sys.unraisablehook, threading.excepthook
+    hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
     yield Said(capsys)
     logging.captureWarnings(False)
-    sys.unraisablehook, threading.excepthook = hooks
+    sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
 
 
 # --- lines
@@ -208,6 +208,20 @@ def test_secrets_are_hidden_in_words_fields_and_tracebacks() -> None:
         assert not [secret for secret in ("abcdef", "hush", "s3kr3t") if secret in line]
 
 
+@pytest.mark.parametrize("form", READERS)
+def test_a_password_that_is_a_common_word_leaves_the_head_of_a_line_and_is_hidden_behind_it(
+    form: Any,
+) -> None:
+    found = READERS[form](
+        Line(form, secrets=["fastproc", "warning"]).format(record("a fastproc", code="x y"))
+    )
+    assert (found["level"], found["logger"], found["message"]) == ("info", "fastproc.job", "a ********")
+    entry = record("done")
+    entry.name = "a library=\n of fastproc"
+    found = READERS[form](Line(form, secrets=["fastproc"]).format(entry))
+    assert found["logger"] == "a library=\n of ********"
+
+
 # --- the process
 
 
@@ -282,10 +296,15 @@ def test_what_python_would_print_is_a_line(said: Said) -> None:
             raise KeyError("in a finalizer")
 
     Odd()
+    try:
+        raise KeyError("in the process")
+    except KeyError:
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]  # there is one
     lines = said.lines()
     assert [line.get("error") for line in lines] == [
         None,
         "KeyError: 'in a thread'",
         "KeyError: 'in a finalizer'",
+        "KeyError: 'in the process'",
     ]
     assert "old\nway" in lines[0]["message"]
