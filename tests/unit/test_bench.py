@@ -130,3 +130,26 @@ def test_who_imports_a_program_keeps_its_own_hook(needs: ModuleType) -> None:
     before = sys.excepthook
     importlib.reload(needs)
     assert sys.excepthook is before
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "code", "why"),
+    [
+        ("a.jpg", "accept", "", None),
+        ("a.jpg", "accept", "FILE_CORRUPTED", "?"),
+        ("a.jpg", "reject E_DIMENSIONS|E_CORRUPT", "IMAGE_TOO_SMALL", None),
+        ("a.jpg", "reject E_DIMENSIONS|E_CORRUPT", "", "?"),
+        # It differs from its list, and in one way alone.
+        ("pillow/zero_width.gif", "reject E_DIMENSIONS", "FILE_CORRUPTED", "a side of 0 is a false header"),
+        ("pillow/zero_width.gif", "reject E_DIMENSIONS", "IMAGE_TOO_SMALL", "?"),
+        ("pillow/zero_width.gif", "reject E_DIMENSIONS", "POISON_PHOTO", "?"),
+        ("pillow/zero_width.gif", "reject E_DIMENSIONS", "", "?"),
+    ],
+)
+def test_a_hostile_file_ends_by_its_list_or_as_is_said_of_it_and_not_otherwise(
+    name: str, expected: str, code: str, why: str | None
+) -> None:
+    hostile, verdicts = importlib.import_module("hostile"), importlib.import_module("verdicts")
+    file = hostile.File(name, Path(name), verdicts.verdict(name, expected))
+    found = [each["why"] for each in hostile.differences([file], [code])]
+    assert [each.partition(",")[0] for each in found] == ([] if why is None else [why])
