@@ -33,6 +33,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import needs
+
+# isort: split
 import bullmq
 import msgspec
 import numpy as np
@@ -282,10 +285,10 @@ def main() -> None:
     known = systems(usable_cores())
     if unknown := set(args.systems.split(",")) - set(known):
         parser.error(f"no system is called {', '.join(sorted(unknown))}: {', '.join(known)}")
+    files = needs.photos(args.folder)
     if why := install():
-        sys.exit(why)
+        needs.end(why)
     taking = [known[name] for name in known if name in args.systems.split(",")]
-    files = sorted(path for path in args.folder.iterdir() if path.is_file())
     photos = {"mix": [path.read_bytes() for path in files], "tiny": [painted(each) for each in range(TINY)]}
     with tempfile.TemporaryDirectory(prefix="fastproc-compare-") as folder, stand(Path(folder), {}) as place:
         bench = Bench(place, Path(folder), photos)

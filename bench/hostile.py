@@ -3,7 +3,7 @@
 Runs `fastproc run` as it is deployed, on embedded servers, with jobs added by BullMQ (`--node`: by the npm package),
 one for each file of `expected.tsv` (path, then `accept` or `reject CODE`) and of a folder of odd photos, with the
 limits that the list assumes. Prints a table of the differences and one JSON line; exits 1 after any fault: a
-difference that has no reason in EXPLAINED, a worker's death, a job that does not end, a supervisor that ended.
+difference that `verdicts.py` does not explain, a worker's death, a job that does not end, a supervisor that ended.
 
     python bench/hostile.py [--hostile FOLDER] [--odd FOLDER] [--sample N] [--node] [--workers N] [--set NAME=VALUE ...]
 """
@@ -33,6 +33,7 @@ import psutil
 import redis
 from msgspec import Struct
 from throughput import finished, service
+from verdicts import Verdict, verdict, verdicts
 
 from fastproc.bullmq.producer import producer
 from fastproc.embedded.child import free_ports
@@ -41,47 +42,13 @@ from fastproc.embedded.stand import Stand, stand
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1] / "shared"
 
-#: The list's codes -> our codes. A side that is too short is E_DIMENSIONS as well.
-CODES = {
-    "E_FORMAT": {"UNSUPPORTED_FORMAT"},
-    "E_UNSUPPORTED": {"UNSUPPORTED_FORMAT"},
-    "E_CORRUPT": {"FILE_CORRUPTED"},
-    "E_TRUNCATED": {"FILE_CORRUPTED"},
-    "E_EMPTY": {"FILE_CORRUPTED"},
-    "E_DIMENSIONS": {"IMAGE_TOO_LARGE", "IMAGE_TOO_SMALL"},
-    "E_TOO_LARGE": {"SOURCE_TOO_LARGE"},
-    "E_SCANS": {"IMAGE_TOO_COMPLEX"},
-    "E_FRAMES": {"IMAGE_TOO_COMPLEX"},
-    "E_METADATA": {"IMAGE_TOO_COMPLEX"},
-}
 #: The odd photos that are not accepted.
 ODD = {
-    "corrupt_header.jpg": "E_CORRUPT",
-    "truncated.jpg": "E_TRUNCATED",
-    "truncated.png": "E_TRUNCATED",
+    "corrupt_header.jpg": "reject E_CORRUPT",
+    "truncated.jpg": "reject E_TRUNCATED",
+    "truncated.png": "reject E_TRUNCATED",
     # For its pixels; its sides are within the list's limit.
-    "over_10000px.jpg": "E_DIMENSIONS",
-}
-#: Files whose header gives a side of 0.
-NO_SIDE = (
-    "gen/giant-jpeg-0x480.jpg",
-    "gen/giant-jpeg-640x0.jpg",
-    "gen/giant-pjpeg-0x480.jpg",
-    "gen/giant-pjpeg-640x0.jpg",
-    "gen/giant-png-0x10.png",
-    "gen/giant-png-10x0.png",
-    "gen/poly-gif-js.gif",
-    "pillow/zero_width.gif",
-)
-#: Where the service differs from the list on purpose.
-EXPLAINED = {
-    **dict.fromkeys(NO_SIDE, "a side of 0 is a false header, and no picture that is too small"),
-    "libheif/fuzzing/data/corpus/jpeg32.heif": "a whole file, of a codec that libheif was built without",
-    "gen/anim-avif-40.avif": "its first frame is a good still picture, as in every other animation",
-    "gen/meta-jpeg-sos-2000-empty.jpg": "scan headers after the only scan that is read; motion photos have them",
-    "gen/bomb-scan-16384x16384-2000.jpg": "also over the pixel limit, which is checked first",
-    "image-rs/images/png/bugfixes/issue#2026.png": "a legal file with a keyword in Latin-1",
-    "wuffs/artificial-png/key-value-pairs.png": "a legal file with a keyword in Latin-1",
+    "over_10000px.jpg": "reject E_DIMENSIONS",
 }
 LIMITS = {
     "ALLOWED_FORMATS": "jpeg,png,webp,heic,avif,gif",
@@ -98,28 +65,22 @@ PATIENCE_S = 1800.0
 
 
 class File(Struct, frozen=True):
-    """One file to send: its name in the tables, its path, and the correct codes ("" = completed)."""
+    """One file to send: its name in the tables, its path, and what must become of it."""
 
     name: str
     path: Path
-    wanted: frozenset[str]
+    verdict: Verdict
 
 
 def listed(folder: Path) -> list[File]:
     """The files of the folder's list."""
-    files = []
-    for line in (folder / "expected.tsv").read_text().splitlines():
-        name, expected = line.split("\t")
-        reasons = expected.removeprefix("reject ").split("|")
-        wanted = {""} if expected == "accept" else set().union(*(CODES[reason] for reason in reasons))
-        files.append(File(name, folder / name, frozenset(wanted)))
-    return files
+    return [File(name, folder / name, found) for name, found in verdicts(folder).items()]
 
 
 def odd(folder: Path) -> list[File]:
     """The files of a folder of odd photos."""
     return [
-        File(f"odd/{path.name}", path, frozenset(CODES[ODD[path.name]] if path.name in ODD else {""}))
+        File(name := f"odd/{path.name}", path, verdict(name, ODD.get(path.name, "accept")))
         for path in sorted(folder.iterdir())
     ]
 
@@ -224,6 +185,25 @@ def metric(port: int, name: str) -> float:
     return float(found[1]) if found else -1.0
 
 
+def differences(files: list[File], codes: list[str]) -> list[dict[str, Any]]:
+    """The files that did not end as the list says, or not as they must. `why` is "?" for the latter."""
+    found = []
+    for file, code in zip(files, codes, strict=True):
+        right = code in file.verdict.wanted
+        if right and code in file.verdict.listed:
+            continue
+        wanted = file.verdict.listed if right else file.verdict.wanted
+        found.append(
+            {
+                "file": file.name,
+                "wanted": sorted(each or "completed" for each in wanted),
+                "got": code or "completed",
+                "why": file.verdict.why if right else "?",
+            }
+        )
+    return found
+
+
 def measure(place: Stand, supervisor: psutil.Process, files: list[File], args: argparse.Namespace) -> Any:
     """Send everything, and return the results."""
     watch = Watch(supervisor)
@@ -236,17 +216,8 @@ def measure(place: Stand, supervisor: psutil.Process, files: list[File], args: a
         watch.stop()
     found = ends(place, ids)
     codes = collections.Counter(code or "completed" for code, _ in found)
+    different = differences(files, [code for code, _ in found])
     slowest, longest = max(zip(files, found, strict=True), key=lambda pair: pair[1][1])
-    wrong = [
-        {
-            "file": file.name,
-            "wanted": sorted(code or "completed" for code in file.wanted),
-            "got": code or "completed",
-            "why": EXPLAINED.get(file.name, "?"),
-        }
-        for file, (code, _) in zip(files, found, strict=True)
-        if code not in file.wanted
-    ]
     workers = {pid: peak for pid, peak in watch.peaks.items() if pid != supervisor.pid}
     port = int(place.environment["HTTP_PORT"])
     return {
@@ -254,8 +225,8 @@ def measure(place: Stand, supervisor: psutil.Process, files: list[File], args: a
         "seconds": round(seconds, 1),
         "by": "npm bullmq" if args.node else "bullmq (PyPI)",
         "codes": dict(sorted(codes.items())),
-        "differences": wrong,
-        "unexplained": sum(each["why"] == "?" for each in wrong),
+        "differences": different,
+        "unexplained": sum(each["why"] == "?" for each in different),
         "worker_deaths": int(metric(port, "worker_deaths_total")),
         "worker_processes": len(workers),
         "longest_s": longest[1],

@@ -30,9 +30,7 @@ TIMEOUT_S = 120.0
 def photos(given: list[Path]) -> dict[str, bytes]:
     """Name -> bytes of the photos to process."""
     if given:
-        for path in given:
-            path.is_file() or needs.end(f"{path} is not a photo")
-        return {path.name: path.read_bytes() for path in given}
+        return {path.name: needs.photo(path).read_bytes() for path in given}
     made = {}
     for name, width, height in (("12mp", 4000, 3000), ("0.3mp", 640, 480)):
         grain = pyvips.Image.gaussnoise(width, height, mean=0, sigma=12)

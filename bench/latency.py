@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import needs
 import redis.asyncio
 from stand_in import picture
 from throughput import service
@@ -79,11 +80,11 @@ def main() -> None:
     """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(description="Latency of single photos on an idle service.")
     parser.add_argument("--photo", default="tiny", help="a file, `tiny` or `phone`")
-    parser.add_argument("--jobs", type=int, default=200)
+    parser.add_argument("--jobs", type=needs.at_least(2), default=200)
     parser.add_argument("--rest-ms", type=float, default=20.0, help="pause behind each job")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting")
     args = parser.parse_args()
-    port = free_ports(1)[0]
+    photo, port = picture(args.photo), free_ports(1)[0]
     settings = {"HTTP_PORT": str(port), "HTTP_HOST": HOST, "LOG_LEVEL": "warn", "WORKER_CONCURRENCY": "1"}
     settings |= dict(pair.split("=", 1) for pair in args.set)
     with (
@@ -91,7 +92,7 @@ def main() -> None:
         stand(Path(folder), settings) as place,
     ):
         client, key = place.seaweedfs.client(), "photos/bench.jpg"
-        client.put_object(Bucket=place.config.s3.bucket, Key=key, Body=picture(args.photo))
+        client.put_object(Bucket=place.config.s3.bucket, Key=key, Body=photo)
         client.close()
         with service(place.environment, port):
             found = asyncio.run(measure(place, key, args.jobs, args.rest_ms / 1000))

@@ -15,6 +15,7 @@ import asyncio
 from pathlib import Path
 from typing import cast
 
+import needs
 import uvloop
 
 _MISSING = b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>NoSuchKey</Code><Message>no</Message></Error>'
@@ -90,7 +91,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=9000)
     parser.add_argument("--delay-ms", type=float, default=0.0, help="before each answer")
     args = parser.parse_args()
-    uvloop.run(serve(args.photo.read_bytes(), args.port, args.delay_ms / 1000))
+    uvloop.run(serve(needs.photo(args.photo).read_bytes(), args.port, args.delay_ms / 1000))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ Rule 1: imported before everything that may be missing, so that a package that i
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
@@ -30,6 +32,22 @@ def photos(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file()) or end(
         f"there are no files in {folder}"
     )
+
+
+def photo(path: Path) -> Path:
+    """Return the path of one photo, which must be there."""
+    return path if path.is_file() else end(f"{path} is not a photo")
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Return the type of an argument: a whole number, not below what the figures take."""
+
+    def number(given: str) -> int:
+        if int(given) < least:
+            raise argparse.ArgumentTypeError(f"{given} is too few: at least {least}")
+        return int(given)
+
+    return number
 
 
 def node(modules: Path, package: str) -> None:

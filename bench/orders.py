@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import needs  # noqa: F401  # tells what is not installed
 import uvloop
 
 from fastproc.bullmq import scripts

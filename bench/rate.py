@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import needs  # noqa: F401  # tells what is not installed
 import redis
 from throughput import service
 from waiting import fill

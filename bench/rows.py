@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import needs  # noqa: F401  # tells what is not installed
+import needs
 import psutil
 import uvloop
 
@@ -146,7 +146,7 @@ def main() -> None:
         "--folder", type=Path, help="on the disk to measure; default: the system's for such files"
     )
     parser.add_argument("--in-hand", type=int, nargs="+", default=[1, 8, 64, 128])
-    parser.add_argument("--jobs", type=int, default=2000, help="of each service")
+    parser.add_argument("--jobs", type=needs.at_least(4), default=2000, help="of each service")
     parser.add_argument("--postgresql", action="store_true", help="a PostgreSQL instead of a SQLite file")
     parser.add_argument("--services", type=int, nargs="+", default=[1], help="with --postgresql: at once")
     args = parser.parse_args()

@@ -28,6 +28,9 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import needs  # noqa: F401  # tells what is not installed
+
+# isort: split
 import msgspec
 import psutil
 import redis

@@ -25,6 +25,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import needs
 import psutil
 from msgspec import Struct
 from PIL import Image
@@ -53,7 +54,7 @@ class Found(Struct):
 
 def scaled(photo: Image.Image, side: int) -> bytes:
     """Return the photo as a JPEG with this longer side."""
-    size = (side, round(side * photo.height / photo.width))
+    size = (round(side * photo.width / max(photo.size)), round(side * photo.height / max(photo.size)))
     file = io.BytesIO()
     photo.resize(size, Image.Resampling.LANCZOS).save(file, "JPEG", quality=88)
     return file.getvalue()
@@ -76,10 +77,11 @@ def measure(name: str, body: bytes, times: int) -> Found:
     source, output = Blob("source", 64 << 20, source=True), Blob("output", 80 << 20, source=False)
     source.view[: len(body)] = body
     command = launch.command(theirs.fileno(), settings)
+    # The sockets are closed first, whatever happens: that ends the worker.
     with (
+        subprocess.Popen(command, env=launch.ENVIRONMENT, pass_fds=(theirs.fileno(),)) as worker,
         ours,
         theirs,
-        subprocess.Popen(command, env=launch.ENVIRONMENT, pass_fds=(theirs.fileno(),)) as worker,
     ):
         theirs.close()
         ours.recv(1 << 20)  # Ready.
@@ -125,7 +127,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, nargs="+", default=[2, 4, 8, 16, 32, 64])
     args = parser.parse_args()
     found = []
-    with Image.open(args.photo) as photo:
+    with Image.open(needs.photo(args.photo)) as photo:
         for name, side in SIZES.items():
             found.append(measure(name, scaled(photo.convert("RGB"), side), args.times))
             mb = {"pss_mb": round(found[-1].pss_bytes / 1e6), "peak_mb": round(found[-1].peak_bytes / 1e6)}

@@ -85,7 +85,7 @@ class Worker:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=pathlib.Path, nargs="?")
-    parser.add_argument("--jobs", type=int, default=5000)
+    parser.add_argument("--jobs", type=needs.at_least(4 * SAMPLE_EVERY), default=5000)
     parser.add_argument("--sandbox", choices=("enforce", "best-effort", "off"), default="best-effort")
     parser.add_argument("--faults", action="store_true", help="try the whole service, with faults")
     parser.add_argument("--minutes", type=float, default=30.0, help="with --faults")

@@ -25,6 +25,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+# A worker is started with -I, which leaves this folder out.
+sys.path.append(str(Path(__file__).parent))
+
+import needs
+
+# isort: split
 import msgspec
 from msgspec import Struct
 
@@ -58,7 +64,7 @@ def picture(name: str) -> bytes:
 
     sides = {"tiny": (160, 120), "phone": (4032, 3024)}
     if name not in sides:
-        return Path(name).read_bytes()
+        return needs.photo(Path(name)).read_bytes()
     # Blurred noise over finer noise: as many bytes a pixel as a camera's picture has.
     made, dice = Image.new("RGB", sides[name]), random.Random(13)
     for share in (64, 4):
@@ -77,12 +83,13 @@ def record(photos: Sequence[bytes]) -> Answers:
     ours, theirs = channel.pair()
     source = Blob("source", _SOURCE_BYTES, source=True)
     output = Blob("output", _OUTPUT_BYTES, source=False)
+    # The sockets are closed first, whatever happens: that ends the worker.
     with (
-        ours,
-        theirs,
         subprocess.Popen(
             launch.command(theirs.fileno(), settings), env=launch.ENVIRONMENT, pass_fds=(theirs.fileno(),)
         ) as worker,
+        ours,
+        theirs,
     ):
         theirs.close()
         ready = ours.recv(1 << 20)

@@ -22,6 +22,8 @@ import tempfile
 import time
 from typing import Any
 
+import needs  # noqa: F401  # tells what is not installed
+
 #: Profile -> the photo's bytes, and those of its results: a tiny one; one of a phone with 12 megapixels.
 PROFILES = {"tiny": (6_000, (3_000, 3_000, 3_000)), "phone": (2_900_000, (900_000, 20_000, 20_000, 20_000))}
 

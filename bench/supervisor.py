@@ -25,6 +25,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import needs
+
+# isort: split
 import msgspec
 import psutil
 from stand_in import picture, record
@@ -135,7 +138,7 @@ def main() -> None:
     """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(description="CPU of the supervisor a job, with workers that sleep.")
     parser.add_argument("--photo", default="tiny", help="a file, `tiny` or `phone`")
-    parser.add_argument("--jobs", type=int, default=400)
+    parser.add_argument("--jobs", type=needs.at_least(20), default=400)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--sleep-ms", type=float, default=41.0)
     parser.add_argument("--profile", type=Path, help="write raw stacks of the loop's thread there")

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import needs  # noqa: F401  # tells what is not installed
 import psutil
 import redis
 import uvloop

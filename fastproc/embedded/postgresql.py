@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from fastproc.embedded.child import HOST, Child, ServerFailed, free_ports, packaged_binary
+from fastproc.embedded.together import begin
 
 _USER: Final = "fastproc"
 _DEBIAN: Final = Path("/usr/lib/postgresql")
@@ -59,8 +60,7 @@ class PostgreSQL:
         return psycopg.connect(self.url(database), autocommit=True, connect_timeout=5)
 
     def __enter__(self) -> Self:
-        self.start()
-        self.wait_ready()
+        begin(self)
         return self
 
     def __exit__(self, *_: object) -> None:

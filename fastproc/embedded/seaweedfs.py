@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from fastproc.config.s3 import S3Config
 from fastproc.embedded.child import HOST, Child, free_ports, packaged_binary
+from fastproc.embedded.together import begin
 
 
 class SeaweedFS:
@@ -68,8 +69,7 @@ class SeaweedFS:
         )
 
     def __enter__(self) -> Self:
-        self.start()
-        self.wait_ready()
+        begin(self)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -28,6 +28,17 @@ class Server(Protocol):
         """End the server. Idempotent."""
 
 
+def begin(server: Server) -> None:
+    """Start one server and wait until it is ready. Where that fails or is interrupted, it is ended."""
+    try:
+        server.start()
+        server.wait_ready()
+    except BaseException:
+        with interruption.held():
+            server.stop()
+        raise
+
+
 @contextmanager
 def together(*servers: Server) -> Iterator[None]:
     """Start the servers, wait until each is ready; end them, with their data, after the block. Raises ServerFailed."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from fastproc.embedded.child import HOST, Child, free_ports, packaged_binary
+from fastproc.embedded.together import begin
 
 
 class Valkey:
@@ -38,8 +39,7 @@ class Valkey:
         return self._child.pid
 
     def __enter__(self) -> Self:
-        self.start()
-        self.wait_ready()
+        begin(self)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fastproc.core.errors import ImageError, WorkerOutOfMemory
+from fastproc.core.errors import ImageError, UnsupportedFormat, WorkerOutOfMemory
 from fastproc.worker.libheif import decoder_warnings, library
 from fastproc.worker.libheif.library import HeifError
 from fastproc.worker.libheif.picture import Picture
@@ -26,6 +26,8 @@ _SPACES: Final = {
     (False, False): "b-w",
     (False, True): "grey16",
 }
+#: libheif's words where the picture is coded in another way than the decoder which it must use can read.
+_OTHER_CODEC: Final = "No decoder with that ID found"
 #: Before the EXIF block itself: the offset of its TIFF header (ISO/IEC 23008-12, annex A.2.1).
 _EXIF_OFFSET_BYTES: Final = 4
 
@@ -96,4 +98,6 @@ def _tiff(block: bytes) -> bytes:
 
 
 def _translated(error: HeifError) -> ImageError | WorkerOutOfMemory:
+    if _OTHER_CODEC in str(error):
+        return UnsupportedFormat("a HEIF file whose picture is not coded as HEVC")
     return translated(str(error).strip() or type(error).__name__)

@@ -114,6 +114,22 @@ def test_a_server_that_cannot_start_shows_the_end_of_its_log(tmp_path: Path) -> 
     assert "3 times" in str(caught.value)
 
 
+@pytest.mark.parametrize("make", [Valkey, SeaweedFS])
+def test_a_server_whose_start_is_interrupted_is_ended(
+    make: type[Valkey] | type[SeaweedFS], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner removes the folder next, and a server that still ran would make it again."""
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(make, "wait_ready", interrupt)
+    server = make(tmp_path)
+    with pytest.raises(KeyboardInterrupt), server:
+        pass
+    assert server.pid == 0
+
+
 def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     stubborn = child.Child(tmp_path, "stubborn")
     stubborn.spawn(["/bin/sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.1; done"], dict(os.environ))

@@ -5,7 +5,10 @@ They run in this process, up to the point where they would start something.
 
 from __future__ import annotations
 
+import argparse
+import ast
 import importlib
+import io
 import os
 import runpy
 import sys
@@ -13,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from PIL import Image
 
 from fastproc.embedded.child import ServerFailed
 
@@ -72,6 +76,12 @@ def test_a_program_explains_itself(
         ("kernels.py FOLDER", "it needs Node with sharp: scripts/node"),
         ("sweep.py FOLDER", "it needs Node with sharp: scripts/node"),
         ("throughput.py EMPTY", "there are no files in"),
+        ("compare.py nowhere", "nowhere is not a folder of photos"),
+        ("latency.py --photo nowhere.jpg", "nowhere.jpg is not a photo"),
+        ("scale.py --photo nowhere.jpg", "nowhere.jpg is not a photo"),
+        ("supervisor.py --photo nowhere.jpg", "nowhere.jpg is not a photo"),
+        ("sizing.py nowhere.jpg", "nowhere.jpg is not a photo"),
+        ("memory_store.py nowhere.jpg", "nowhere.jpg is not a photo"),
     ],
 )
 def test_what_is_missing_is_told_in_one_line(
@@ -89,6 +99,34 @@ def test_what_is_missing_is_told_in_one_line(
     [said] = told.err.splitlines()
     assert words in said
     assert told.out == ""
+
+
+@pytest.mark.parametrize("program", [*PROGRAMS, "queue_cost.py"])
+def test_a_program_says_what_is_not_installed_because_it_imports_needs_first(program: str) -> None:
+    """Before what may be missing; queue.py runs queue_cost.py."""
+    names = [
+        name.partition(".")[0]
+        for line in ast.parse((BENCH / program).read_text()).body
+        if isinstance(line, ast.Import | ast.ImportFrom)
+        for name in (
+            [line.module or ""] if isinstance(line, ast.ImportFrom) else [n.name for n in line.names]
+        )
+    ]
+    others = [name for name in names if name not in sys.stdlib_module_names]
+    assert others[:1] in (["needs"], [])
+    assert others or program == "queue.py"
+
+
+def test_too_few_jobs_for_the_figures_are_refused(needs: ModuleType) -> None:
+    assert needs.at_least(2)("2") == 2
+    with pytest.raises(argparse.ArgumentTypeError, match="1 is too few: at least 2"):
+        needs.at_least(2)("1")
+
+
+@pytest.mark.parametrize(("sides", "scaled"), [((40, 30), (80, 60)), ((30, 40), (60, 80))])
+def test_a_photo_is_scaled_by_its_longer_side(sides: tuple[int, int], scaled: tuple[int, int]) -> None:
+    made = importlib.import_module("sizing").scaled(Image.new("RGB", sides), 80)
+    assert Image.open(io.BytesIO(made)).size == scaled
 
 
 def test_a_program_that_is_missing_is_told_with_its_package(
@@ -130,3 +168,26 @@ def test_who_imports_a_program_keeps_its_own_hook(needs: ModuleType) -> None:
     before = sys.excepthook
     importlib.reload(needs)
     assert sys.excepthook is before
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "code", "why"),
+    [
+        ("a.jpg", "accept", "", None),
+        ("a.jpg", "accept", "FILE_CORRUPTED", "?"),
+        ("a.jpg", "reject E_DIMENSIONS|E_CORRUPT", "IMAGE_TOO_SMALL", None),
+        ("a.jpg", "reject E_DIMENSIONS|E_CORRUPT", "", "?"),
+        # It differs from its list, and in one way alone.
+        ("pillow/zero_width.gif", "reject E_DIMENSIONS", "FILE_CORRUPTED", "a side of 0 is a false header"),
+        ("pillow/zero_width.gif", "reject E_DIMENSIONS", "IMAGE_TOO_SMALL", "?"),
+        ("pillow/zero_width.gif", "reject E_DIMENSIONS", "POISON_PHOTO", "?"),
+        ("pillow/zero_width.gif", "reject E_DIMENSIONS", "", "?"),
+    ],
+)
+def test_a_hostile_file_ends_by_its_list_or_as_is_said_of_it_and_not_otherwise(
+    name: str, expected: str, code: str, why: str | None
+) -> None:
+    hostile, verdicts = importlib.import_module("hostile"), importlib.import_module("verdicts")
+    file = hostile.File(name, Path(name), verdicts.verdict(name, expected))
+    found = [each["why"] for each in hostile.differences([file], [code])]
+    assert [each.partition(",")[0] for each in found] == ([] if why is None else [why])

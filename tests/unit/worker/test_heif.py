@@ -10,7 +10,7 @@ import struct
 import numpy as np
 import pytest
 
-from fastproc.core.errors import FileCorrupted, TaskError
+from fastproc.core.errors import FileCorrupted, TaskError, UnsupportedFormat
 from fastproc.core.gate.judge import judge
 from fastproc.core.model import Integrity, Limits, Options
 from fastproc.worker import heif
@@ -140,6 +140,14 @@ def test_damage_that_the_decoder_passes_over_is_told(how: str, share: float) -> 
     assert "parts of the picture are missing" in tolerated.warnings[0]
     # It is said of that photo alone.
     assert source(heic.FILES["rgb 8"]).base.width == 96
+
+
+@pytest.mark.parametrize("integrity", ["strict", "lenient"])
+def test_a_picture_that_is_not_coded_as_hevc_is_unsupported_and_not_damaged(integrity: Integrity) -> None:
+    bits = pictures.box(b"pixi", bytes((0, 0, 0, 0, 3, 8, 8, 8)))
+    found = source(heic.container([pictures.jpeg(heic.WIDTH, heic.HEIGHT)], b"jpeg", bits), integrity)
+    with pytest.raises(UnsupportedFormat, match="not coded as HEVC"):
+        _ = found.base
 
 
 @pytest.mark.parametrize("integrity", ["strict", "truncated", "lenient"])
