@@ -152,6 +152,31 @@ async def test_a_drained_queue_is_what_nodes_drain_leaves(both: Both, delayed: b
     await both(scenario)
 
 
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_drain_keeps_a_schedulers_job_that_waits_among_others_and_counts_parents(
+    ours: Side, paused: bool
+) -> None:
+    if paused:
+        await ours.call("pause")
+    # The first job of `every` waits at once. Node's own drain would keep the id of `before` for it, and end the series.
+    await ours.add("ok", jobId="before")
+    await ours.call("upsertJobScheduler", "s", {"every": 3_600_000}, {"name": "photo", "data": photo("ok")})
+    child = {"name": "photo", "queueName": ours.queue, "data": photo("ok"), "opts": {"jobId": "child"}}
+    parent = child | {"opts": {"jobId": "parent"}, "children": [child]}
+    await ours.peer("flow", v=ours.major, args=[parent])
+    async with desk(ours) as orders:
+        outcome = await orders.act(Drain(delayed=True))
+        assert (outcome.ok, outcome.count) == (True, 3)
+        [left] = [job.id for job in await orders.jobs("waiting")]
+        assert left.startswith("repeat:s:")
+        assert not ours.count("waiting-children")
+        assert (await orders.act(Resume())).ok
+    async with ours.worker():
+        await ours.until_state("completed")
+        await ours.until_state("delayed")
+    assert ours.runs() == [f"{left}/1"]
+
+
 async def test_what_is_retried_by_code_is_what_had_failed_when_it_began(ours: Side) -> None:
     async with ours.worker(concurrency=8), desk(ours) as orders:
         await ours.add_all("fail:FILE_CORRUPTED", 500, jobId="a")
