@@ -10,8 +10,10 @@ def main() -> None:
     interruption.install()
     # What takes a while to import comes after: Ctrl-C meanwhile ends in a line as well.
     from fastproc.commands import cli
+    from fastproc.terminal import output
 
-    cli.main()
+    with output.written():
+        cli.main()
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ async def print_once(config: Config) -> None:
 
 
 async def print_json(config: Config, *, once: bool) -> bool:
-    """Print what is known: one object, or one a line until somebody ends it. False: nothing is known, and that is all."""
+    """Print what is known: one object, or one a line until somebody ends it. False: one, and nothing is known."""
     async with Watcher(config, again=not once) as watcher, interruptible(keys=False) as stopped:
         while not stopped.is_set():
             frame = await watcher.look()
