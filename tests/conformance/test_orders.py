@@ -133,6 +133,28 @@ async def test_a_pause_of_ours_is_nodes_pause_and_so_is_its_end(both: Both) -> N
     await both(scenario)
 
 
+@pytest.mark.parametrize("major", [5, 6])
+async def test_a_pause_says_what_nodes_counts_do_not(ours: Side, major: int) -> None:
+    ours.major = major
+    await ours.add_all("ok", 2)
+    async with desk(ours) as orders:
+        said = (await orders.act(Pause())).text
+        counts = await ours.call("getJobCounts")
+        assert counts["waiting"] + counts.get("paused", 0) == (2 if major == 5 else 0)
+        assert (await orders.act(Pause())).text.partition(";")[2] == said.partition(";")[2]
+        assert (await orders.act(Resume())).text == "the queue is served again"
+    told = "; BullMQ 6, which the application has, counts 2 that wait again after `resume`"
+    assert said == "the queue is paused: no worker takes a job, those in hand go on" + told * (major == 6)
+
+
+async def test_a_pause_of_a_queue_that_nobody_has_used_says_so(ours: Side) -> None:
+    async with desk(ours, end="-misspelt") as orders:
+        for act in (Pause(), Pause(), Resume()):
+            outcome = await orders.act(act)
+            assert outcome.ok
+            assert f"no application has used bull:{ours.queue}-misspelt yet" in outcome.text
+
+
 @pytest.mark.parametrize("delayed", [False, True])
 async def test_a_drained_queue_is_what_nodes_drain_leaves(both: Both, delayed: bool) -> None:
     async def scenario(side: Side) -> Any:
