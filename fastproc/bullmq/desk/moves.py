@@ -44,7 +44,7 @@ do
     local id = 'repeat:' .. series[i] .. ':' .. series[i + 1]
     if redis.call('EXISTS', ARGV[1] .. id) == 1 and not redis.call('ZSCORE', KEYS[3], id) then
       for list = 1, 2 do
-        if redis.call('LREM', KEYS[list], 0, id) > 0 then redis.call('RPUSH', KEYS[list], id) end
+        if redis.call('LREM', KEYS[list], 1, id) > 0 then redis.call('RPUSH', KEYS[list], id) end
       end
     end
   end
