@@ -14,8 +14,10 @@ def main() -> None:
     interruption.install(is_service=sys.argv[1:2] == ["run"])
     # What takes a while to import comes after: Ctrl-C meanwhile ends in a line as well.
     from fastproc.commands import cli
+    from fastproc.terminal import output
 
-    cli.main()
+    with output.written():
+        cli.main()
 
 
 def _open_standard_streams() -> None:

@@ -27,6 +27,7 @@ from fastproc.core.failures import Failure
 from fastproc.core.remedies import REMEDIES
 from fastproc.core.scene import Scene, Verdict, with_backlog
 from fastproc.core.verdict import NEIGHBOURS, verdicts
+from fastproc.terminal.exits import Exit
 from fastproc.terminal.screen import Screen, interruptible
 from fastproc.terminal.top import Frame, lines
 
@@ -44,8 +45,9 @@ def command(once: bool, as_json: bool) -> None:
     """
     config = running.settings(quiet=True)
     if as_json:
-        running.run(lambda: print_json(config, once=once))
-    elif once or not sys.stdout.isatty():
+        if not running.run(lambda: print_json(config, once=once)):
+            sys.exit(Exit.UNREACHABLE)
+    elif once or not sys.stdout.isatty() or Console().is_dumb_terminal:
         running.run(lambda: print_once(config))
     else:
         running.run(lambda: show(config))
@@ -69,7 +71,7 @@ async def show(config: Config) -> None:
 
 async def print_once(config: Config) -> None:
     """Print one frame. Raises Unreachable."""
-    async with Watcher(config) as watcher:
+    async with Watcher(config, again=False) as watcher:
         frame = await watcher.look()
         if frame.scene is None:
             raise Unreachable(frame.verdicts[0].text)
@@ -78,9 +80,9 @@ async def print_once(config: Config) -> None:
         console.print(line.plain, markup=False, highlight=False, soft_wrap=True)
 
 
-async def print_json(config: Config, *, once: bool) -> None:
-    """Print what is known: one object, or one a line until somebody ends it."""
-    async with Watcher(config) as watcher, interruptible(keys=False) as stopped:
+async def print_json(config: Config, *, once: bool) -> bool:
+    """Print what is known: one object, or one a line until somebody ends it. False: one, and nothing is known."""
+    async with Watcher(config, again=not once) as watcher, interruptible(keys=False) as stopped:
         while not stopped.is_set():
             frame = await watcher.look()
             try:
@@ -88,18 +90,23 @@ async def print_json(config: Config, *, once: bool) -> None:
             except BrokenPipeError:
                 # Whoever read has had enough. Python would complain once more at the end.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                return
+                return True
             if once:
-                return
+                return frame.scene is not None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await stopped.wait()
+    return True
 
 
 class Watcher:
-    """Looks at the queue and its services, over a connection that is made again while Redis is away."""
+    """Looks at the queue and its services, over a connection that is made again while Redis is away.
 
-    def __init__(self, config: Config) -> None:
+    `again`: somebody will look again.
+    """
+
+    def __init__(self, config: Config, *, again: bool = True) -> None:
+        self._tried = "; it is tried again" if again else ""
         self._config, self._keys = config, Keys(config.queue.prefix, config.queue.name)
         self._stack = AsyncExitStack()
         self._pipe: Pipe | None = None
@@ -122,7 +129,7 @@ class Watcher:
             if not isinstance(error, Unreachable):
                 why = self._pipe.outage.why if self._pipe else ""
                 text = f"Redis at {self._config.redis.where} cannot be used: {why or text or 'no answer'}"
-            away = Verdict("bad", f"{text.rstrip('.')}; it is tried again", NEIGHBOURS["redis"][2])
+            away = Verdict("bad", f"{text.rstrip('.')}{self._tried}", NEIGHBOURS["redis"][2])
             if self._last is None:
                 return Frame(name, [away])
             return Frame(name, [away], self._last[1], time.monotonic() - self._last[0])

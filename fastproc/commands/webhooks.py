@@ -39,7 +39,8 @@ def command(as_json: bool, retry: bool, ping: bool) -> None:
     """
     config = running.settings(quiet=True)
     if not config.webhook.urls:
-        print("no webhooks are sent: WEBHOOK_URL is not set")
+        if not as_json:
+            print("no webhooks are sent: WEBHOOK_URL is not set")
         return
     if ping:
         sys.exit(Exit.OK if running.run(lambda: send_pings(config)) else Exit.UNREACHABLE)

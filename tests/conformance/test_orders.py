@@ -133,6 +133,28 @@ async def test_a_pause_of_ours_is_nodes_pause_and_so_is_its_end(both: Both) -> N
     await both(scenario)
 
 
+@pytest.mark.parametrize("major", [5, 6])
+async def test_a_pause_says_what_nodes_counts_do_not(ours: Side, major: int) -> None:
+    ours.major = major
+    await ours.add_all("ok", 2)
+    async with desk(ours) as orders:
+        said = (await orders.act(Pause())).text
+        counts = await ours.call("getJobCounts")
+        assert counts["waiting"] + counts.get("paused", 0) == (2 if major == 5 else 0)
+        assert (await orders.act(Pause())).text.partition(";")[2] == said.partition(";")[2]
+        assert (await orders.act(Resume())).text == "the queue is served again"
+    told = "; BullMQ 6, which the application has, counts 2 that wait again after `resume`"
+    assert said == "the queue is paused: no worker takes a job, those in hand go on" + told * (major == 6)
+
+
+async def test_a_pause_of_a_queue_that_nobody_has_used_says_so(ours: Side) -> None:
+    async with desk(ours, end="-misspelt") as orders:
+        for act in (Pause(), Pause(), Resume()):
+            outcome = await orders.act(act)
+            assert outcome.ok
+            assert f"no application has used bull:{ours.queue}-misspelt yet" in outcome.text
+
+
 @pytest.mark.parametrize("delayed", [False, True])
 async def test_a_drained_queue_is_what_nodes_drain_leaves(both: Both, delayed: bool) -> None:
     async def scenario(side: Side) -> Any:
@@ -150,6 +172,31 @@ async def test_a_drained_queue_is_what_nodes_drain_leaves(both: Both, delayed: b
         return [await side.heard(name) for name in ("removed", "drained")]
 
     await both(scenario)
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_drain_keeps_a_schedulers_job_that_waits_among_others_and_counts_parents(
+    ours: Side, paused: bool
+) -> None:
+    if paused:
+        await ours.call("pause")
+    # The first job of `every` waits at once. Node's own drain would keep the id of `before` for it, and end the series.
+    await ours.add("ok", jobId="before")
+    await ours.call("upsertJobScheduler", "s", {"every": 3_600_000}, {"name": "photo", "data": photo("ok")})
+    child = {"name": "photo", "queueName": ours.queue, "data": photo("ok"), "opts": {"jobId": "child"}}
+    parent = child | {"opts": {"jobId": "parent"}, "children": [child]}
+    await ours.peer("flow", v=ours.major, args=[parent])
+    async with desk(ours) as orders:
+        outcome = await orders.act(Drain(delayed=True))
+        assert (outcome.ok, outcome.count) == (True, 3)
+        [left] = [job.id for job in await orders.jobs("waiting")]
+        assert left.startswith("repeat:s:")
+        assert not ours.count("waiting-children")
+        assert (await orders.act(Resume())).ok
+    async with ours.worker():
+        await ours.until_state("completed")
+        await ours.until_state("delayed")
+    assert ours.runs() == [f"{left}/1"]
 
 
 async def test_what_is_retried_by_code_is_what_had_failed_when_it_began(ours: Side) -> None:

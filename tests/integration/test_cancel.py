@@ -92,6 +92,7 @@ async def test_jobs_that_wait_in_any_way_are_cancelled_at_once_though_the_queue_
     place: Place, start: Start
 ) -> None:
     data = {"photoId": "w", "s3Key": "gone.jpg"}
+    place.redis.hset(place.key("meta"), "version", "bullmq:5.81.5")
     assert (
         fastproc(place, "pause").stdout == "the queue is paused: no worker takes a job, those in hand go on\n"
     )

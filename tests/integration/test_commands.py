@@ -262,6 +262,14 @@ def test_status_has_its_columns_in_order_at_every_width(columns: str, run: Run) 
     assert max(map(len, found.stdout.splitlines())) <= int(columns)
 
 
+def test_a_command_runs_where_standard_streams_are_closed(place: Place) -> None:
+    # As some supervisors of processes start what they run: their numbers would become those of connections.
+    command = ["sh", "-c", 'exec "$0" -m fastproc pause <&- >&-', sys.executable]
+    found = subprocess.run(command, env=place.environment, capture_output=True, timeout=PATIENCE_S)
+    assert (found.returncode, found.stderr) == (Exit.OK, b"")
+    assert place.redis.hget(place.key("meta"), "paused") == "1"
+
+
 async def test_status_says_none_only_where_it_can_know(run: Run, place: Place) -> None:
     place.redis.lpush(place.key("active"), "1")
     assert "workers: none that Redis knows by name, though 1 jobs are active" in run("status").stdout

@@ -187,6 +187,10 @@ def test_top_says_what_is_wrong_and_what_to_do(place: Place, start: Start) -> No
 def test_top_without_redis_is_an_error(place: Place) -> None:
     place.environment["REDIS_PORT"] = "1"
     shell(place, "top", "--once", code=Exit.UNREACHABLE)
+    # What is printed is JSON all the same, and promises no second look.
+    found = json.loads(shell(place, "top", "--once", "--json", code=Exit.UNREACHABLE))
+    assert (found["verdict"]["level"], found["queue"]) == ("bad", None)
+    assert not found["verdict"]["text"].endswith("it is tried again")
 
 
 async def test_one_host_is_paused_and_resumed_and_says_so(place: Place, running: Service) -> None:

@@ -36,7 +36,7 @@ class Terminal:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env={**environment, "TERM": "xterm-256color"},
+            env={"TERM": "xterm-256color", **environment},
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
@@ -124,5 +124,15 @@ def test_redis_that_is_away_is_said_and_it_goes_on(environment: dict[str, str]) 
         terminal.until(b"it is tried again", after=seen)
         os.write(terminal.end, b"q")
         assert terminal.ended() == 0
+    finally:
+        terminal.close()
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_one_frame_as_text(environment: dict[str, str]) -> None:
+    terminal = Terminal({**environment, "TERM": "dumb"})
+    try:
+        assert terminal.ended() == 0
+        assert b"no service is running" in terminal.said
+        assert b"\x1b" not in terminal.said
     finally:
         terminal.close()

@@ -102,6 +102,7 @@ def test_a_ping_is_signed_and_its_answer_shown(run: Run, hook: Receiver) -> None
 
 def test_without_a_receiver_and_without_redis_it_says_so(run: Run) -> None:
     assert "WEBHOOK_URL is not set" in run(WEBHOOK_URL="").stdout
+    assert run("--json", WEBHOOK_URL="").stdout == ""
     assert run(REDIS_PORT="1").exit_code == Exit.UNREACHABLE
 
 

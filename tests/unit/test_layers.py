@@ -104,7 +104,7 @@ MAY: dict[str, set[str]] = {
         "demo",
         "load",
     },
-    "__main__": {"interruption", "commands"},
+    "__main__": {"interruption", "commands", "terminal"},
 }
 
 #: package -> the only files (or folders, with a slash) that may import it. A third-party package without a line

@@ -4,6 +4,9 @@ Rule 1: the Lua is BullMQ's, of the version that is installed, so dashboards and
         would have left. Source: BullMQ src/classes/scripts.ts reprocessJob, pause, drain.
 Rule 2: a queue that is used by BullMQ 5 and 6 together can have two lists of waiting jobs. BullMQ 5's `pause` renames
         one of them over the other; here the jobs are put together first, so that none is lost.
+Rule 3: BullMQ's `drain` keeps as many ids at a list's end as schedulers have jobs in it, whosesoever they are: where
+        others lie there, a scheduler's next job is lost and its series ends. Here its job is put to the end first.
+        Source: BullMQ includes/removeListJobs.lua (LTRIM after filterOutJobsToIgnore).
 """
 
 from __future__ import annotations
@@ -32,13 +35,30 @@ return 0
 """
 )
 
+#: Runs before `drain`, in one call with it. KEYS: wait, paused, delayed, prioritized, repeat. ARGV: how keys begin.
+#: A list is searched for those jobs alone that can be in it: nearly all next jobs are delayed.
+_SERIES_LAST: Final = """
+do
+  local series = redis.call('ZRANGE', KEYS[5], 0, -1, 'WITHSCORES')
+  for i = 1, #series, 2 do
+    local id = 'repeat:' .. series[i] .. ':' .. series[i + 1]
+    if redis.call('EXISTS', ARGV[1] .. id) == 1 and not redis.call('ZSCORE', KEYS[3], id) then
+      for list = 1, 2 do
+        if redis.call('LREM', KEYS[list], 1, id) > 0 then redis.call('RPUSH', KEYS[list], id) end
+      end
+    end
+  end
+end
+"""
+
 
 class Moves:
     """One queue's moves."""
 
     def __init__(self, call: Call, keys: Keys, scripts: Mapping[str, Script]) -> None:
         self._call, self._keys, self._scripts = call, keys, scripts
-        self._lua = {name: Lua(scripts[name].source) for name in ("reprocessJob", "pause", "drain")}
+        self._lua = {name: Lua(scripts[name].source) for name in ("reprocessJob", "pause")}
+        self._lua["drain"] = Lua(_SERIES_LAST + scripts["drain"].source)
 
     async def retry(self, job_id: str, *, first: bool) -> int:
         """Let a failed job run again. Returns 1; -1: there is no such job; -3: it has not failed."""
@@ -60,7 +80,10 @@ class Moves:
             emits = "0"
 
     async def drain(self, *, delayed: bool) -> int:
-        """Remove the jobs that wait, but for the next ones of schedulers; return how many are gone."""
+        """Remove the jobs that wait, and parents that wait for these alone, but no scheduler's next job.
+
+        Returns how many are gone.
+        """
         await self._call("SCRIPT", "LOAD", self._lua["drain"].source)
         # In one batch, so that what is counted is what was there.
         before, _, after = await asyncio.gather(
@@ -75,6 +98,7 @@ class Moves:
             self._call("LLEN", self._keys("wait")),
             self._call("LLEN", self._keys("paused")),
             self._call("ZCARD", self._keys("prioritized")),
+            self._call("ZCARD", self._keys("waiting-children")),
             *([self._call("ZCARD", self._keys("delayed"))] if delayed else []),
         )
         return sum(counts)

@@ -6,6 +6,8 @@ Rule 2: it needs a connection's `call` and no more: the service's own, or one th
 
 from __future__ import annotations
 
+import asyncio
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -19,7 +21,7 @@ from fastproc.bullmq.desk.ending import Ending
 from fastproc.bullmq.desk.moves import Moves
 from fastproc.bullmq.desk.reading import PAGE, Jobs
 from fastproc.bullmq.desk.retrying import Retrying
-from fastproc.bullmq.protocol import Keys
+from fastproc.bullmq.protocol import Keys, text
 from fastproc.bullmq.scripts import Script
 from fastproc.core.acts import Cancel, Drain, Outcome, Pause, Resume, RetryJobs
 from fastproc.core.job_view import STATES, Found, JobDetail, JobRow
@@ -30,6 +32,9 @@ QueueAct = RetryJobs | Cancel | Pause | Resume | Drain
 
 #: Failed jobs that are looked through for those of one code.
 MOST_LOOKED: Final = 20_000
+#: From this version on BullMQ leaves the jobs of a paused queue where they wait, and counts no others.
+COUNTS_NO_PAUSED: Final = 6
+_MAJOR: Final = re.compile(r"bullmq:(\d{1,3})\.")
 _ONE_HOST: Final = "one host alone is not the queue's affair: nothing was done"
 
 
@@ -103,10 +108,24 @@ class QueueDesk:
                 return Outcome(ok=True, count=count, text=f"{count} jobs that waited are removed")
 
     async def _paused(self, *, wanted: bool) -> Outcome:
-        if await self._moves.is_paused() is wanted:
-            return Outcome(
-                ok=True, text="the queue was paused before" if wanted else "the queue was not paused"
-            )
-        await (self._moves.pause() if wanted else self._moves.resume())
-        said = "is paused: no worker takes a job, those in hand go on" if wanted else "is served again"
-        return Outcome(ok=True, count=1, text=f"the queue {said}")
+        changes = await self._moves.is_paused() is not wanted
+        if changes:
+            await (self._moves.pause() if wanted else self._moves.resume())
+            said = "is paused: no worker takes a job, those in hand go on" if wanted else "is served again"
+        else:
+            said = "was paused before" if wanted else "was not paused"
+        return Outcome(ok=True, count=int(changes), text=f"the queue {said}{await self._surprise()}")
+
+    async def _surprise(self) -> str:
+        """What the operator may not expect: a queue that is none, waiting jobs that BullMQ 6 does not count."""
+        last_id, version, hidden = await asyncio.gather(
+            self._call("GET", self._keys("id")),
+            self._call("HGET", self._keys("meta"), "version"),
+            self._call("LLEN", self._keys("paused")),
+        )
+        if last_id is None and version is None:
+            name = self._keys.base.removesuffix(":")
+            return f"; but no application has used {name} yet: are QUEUE_NAME and QUEUE_PREFIX right?"
+        if hidden and (major := _MAJOR.match(text(version or b""))) and int(major[1]) >= COUNTS_NO_PAUSED:
+            return f"; BullMQ {major[1]}, which the application has, counts {hidden} that wait again after `resume`"
+        return ""

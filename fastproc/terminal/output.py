@@ -1,0 +1,61 @@
+"""What commands write to stdout: any character in any locale, and a reader that goes away early.
+
+Rule 1: a character that the locale's encoding lacks is escaped as in JSON (`\\u00fc`): no job's id ends a command, and
+        `--json` stays JSON.
+Rule 2: who has closed the pipe (`| head -1`) knows enough: the command ends as by SIGPIPE, and without a word. Any
+        other exit code would say something of what was asked or ordered.
+Rule 3: a stream that is closed from the beginning (`>&-`) is nowhere. Its number must not become a connection's: uvloop
+        aborts the process when it closes that.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn, TextIO
+
+_ESCAPED = "fastproc.escaped"
+
+
+@contextmanager
+def written() -> Iterator[None]:
+    """Write what the block prints by the rules above. The process ends where nobody reads it."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # The lowest number that is free: the stream's own.
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (it stays open)
+    codecs.register_error(_ESCAPED, _escape)
+    if isinstance(sys.stdout, io.TextIOWrapper) and codecs.lookup(sys.stdout.encoding).name != "utf-8":
+        sys.stdout.reconfigure(errors=_ESCAPED)
+    stdout = sys.stdout
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _unread(stdout)
+    except SystemExit as end:
+        # So end rich and click, which puts another stdout in the place of one that is not read.
+        if isinstance(end.__context__, BrokenPipeError) or sys.stdout is not stdout:
+            _unread(stdout)
+        raise
+
+
+def _unread(stdout: TextIO) -> NoReturn:
+    # Python would complain once more when it writes what is left.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stdout.fileno())
+    os.close(nowhere)
+    sys.exit(128 + signal.SIGPIPE)
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
