@@ -4,8 +4,6 @@ Rule 1: a character that the locale's encoding lacks is escaped as in JSON (`\\u
         `--json` stays JSON.
 Rule 2: who has closed the pipe (`| head -1`) knows enough: the command ends as by SIGPIPE, and without a word. Any
         other exit code would say something of what was asked or ordered.
-Rule 3: a stream that is closed from the beginning (`>&-`) is nowhere. Its number must not become a connection's: uvloop
-        aborts the process when it closes that.
 """
 
 from __future__ import annotations
@@ -26,10 +24,6 @@ _ESCAPED = "fastproc.escaped"
 @contextmanager
 def written() -> Iterator[None]:
     """Write what the block prints by the rules above. The process ends where nobody reads it."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            # The lowest number that is free: the stream's own.
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (it stays open)
     codecs.register_error(_ESCAPED, _escape)
     if isinstance(sys.stdout, io.TextIOWrapper) and codecs.lookup(sys.stdout.encoding).name != "utf-8":
         sys.stdout.reconfigure(errors=_ESCAPED)
