@@ -17,8 +17,8 @@ import multiprocessing
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import needs
 import psutil
@@ -29,6 +29,8 @@ from fastproc.embedded.postgresql import PostgreSQL
 from fastproc.supervisor.ports import MetadataStore, Row
 
 AT = "2026-11-27T00:00:00.000Z"
+#: Longest wait for a service that may have been killed, in seconds.
+MOST_S = 600.0
 #: As an operator's server: the embedded one's own default waits for no disk.
 DURABLE = ("fsync=on", "full_page_writes=on", "synchronous_commit=on", "shared_buffers=128MB")
 
@@ -75,21 +77,25 @@ async def sqlite(path: Path, in_hand: int, jobs: int) -> dict[str, float]:
     }
 
 
-def service(url: str, number: int, in_hand: int, jobs: int, begin: Callable[[], object]) -> None:
+def service(url: str, number: int, in_hand: int, jobs: int, barrier: Any) -> None:
     """Be one of the services: a process of its own, which starts to write when all are there."""
     from fastproc.backends.metadata_postgresql import PostgresMetadataStore
 
     async def run() -> None:
         store = PostgresMetadataStore(url)
         await store.begin(f"first-{number}", AT)
-        await asyncio.to_thread(begin)
+        await asyncio.to_thread(barrier.wait)
         await write(store, f"{number}", in_hand, jobs)
-        await asyncio.to_thread(begin)
+        await asyncio.to_thread(barrier.wait)
         # The server's processes are looked at between these two.
-        await asyncio.to_thread(begin)
+        await asyncio.to_thread(barrier.wait)
         await store.close()
 
-    uvloop.run(run())
+    try:
+        uvloop.run(run())
+    except BaseException:
+        barrier.abort()  # Else all others would wait for it for ever.
+        raise
 
 
 def cpu_s(pid: int) -> float:
@@ -101,11 +107,11 @@ def cpu_s(pid: int) -> float:
 def postgresql(server: PostgreSQL, services: int, in_hand: int, jobs: int) -> dict[str, float]:
     """Measure so many services at once, each with `in_hand` jobs."""
     context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(services + 1)
+    barrier = context.Barrier(services + 1, timeout=MOST_S)
     with server.connect() as connection:
         connection.execute("TRUNCATE photos")
         processes = [
-            context.Process(target=service, args=(server.url(), n, in_hand, jobs, barrier.wait))
+            context.Process(target=service, args=(server.url(), n, in_hand, jobs, barrier))
             for n in range(services)
         ]
         for each in processes:
@@ -132,10 +138,10 @@ def postgresql(server: PostgreSQL, services: int, in_hand: int, jobs: int) -> di
     }
 
 
-def committed(connection: object) -> int:
+def committed(connection: Any) -> int:
     """Return how many transactions the database has committed so far."""
     query = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
-    [count] = connection.execute(query).fetchone()  # type: ignore[attr-defined]
+    [count] = connection.execute(query).fetchone()
     return int(count)
 
 

@@ -148,8 +148,7 @@ def run_service(
     answers: Path, sleep_ms: float, profile: Path | None = None, fd: int = -1, share: str = ""
 ) -> None:
     """`fastproc run`, whose workers are stand-ins, or one supervisor of several. The product has no such setting."""
-    # Workers run this file as well, and see no other of this folder.
-    sys.path.insert(0, str(Path(__file__).parent))
+    # Not at the top: workers run this file as well, and have no need of it.
     from cpu_stacks import sampled
 
     from fastproc.commands import run

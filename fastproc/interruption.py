@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import sys
 import threading
@@ -134,10 +135,12 @@ def _leave(number: int) -> NoReturn:
     words = f"exit {128 + number} ({signal.Signals(number).name})"
     line = _logged(words) if _now.is_service else f"fastproc: {words}"
     # A terminal that has closed, or a pipe that nobody reads, takes no words: the code is the same.
-    with suppress(OSError):
+    # RuntimeError: the signal came while it was being written to.
+    with suppress(OSError, RuntimeError):
         sys.stdout.flush()
     with suppress(OSError):
-        print(f"{beginning}{line}", file=sys.stderr, flush=True)
+        if select.select([], [2], [], 0)[1]:
+            os.write(2, f"{beginning}{line}\n".encode())
     os._exit(128 + number)
 
 

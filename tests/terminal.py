@@ -34,7 +34,7 @@ class Terminal:
         self._raw = b""
         # setsid: the terminal becomes the session's; a shell that runs in the background has SIGINT ignored.
         self.process = subprocess.Popen(
-            ["setsid", "--ctty", "env", "--default-signal=INT", *command],
+            ["setsid", "--ctty", "env", "--default-signal=INT,HUP", *command],
             stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=dict(environment),
         )  # fmt: skip
         os.close(theirs)

@@ -39,8 +39,10 @@ log = logging.getLogger(__name__)
 #: Longest wait for spans at the end: half of what all closes have together (`supervisor.stopping`).
 FLUSH_S: Final = 0.5
 LOG_EVERY_S: Final = 600.0
-#: In the words of the SDK's exporter.
-_ANSWERED: Final = re.compile(r"\bcode: (\d{3})\b")
+#: In the words of the SDK's exporter: a refusal's status, or the reason of one that is tried again (429, 503 ...).
+_ANSWERED: Final = re.compile(r"\bcode: (\d{3})\b|^Transient error ([A-Z][A-Za-z ]{2,40}) encountered")
+#: What it says of its own variables, and goes on with its default.
+_MISREAD: Final = ("Unable to parse value", "Invalid key value resource attribute")
 
 
 def create(config: TracesConfig, queue: str) -> Tracer:
@@ -48,7 +50,7 @@ def create(config: TracesConfig, queue: str) -> Tracer:
 
     Raises ValueError for a variable of the SDK's own that makes no sense.
     """
-    exporter = OTLPSpanExporter(endpoint=config.url, headers=dict(config.headers) or None)
+    exporter = OTLPSpanExporter(endpoint=config.url, headers=dict(config.sent_headers) or None)
     return OtlpTracer(config, queue, exporter)
 
 
@@ -192,7 +194,9 @@ class _Watched(SpanExporter):
     def heard(self, said: str) -> None:
         """The SDK says so: what the collector has answered, or that the queue is full."""
         if found := _ANSWERED.search(said):
-            self._answered = f"it answered {found[1]}; "
+            self._answered = f"it answered {found[1] or found[2]}; "
+        elif said.startswith(_MISREAD):
+            log.warning("OpenTelemetry: %s", said)
         elif said.startswith("Queue full"):
             where = "OTEL_BSP_MAX_QUEUE_SIZE"
             self._say(

@@ -30,7 +30,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisClusterException
+from redis.exceptions import RedisClusterException, RedisError
 
 from fastproc.bullmq.connection import Connection
 from fastproc.config.redis import RedisConfig
@@ -122,8 +122,9 @@ def _one_server(config: RedisConfig, own: dict[str, Any]) -> tuple[type[Abstract
         connection_class: type[AbstractConnection] = arguments.pop("connection_class", TcpConnection)
         # redis-py looks at the options when it makes a connection, which is not connected yet.
         connection_class(**arguments, **own)
-    except (TypeError, ValueError) as error:
-        words = str(error).rpartition("() ")[2]
+    except (TypeError, ValueError, RedisError) as error:
+        # What stands behind a colon may be the value, which may be a secret.
+        words = str(error).rpartition("() ")[2].partition(": ")[0]
         raise ConfigError([f"REDIS_URL: what follows `?` cannot be used here: {words}"]) from None
     keepalive = {} if connection_class is UnixDomainSocketConnection else {"socket_keepalive": True}
     return connection_class, {**arguments, **keepalive, **own}

@@ -167,22 +167,21 @@ class Errand(Struct, frozen=True):
 
 
 def _named(done: Result, photo_id: str) -> list[tuple[str, bytes]]:
-    """Return the renditions with their file names, each its own: names are unique within a stage alone."""
+    """Return the renditions with their file names. A name that an earlier stage has given gets its stage as well."""
     names: list[str] = []
     for rendition in done.report.renditions:
         ending = f"{rendition.name}.{naming.suffix(rendition)}"
         name = f"{photo_id}_{ending}"
-        names.append(f"{photo_id}_{rendition.stage}_{ending}" if name in names else name)
+        while name in names:
+            ending = f"{rendition.stage}_{ending}"
+            name = f"{photo_id}_{ending}"
+        names.append(name)
     return list(zip(names, done.bodies, strict=True))
 
 
 def _print_json(ended: Sequence[FileResult]) -> None:
-    try:
-        for result in ended:
-            click.echo(msgspec.json.encode(results.as_json(result)))
-    except BrokenPipeError:
-        # Whoever read the lines has enough (`| head`). What the interpreter writes at its end has no reader either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for result in ended:
+        click.echo(msgspec.json.encode(results.as_json(result)))
 
 
 def _summary(ended: Sequence[FileResult], skipped: int, seconds: float) -> str:

@@ -102,7 +102,9 @@ def run(
         _end(Exit.HALTED, error, is_logged=is_service)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and not is_service:
+            raise  # Nobody reads the output any more: `terminal.output` ends the command.
         log.exception("unexpected error")
         sys.exit(Exit.HALTED)
 
@@ -121,5 +123,10 @@ def _end(code: Exit, error: Exception, *, is_logged: bool = False) -> NoReturn:
         if is_logged:
             log.error("%s", line)
         else:
-            print(f"fastproc: {masked(line)}", file=sys.stderr)
+            try:
+                print(f"fastproc: {masked(line)}", file=sys.stderr, flush=True)
+            except OSError:
+                # Nobody hears it; Python would fail once more at its end.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+                break
     sys.exit(code)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -85,12 +84,7 @@ async def print_json(config: Config, *, once: bool) -> bool:
     async with Watcher(config, again=not once) as watcher, interruptible(keys=False) as stopped:
         while not stopped.is_set():
             frame = await watcher.look()
-            try:
-                print(_json(frame), flush=True)
-            except BrokenPipeError:
-                # Whoever read has had enough. Python would complain once more at the end.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                return True
+            print(_json(frame), flush=True)
             if once:
                 return frame.scene is not None
             with contextlib.suppress(TimeoutError):

@@ -19,7 +19,7 @@ from fastproc.core.admission import STAGED_SHARE, staged_bytes, wanted_bytes
 SUPERVISOR_TASKS: Final = 24
 WORKER_TASKS: Final = 8
 #: Descriptors: of a supervisor that does nothing, for each worker, and for each job in hand (likewise).
-SUPERVISOR_DESCRIPTORS: Final = 64
+SUPERVISOR_DESCRIPTORS: Final = 112
 WORKER_DESCRIPTORS: Final = 4
 JOB_DESCRIPTORS: Final = 4
 #: A phone's photo of 12 megapixels.

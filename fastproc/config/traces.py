@@ -61,6 +61,14 @@ class TracesConfig(Struct, frozen=True, kw_only=True):
             extra={"parse": headers, "secret": True},
         ),
     ] = ()
+    traces_headers: Annotated[
+        tuple[tuple[str, str], ...],
+        var(
+            "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+            "headers for spans, instead of OTEL_EXPORTER_OTLP_HEADERS",
+            extra={"parse": headers, "secret": True},
+        ),
+    ] = ()
     service_name: Annotated[
         str, var("OTEL_SERVICE_NAME", "`service.name` of the spans", pattern=r"^[^\s]{1,255}$")
     ] = "fastproc"
@@ -89,3 +97,8 @@ class TracesConfig(Struct, frozen=True, kw_only=True):
     def url(self) -> str:
         """Where spans are posted."""
         return self.traces_endpoint or self.endpoint.rstrip("/") + _PATH
+
+    @property
+    def sent_headers(self) -> tuple[tuple[str, str], ...]:
+        """Headers that go with spans."""
+        return self.traces_headers or self.headers

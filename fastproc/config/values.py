@@ -184,7 +184,7 @@ _LOGIN = re.compile(r"^([^:@]*):.*@", re.DOTALL)
 _IN_QUERY = re.compile(r"(?<=[?&])([^=&#]+)=([^&]*)")
 
 #: A URL up to the end of its host, and what follows.
-_HOST_AND_REST = re.compile(r"(://[^/?#\s]*)[/?#\s].*", re.DOTALL)
+_HOST_AND_REST = re.compile(r"(://[^/?#\s\\]*)[/?#\s\\].*", re.DOTALL)
 
 
 def masked(text: str, *, secret: bool | str) -> str:

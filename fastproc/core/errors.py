@@ -51,7 +51,9 @@ class TaskError(FastprocError):
     defect: Defect | None = None
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(masked(message[:MAX_MESSAGE_CHARS]) or (type(self).__doc__ or "").partition("\n")[0])
+        # Masked before it is cut: half a secret has nothing around it that tells.
+        message = masked(message[: 2 * MAX_MESSAGE_CHARS])[:MAX_MESSAGE_CHARS]
+        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
 
     @property
     def message(self) -> str:
@@ -177,7 +179,8 @@ class ProcessingError(WorkerError):
     @classmethod
     def unexpected(cls, error: BaseException, stage: str = "", hint: str = "") -> ProcessingError:
         """Return the error for an exception that nobody expected, with where it comes from, and what may help."""
-        made = cls(f"{type(error).__name__}: {message_of(error)}{hint}")
+        words = f"{type(error).__name__}: {message_of(error)}"
+        made = cls(f"{words[: MAX_MESSAGE_CHARS - len(hint)]}{hint}")
         made.defect = defect(error, stage)
         return made
 
@@ -288,5 +291,6 @@ def from_code(code: str, message: str, stage: str = "") -> TaskError:
     """
     leaf = BY_CODE.get(code)
     if stage and not (leaf and issubclass(leaf, ImageError)):
-        message = f"{message} (in {stage})"
+        where = f" (in {stage})"
+        message = f"{message[: MAX_MESSAGE_CHARS - len(where)]}{where}"
     return leaf(message) if leaf else ProcessingError(f"{code}: {message}")

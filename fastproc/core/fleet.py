@@ -172,6 +172,8 @@ class Fleet:
         """
         slot = self.slots[i]
         task, why, was, by_kernel = slot.task, slot.doomed or how, slot.state, by_kernel and not slot.doomed
+        if slot.doomed and was is State.STARTING and how != slot.doomed:
+            why = f"{slot.doomed}: {how}"  # What it was trying is in `how`.
         self._go(i, "exited", now)
         slot.task, slot.doomed, slot.spawn_at = 0, "", now
         if task:

@@ -24,6 +24,8 @@ _WORDS: Final = (
 _LOGIN: Final = re.compile(r"(?<=://)([^/?#:@\s]*):.*@")
 #: The same without a scheme.
 _BARE_LOGIN: Final = re.compile(r"""(?<![^\s"'(=])([^\s:@/?#"'(=]*):(?!//)([^\s"']*)@""")
+#: A word that may have one; looked for once a word, so that a word without end does not hold the loop up.
+_TO_LAST_AT: Final = re.compile(r"""(?<![^\s"'])[^\s"']*@""")
 #: What stands where a URL has its port, and is none: somebody forgot the host behind a password.
 _NO_PORT: Final = re.compile(
     r"""(?<=://)([^/?#:@\s\[\]"']*):(?!\d{0,5}(?:[/?#,\s"'):;\\]|$))([^/?#@\s,"')]+)(?![^\s]*@)"""
@@ -31,12 +33,13 @@ _NO_PORT: Final = re.compile(
 #: A parameter of a query or of a connection string, a field of an Authorization header: `name=value`. A name is looked
 #: for where a word begins, and its value only where it is secret: a word without end must not hold the loop up.
 _NAME: Final = re.compile(r"""(?<![^\s=&?#;,"'({\[<>)\]}])([^\s=&?#;,"'({\[<>)\]}]+[<>)\]}]*)\s?=\s?""")
-_VALUE: Final = re.compile(r""""[^"]*"|'[^']*'|(?:[^\s&,"'<>)\]}]|,(?!\s|$))+""")
+#: A quote may lack its end: texts are cut.
+_VALUE: Final = re.compile(r""""[^"]*"?|'[^']*'?|(?:[^\s&,"'<>)\]}]|,(?!\s|$))+""")
 #: An item of a dictionary or of JSON: `'name': 'value'`.
-_ITEM: Final = re.compile(r"""(["'])([\w%.-]+)\1(\s*:\s*)b?("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
+_ITEM: Final = re.compile(r"""(["'])([\w%.-]+)\1(\s*:\s*)b?("(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?)""")
 #: A header as it is sent.
 _HEADER: Final = re.compile(
-    r"(?im)\b((?:proxy-)?authorization|x-amz-security-token|x-api-key|cookie)(:\s*)(?!\*{8})([^\r\n]+)"
+    r"(?im)\b((?:proxy-)?authorization|x-amz-security-token|x-api-key|cookie)(:\s*+)(?!\*{8})([^\r\n]+)"
 )
 _BEARER: Final = re.compile(r"(?i)\b(bearer|basic)(\s+)([\w.~+/=-]{8,})")
 #: Source: Standard Webhooks 1.0.0, "Signature scheme".
@@ -59,7 +62,8 @@ def masked(text: str) -> str:
     if not _may_have_one(text):
         return text
     if "@" in text:
-        text = _BARE_LOGIN.sub(rf"\1:{MASK}@", _LOGIN.sub(rf"\1:{MASK}@", text))
+        text = _LOGIN.sub(rf"\1:{MASK}@", text)
+        text = _TO_LAST_AT.sub(lambda word: _BARE_LOGIN.sub(rf"\1:{MASK}@", word[0]), text)
     if "://" in text:
         text = _NO_PORT.sub(rf"\1:{MASK}", text)
     if _names_one(text):
@@ -125,7 +129,7 @@ class Known:
 
 
 def _unchanged(secret: str) -> str:
-    parts: list[str] = re.findall(r"[A-Za-z0-9_.~-]*", secret)
+    parts: list[str] = re.findall(r"[A-Za-z0-9_.-]*", secret)
     return max(parts, key=len)
 
 
@@ -139,7 +143,9 @@ def _forms_of(sign: str) -> str:
         return re.escape(sign)
     if sign[0] == "\\":
         return rf"(?i:\\{{1,{4 * len(sign)}}}|(?:%(?:25)*5c|{_ESCAPE}(?:x5c|u005c))+)"
-    octets, pairs = sign.encode("utf-8", "surrogatepass"), sign.encode("utf-16-be", "surrogatepass")
+    # Bytes of the environment that are no text are single surrogates here.
+    raw = bytes([ord(sign) - 0xDC00]) if "\udc80" <= sign <= "\udcff" else b""
+    octets, pairs = raw or sign.encode("utf-8", "surrogatepass"), sign.encode("utf-16-be", "surrogatepass")
     forms = [
         "".join(f"%(?:25)*{octet:02x}" for octet in octets),
         "".join(rf"{_ESCAPE}x{octet:02x}" for octet in octets),

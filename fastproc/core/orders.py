@@ -45,5 +45,6 @@ DEADLINE = "deadline"
 BOOT_TIMEOUT = "was not ready in time"
 WOULD_NOT_STOP = "did not stop in time"
 DRAINED = "no longer needed"
-#: Why it is killed where nobody wants its answer any more: its job was cancelled, or is another service's by now.
+#: Why it is killed where nobody wants its answer any more: its job was cancelled, goes back at a stop, or is another
+#: service's by now.
 ABANDONED = "its job was abandoned"

@@ -58,7 +58,7 @@ def refusal(method: str, headers: Mapping[str, str], names: Collection[str], *, 
         return Refusal(
             403,
             f"another origin has asked, {origin[:100]!r}, and this is {authority[:100]!r} here: "
-            "a proxy shall pass `Host` on, or name the first in HTTP_NAMES",
+            "let the proxy pass `Host` on, or name the first in HTTP_NAMES",
         )
     if method == "POST" and headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         return Refusal(415, "expected application/json")

@@ -38,6 +38,8 @@ async def run(config: Config, folder: Path | None, keep: Path | None) -> bool:
     try:
         return await _toured(config, folder, keep)
     except OSError as error:
+        if isinstance(error, ConnectionError | TimeoutError):
+            raise
         words = [str(error.filename or ""), error.strerror or str(error)]
         raise ConfigError([": ".join(filter(None, words))]) from error
 

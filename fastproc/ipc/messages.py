@@ -67,7 +67,10 @@ class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
 
 
 class Progress(Struct, frozen=True, kw_only=True, tag="progress"):
-    """The named stage is done; for `gate`, before all stages, `pixels` is the count that the header gives."""
+    """The named stage is done; for `gate`, before all stages, `pixels` is the count that the header gives.
+
+    Where there are stages of somebody's own it also comes before `Ready`: what was tried, and `gate` behind the last.
+    """
 
     stage: str
     pixels: int = 0

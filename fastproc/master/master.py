@@ -202,6 +202,8 @@ class Master:
         hurried = asyncio.create_task(self._hurry(), name="hurry")
         until = time.monotonic() + rules.grace_s + STOP_S
         while left := {task for task in tasks if not task.done()}:
+            for task in (tasks - left) & self._tasks.keys():  # /health would say that they stand still.
+                self._left(task)
             if self._stop.hurried.is_set():
                 until = min(until, time.monotonic() + STOP_S)
             if (rest_s := until - time.monotonic()) <= 0:
@@ -211,7 +213,7 @@ class Master:
             waits = left if hurried.done() else {*left, hurried}
             await asyncio.wait(waits, timeout=rest_s, return_when=asyncio.FIRST_COMPLETED)
         hurried.cancel()
-        for task in tasks:
+        for task in tasks & self._tasks.keys():
             self._left(task)
         return [task.result() for task in tasks]
 

@@ -12,8 +12,9 @@ import asyncio
 import contextlib
 import faulthandler
 import logging
+import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 from fastproc.core.model import Job
@@ -73,16 +74,17 @@ class Watchdog:
 
     async def run(self) -> None:
         """Look, without end."""
-        try:
-            while True:
-                with contextlib.suppress(ValueError, OSError):
-                    # A service without stderr has nobody to tell.
-                    faulthandler.dump_traceback_later(STANDSTILL_S, file=_STDERR)
-                asleep_at = time.monotonic()
-                await asyncio.sleep(LOOK_S)
-                self.look(time.monotonic() - asleep_at - LOOK_S)
-        finally:
-            faulthandler.cancel_dump_traceback_later()
+        with _without_waits(_STDERR) as told:
+            try:
+                while True:
+                    with contextlib.suppress(ValueError, OSError):
+                        # A service without stderr has nobody to tell.
+                        faulthandler.dump_traceback_later(STANDSTILL_S, file=told)
+                    asleep_at = time.monotonic()
+                    await asyncio.sleep(LOOK_S)
+                    self.look(time.monotonic() - asleep_at - LOOK_S)
+            finally:
+                faulthandler.cancel_dump_traceback_later()
 
     def look(self, late_s: float) -> None:
         """Look once, `late_s` later than intended."""
@@ -112,3 +114,20 @@ class Watchdog:
         self.finds += 1
         self._found.append((time.monotonic(), what))
         log.error("watchdog: %s", what)
+
+
+@contextlib.contextmanager
+def _without_waits(fd: int) -> Iterator[int]:
+    """Yield another descriptor of the same pipe, terminal or file, in which no write waits for a reader.
+
+    faulthandler writes in a thread of its own, for which the next call waits. A socket has no other: `fd` itself.
+    """
+    try:
+        other = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        yield fd
+        return
+    try:
+        yield other
+    finally:
+        os.close(other)

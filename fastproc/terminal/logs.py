@@ -164,7 +164,7 @@ class ToStderr(logging.StreamHandler[Any]):
         super().__init__()
         self._stderr: Stderr | None = None
         with contextlib.suppress(OSError, ValueError):  # In tests it may be no file.
-            self._stderr = Stderr(self.stream.fileno(), _dropped)
+            self._stderr = Stderr(self.stream.fileno(), self._tell_dropped)
 
     def filter(self, record: logging.LogRecord) -> Any:
         """Whether the record is shown."""
@@ -190,6 +190,13 @@ class ToStderr(logging.StreamHandler[Any]):
         else:
             self.stream.write(line + "\n")
 
+    def _tell_dropped(self, lines: int) -> None:
+        # Not by the logger: whoever waits for the thread that calls this (`flush`) holds its lock.
+        words = "stderr took nothing for a while; lines of the log were dropped"
+        record = logging.LogRecord(_OURS, logging.WARNING, "", 0, words, None, None)
+        vars(record).update(fields(unsaid=lines))
+        self._say(self.format(record))
+
     def handleError(self, record: logging.LogRecord) -> None:
         """Say what could not be said; a stderr that takes nothing takes this no more."""
         kind = sys.exc_info()[0]
@@ -205,11 +212,6 @@ class ToStderr(logging.StreamHandler[Any]):
 
 def _is_ours(logger: str) -> bool:
     return logger == _OURS or logger.startswith(_ROOM)
-
-
-def _dropped(lines: int) -> None:
-    words = "stderr took nothing for a while; lines of the log were dropped"
-    logging.getLogger(_OURS).warning(words, extra=fields(unsaid=lines))
 
 
 def configure(form: Format = "text", supervisor: int = 0, secrets: Iterable[str] = ()) -> None:

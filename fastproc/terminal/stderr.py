@@ -29,6 +29,8 @@ class Stderr:
         self._fd, self._on_dropped = fd, on_dropped
         self._room = select.poll()
         self._room.register(fd, select.POLLOUT)
+        # One that has room for some bytes waits in the write of more; a pipe that has room has it for a line.
+        self._is_terminal = os.isatty(fd)
         # A signal may log while its thread does.
         self._lock = threading.RLock()
         self._waiting: list[bytes] = []
@@ -58,7 +60,7 @@ class Stderr:
 
     def _has_room(self) -> bool:
         # A pipe that nobody reads any more is not waited for either: the write fails at once.
-        return bool(self._room.poll(0))
+        return not self._is_terminal and bool(self._room.poll(0))
 
     def _write_waiting(self) -> None:
         while lines := self._taken():
@@ -82,4 +84,8 @@ class Stderr:
 def _write_all(fd: int, line: bytes) -> None:
     left = memoryview(line)
     while left:
-        left = left[os.write(fd, left) :]
+        try:
+            left = left[os.write(fd, left) :]
+        except BlockingIOError:
+            # Whoever shares it has set O_NONBLOCK on it.
+            select.select([], [fd], [])

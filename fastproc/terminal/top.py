@@ -108,19 +108,19 @@ def _queue(scene: Scene) -> Iterator[Text]:
         held = f" (held jobs back {held_s:.0f} s of the last minute)" if held_s >= 1 else ""
         parts.append(f"limit {total:g}/s{held}")
     yield Text("pace     " + "  ".join(parts))
-    if spark := _spark(services):
+    if spark := _spark(services, scene.now_ms):
         yield Text("10 min   " + spark, QUIET)
 
 
 _ALWAYS = ("waiting", "active", "failed")
 
 
-def _spark(services: Sequence[Snapshot]) -> str:
-    """The jobs that ended in each 10 s of the last ten minutes, the newest at the right."""
+def _spark(services: Sequence[Snapshot], now_ms: int) -> str:
+    """The jobs that ended in each 10 s of the last ten minutes by this clock, the newest at the right."""
     by_time: dict[int, int] = {}
     for service in services:
         for tick in service.ticks:
-            at = tick.at_ms // 10_000
+            at = (tick.at_ms + service.behind_ms(now_ms)) // 10_000
             by_time[at] = by_time.get(at, 0) + tick.completed + tick.failed
     if not by_time or not max(by_time.values()):
         return ""

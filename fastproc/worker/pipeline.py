@@ -181,9 +181,12 @@ def _check_as_opened(source: Source, options: Options) -> None:
 
 
 def _failure(error: BaseException, stage: str) -> TaskError:
-    # What a worker may say (`trust`): another code, or one of a stage's own, would condemn it.
-    if isinstance(error, ImageError | ProcessingError | WorkerOutOfMemory) and error.code in BY_CODE:
-        return error
+    # What a worker may say (`trust`): another code, or one of a stage's own, would condemn it. A class of a stage's own
+    # may have no message.
+    if isinstance(error, ImageError | ProcessingError | WorkerOutOfMemory):
+        leaf = BY_CODE.get(error.code)
+        if leaf and isinstance(error, leaf) and error.args and isinstance(error.args[0], str):
+            return error
     if isinstance(error, MemoryError):
         return WorkerOutOfMemory()
     # In the jail a module that is installed is not found either.

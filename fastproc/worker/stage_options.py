@@ -100,7 +100,10 @@ def _parsed(text: str, hint: Any) -> Any:
     """Return the value of a text; the parts of a list are separated by commas."""
     plain = hint.__origin__ if hasattr(hint, "__metadata__") else hint
     if get_origin(plain) in _LISTS or plain in _LISTS:
-        return msgspec.convert([part.strip() for part in text.split(",") if part.strip()], hint, strict=False)
+        parts: list[Any] = [part.strip() for part in text.split(",") if part.strip()]
+        for choices in (each for each in get_args(plain) if get_origin(each) is Literal):
+            parts = [_choice(part, get_args(choices)) for part in parts]
+        return msgspec.convert(parts, hint, strict=False)
     if get_origin(plain) is Literal:
         return _choice(text, get_args(plain))
     if bool in (plain, *get_args(plain)):

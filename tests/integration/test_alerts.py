@@ -218,7 +218,7 @@ CASES = (
     Case(
         "FastprocFailures",
         {errors("PROCESSING_ERROR"): "0+1x30", jobs("failed"): "0+1x30"},
-        {errors("WORKER_TIMEOUT"): "0x9 3x20", jobs("failed"): "0x9 3x20"},
+        {errors("WORKER_TIMEOUT"): "7x9 12x20", jobs("failed"): "7x9 12x20"},
         2,
         20,
     ),

@@ -153,7 +153,8 @@ def test_ctrl_c_ends_a_service_that_starts_in_one_line(
         terminal.close()
     # Before anything of its own is there, or as it always ends.
     assert code == (Exit.OK if words else 130), said
-    assert said.endswith('message="stopped before it had started; no job was taken"\n' if words else LINE)
+    last = "stopped before it had started; no job was taken" if words else "exit 130 (SIGINT)"
+    assert said.endswith(f'message="{last}"\n'), said
     assert len(said.splitlines()) == (1 if words else 2), said  # The other one is what the line begins at.
     assert left(home) == []
 

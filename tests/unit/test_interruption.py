@@ -66,14 +66,14 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
 
 @pytest.mark.parametrize(("form", "read"), [("text", logfmt.parsed), ("JSON", json.loads)])
 def test_the_last_words_of_a_service_are_a_line_of_its_log(
-    form: str, read: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    form: str, read: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     codes: list[int] = []
     monkeypatch.setattr(os, "_exit", codes.append)
     monkeypatch.setenv("LOG_FORMAT", form)
     interruption.install(is_service=True)
     os.kill(os.getpid(), signal.SIGINT)
-    [line] = capsys.readouterr().err.splitlines()
+    [line] = capfd.readouterr().err.splitlines()
     found = read(line)
     assert datetime.fromisoformat(found["time"]).tzinfo == UTC
     del found["time"]

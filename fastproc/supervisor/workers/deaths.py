@@ -34,10 +34,14 @@ MAYBE_BY_KERNEL: Final = f"{KILLED}, perhaps the container is out of memory"
 
 
 class Exit(Struct, frozen=True):
-    """How a process ended, in words for the fleet, and whether the kernel killed it for lack of memory."""
+    """How a process ended, in words for the fleet, and whether the kernel killed it for lack of memory.
+
+    `where`: the stage that it was trying before it was ready, as a part of words.
+    """
 
     how: str
     by_kernel: bool
+    where: str = ""
 
 
 class Fate(Struct, frozen=True):
@@ -77,7 +81,7 @@ class Deaths:
         if starting:
             # No photo had a hand in it yet, and the operator needs the reason: the jail's, a stage's, a library's.
             how = f"{how}{where}" + (f": {said.splitlines()[-1][:MAX_REASON_CHARS]}" if said else "")
-        return Exit(how, by_kernel)
+        return Exit(how, by_kernel, where)
 
     def _place(self, slot: int) -> str:
         """The stage that a worker was trying before it was ready: the one behind the last that it passed."""

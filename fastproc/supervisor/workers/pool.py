@@ -235,7 +235,7 @@ class Pool(Looks):
         asked = self._fleet.draining or about.state is State.RETIRING or about.doomed == ABANDONED
         end = self._deaths.seen(slot, how, starting=about.state is State.STARTING, ordered=about.doomed)
         if not asked:
-            self._deaths.add(slot, about.doomed or end.how)
+            self._deaths.add(slot, f"{about.doomed}{end.where}" if about.doomed else end.how)
         self._obey(self._fleet.exited(slot, end.how, time.monotonic(), by_kernel=end.by_kernel))
         self._tick()
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from fastproc.core.fields import fields
+from fastproc.core.masking import masked
 from fastproc.core.orders import DRAINED
 from fastproc.ipc.messages import FromWorker, Settings
 from fastproc.supervisor.workers.process import WorkerProcess
@@ -86,8 +87,8 @@ class Roster:
         return f"it has {threads} threads" if threads > MAX_THREADS else ""
 
     def said(self, slot: int) -> str:
-        """The end of what the slot's process wrote to stderr."""
-        return self._by_slot[slot].said if slot in self._by_slot else ""
+        """The end of what the slot's process wrote to stderr, without secrets: the page and Redis show it too."""
+        return masked(self._by_slot[slot].said) if slot in self._by_slot else ""
 
     async def gone(self) -> None:
         """Wait until every process has ended."""

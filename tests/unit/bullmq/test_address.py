@@ -16,6 +16,7 @@ from fastproc.core.errors import ConfigError
         ("protocol=3", "'protocol'"),
         ("socket_timeout=hush", "'socket_timeout'"),
         ("db=1&foo=hush", "'foo'"),
+        ("username=u&credential_provider=hush", "credential_provider"),
     ],
 )
 async def test_an_option_that_cannot_be_used_is_named_and_its_value_is_not(options: str, named: str) -> None:

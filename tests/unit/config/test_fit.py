@@ -33,11 +33,11 @@ def test_a_plan_that_fits_is_not_talked_about_and_neither_is_what_has_no_limit()
         ),
         ({"workers": 8}, {"tasks": 50}, ["88 threads", "pids.max leaves 50", "3 fits", "by 38"]),
         ({"workers": 8}, {"tasks": 10}, ["pids.max leaves 10", ": raise pids.max by 78"]),
-        ({"workers": 64}, {"descriptors": 512}, ["832 descriptors", "limit is 512", "37 fits", "to 832"]),
+        ({"workers": 64}, {"descriptors": 512}, ["880 descriptors", "limit is 512", "33 fits", "to 880"]),
         (
             {"workers": 8, "prefetch": 32},
             {"descriptors": 100},
-            ["256 descriptors", ": raise the limit to 256"],
+            ["304 descriptors", ": raise the limit to 304"],
         ),
     ],
 )
@@ -94,8 +94,8 @@ def test_several_supervisors_have_descriptors_each_and_threads_in_common() -> No
     narrow = structs.replace(WIDE, descriptors=512)
     assert misfits(pool, narrow, 2) == []
     [words] = misfits(pool, structs.replace(WIDE, descriptors=300), 2)
-    assert "448 descriptors in each supervisor, the limit is 300" in words
-    assert "39 fits" in words
+    assert "496 descriptors in each supervisor, the limit is 300" in words
+    assert "31 fits" in words
     assert misfits(pool, structs.replace(WIDE, tasks=584), 2) == []
     [words] = misfits(pool, structs.replace(WIDE, tasks=583), 2)
     assert "584 threads" in words

@@ -18,6 +18,7 @@ def test_secrets_are_those_of_secret_variables_and_of_urls() -> None:
             "WEBHOOK_SECRET": webhook,
             "SENTRY_DSN": "https://key8@sentry/1",
             "OTEL_EXPORTER_OTLP_HEADERS": "x-team=otel-secret10,api-key=otel%20secret11",
+            "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "api-key=otel-secret12",
             "PIPELINE": "validation,ocr",
             "STAGE_OCR_API_KEY": "stage-key9",
             "STAGE_OCR_LANGUAGE": "english",
@@ -28,7 +29,7 @@ def test_secrets_are_those_of_secret_variables_and_of_urls() -> None:
     assert found == {
         "pass%2Fword1", "pass word2", "password3", "password4", "secret-key5", "password6", "token7",
         "h/services/T0?token=token7", webhook, "https://key8@sentry/1", "key8", "stage-key9",
-        "otel-secret10", "otel secret11",
+        "otel-secret10", "otel secret11", "otel-secret12",
     }  # fmt: skip
 
 

@@ -145,6 +145,7 @@ VARIABLES = {
     ),
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": ("", "https://o:1/x", "https://o:1/x", "traces.traces_endpoint"),
     "OTEL_EXPORTER_OTLP_HEADERS": ((), "A=b%20c", (("a", "b c"),), "traces.headers"),
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS": ((), "A=b%20c", (("a", "b c"),), "traces.traces_headers"),
     "OTEL_SERVICE_NAME": ("fastproc", "photos", "photos", "traces.service_name"),
     "OTEL_TRACES_SAMPLER": ("parentbased_traceidratio", "ALWAYS_ON", "always_on", "traces.sampler"),
     "OTEL_TRACES_SAMPLER_ARG": (1.0, "0.25", 0.25, "traces.share"),

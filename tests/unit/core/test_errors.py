@@ -83,5 +83,19 @@ def test_no_message_of_a_job_has_a_secret_in_it() -> None:
         assert "hush" not in error.reason + str(error)
 
 
+@pytest.mark.parametrize(
+    "secret", ['"password": "hushhush"', "postgresql://me:hush/hush@h", " a me:hushhush@h"]
+)
+def test_a_secret_at_the_end_of_what_is_kept_of_a_message_is_hidden(secret: str) -> None:
+    for at in range(errors.MAX_MESSAGE_CHARS - 40, errors.MAX_MESSAGE_CHARS):
+        assert "hush" not in ProcessingError(f"{'x ' * (at // 2)}{secret} and more").message
+
+
+def test_a_long_message_keeps_its_stage_and_its_hint() -> None:
+    long = "x" * 2 * errors.MAX_MESSAGE_CHARS
+    assert from_code("PROCESSING_ERROR", long, "ocr").message.endswith("x (in ocr)")
+    assert ProcessingError.unexpected(ValueError(long), hint="; a hint").message.endswith("x; a hint")
+
+
 def test_a_message_as_long_as_a_photo_is_cut() -> None:
     assert len(ProcessingError.unexpected(ValueError("x" * 1_000_000)).message) == errors.MAX_MESSAGE_CHARS

@@ -102,6 +102,25 @@ async def test_one_that_ends_badly_at_the_stop_is_in_the_exit_code() -> None:
     assert await run == 3
 
 
+async def test_one_that_has_ended_at_a_stop_does_not_stand_still() -> None:
+    led = Led(SERVING, grace_s=3600)
+    run = asyncio.create_task(led.master.run())
+    await led.until(2)
+    led.program = DEAF
+    led.master._living[1].kill()
+    await led.until(1, below=True)
+    await led.until(2)
+    led.master.stop()
+    for _ in range(1000):
+        if [*led.master._living] == [1]:
+            break
+        await asyncio.sleep(0.01)
+    assert [*led.master._living] == [1]
+    assert not run.done()
+    led.master._living[1].kill()
+    assert await run == Exit.HALTED
+
+
 async def test_one_that_does_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(master, "STOP_S", 0.2)
     led = Led(DEAF, grace_s=0.1)

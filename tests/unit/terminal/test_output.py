@@ -14,9 +14,19 @@ import click
 import pytest
 from rich.console import Console
 
+from fastproc.commands import running
 from fastproc.terminal.output import written
 
 SIGPIPE = 141
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _loop_has_run() -> None:
+    """The first loop of a process opens a pipe for signals, which stays."""
+
+    async def nothing() -> None: ...
+
+    running.run(nothing)
 
 
 @contextmanager
@@ -48,7 +58,14 @@ def by_python() -> None:
     sys.exit(1)
 
 
-@pytest.mark.parametrize("write", [by_rich, by_click, by_python])
+def by_work() -> None:
+    async def work() -> None:
+        print("text" * 5000)  # More than a buffer.
+
+    running.run(work)
+
+
+@pytest.mark.parametrize("write", [by_rich, by_click, by_python, by_work])
 def test_a_command_whose_output_is_not_read_ends_as_by_sigpipe_and_says_nothing(
     capfd: pytest.CaptureFixture[str], write: Callable[[], None]
 ) -> None:

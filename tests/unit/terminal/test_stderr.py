@@ -81,6 +81,29 @@ def test_a_pipe_that_nobody_reads_any_more_and_a_full_disk_stop_nobody(pipe: tup
             os.close(fd)
 
 
+def test_a_terminal_that_nobody_reads_is_not_waited_for() -> None:
+    read, write = os.openpty()
+    said = Stderr(write, lambda lines: pytest.fail("nothing was dropped"))
+    for number in range(1000):
+        said.write(b"%04d %s\n" % (number, b"x" * 95))  # A terminal takes some 10 kB.
+    text = all_of(read, 102_000)  # It ends a line with two characters.
+    assert [int(line[:4]) for line in text.splitlines()] == list(range(1000))
+    said.flush()
+    os.close(read)
+    os.close(write)
+
+
+def test_a_pipe_that_refuses_what_has_no_room_gets_every_line(pipe: tuple[int, int]) -> None:
+    read, write = pipe
+    os.set_blocking(write, False)
+    said = Stderr(write, lambda lines: pytest.fail("nothing was dropped"))
+    for line in LINES:
+        said.write(line)
+    assert all_of(read, sum(map(len, LINES))) == b"".join(LINES)
+    said.flush()
+    os.close(read)
+
+
 def test_a_file_has_its_lines_at_once(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as file:
         Stderr(file.fileno(), lambda lines: None).write(b"short\n")

@@ -90,6 +90,13 @@ def test_the_frame_says_what_is_wrong_what_to_do_and_how_everything_stands() -> 
     ]
 
 
+def test_the_curve_goes_by_this_clock_whatever_that_of_a_host_says() -> None:
+    ahead_ms = 3_600_000
+    ticks = tuple(replace(tick, at_ms=tick.at_ms + ahead_ms) for tick in SERVICE.ticks)
+    other = replace(SERVICE, host="host-b", at_ms=SERVICE.at_ms + ahead_ms, ticks=ticks)
+    assert "10 min   █▅" in shown(replace(SCENE, services=[SERVICE, other]))
+
+
 @pytest.mark.parametrize("width", [60, 79, 80, 100, 200])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     long = replace(WORKERS[0], photo="x" * 128, stage="y" * 40)

@@ -114,12 +114,27 @@ class NoFace(FileCorrupted):
     code = "NO_FACE"
 
 
+class Silent(FileCorrupted):
+    """An error of a stage's own without a message."""
+
+    def __init__(self) -> None:
+        self.why = "none"
+
+
+class Cunning(FileCorrupted):
+    """An error with a code that is not a stage's to give."""
+
+    code = "CANCELLED"
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
         (Mute(), "Mute: its message cannot be read: KeyError"),
         (StorageUnavailable("away"), "StorageUnavailable: away"),
         (NoFace("none"), "NoFace: none"),
+        (Silent(), "Silent:"),
+        (Cunning("none"), "Cunning: none"),
         (
             ModuleNotFoundError("No module named 'x'"),
             "named 'x'; what a stage imports belongs to its module's top",
