@@ -169,6 +169,27 @@ def test_spans_that_the_sdk_drops_are_one_line_of_ours(made: Made, caplog: pytes
     assert line.startswith("spans are dropped, the collector takes them too slowly (OTEL_BSP_MAX_QUEUE_SIZE)")
 
 
+def test_a_setting_of_the_sdks_own_that_it_does_not_understand_is_told(
+    made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = "Unable to parse value for %s as integer. Defaulting to %s."
+    logging.getLogger("opentelemetry.sdk.x").warning(words, "OTEL_BSP_MAX_QUEUE_SIZE", 2048)
+    [line] = [record.getMessage() for record in caplog.records if record.name.startswith("fastproc")]
+    assert line.startswith("OpenTelemetry: Unable to parse value for OTEL_BSP_MAX_QUEUE_SIZE")
+
+
+def test_a_collector_that_asks_for_patience_is_told_with_its_reason(made: Made) -> None:
+    # As the SDK logs an answer that it tries again, 503 here.
+    words = "Transient error %s encountered while exporting span batch, retrying in %.2fs."
+    logging.getLogger("opentelemetry.exporter.x").warning(words, "Service Unavailable", 1)
+    assert made.tracer._exporter._answered == "it answered Service Unavailable; "
+
+
+def test_headers_of_spans_count_more_than_those_of_all_signals() -> None:
+    assert TracesConfig(headers=(("a", "1"),)).sent_headers == (("a", "1"),)
+    assert TracesConfig(headers=(("a", "1"),), traces_headers=(("b", "2"),)).sent_headers == (("b", "2"),)
+
+
 def test_a_wrong_setting_of_the_sdks_own_is_an_error_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")
     with pytest.raises(ConfigError, match=r"OTEL_\*: .*max_queue_size"):

@@ -123,6 +123,7 @@ def test_what_is_shown_tells_no_secret() -> None:
         ("https://h?hidden,https://i/hidden,hidden", "https://h/********,https://i/********,********"),
         ("https//h/services/hidden", "********"),
         ("ftp://u:hid/den@h/hidden", "ftp://u:********/********"),
+        ("https://h\\services\\hidden", "https://h/********"),
         ("", ""),
     ],
 )

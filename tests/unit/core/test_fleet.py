@@ -257,11 +257,12 @@ def test_a_boot_that_hangs_is_killed_and_counted() -> None:
             if isinstance(order, Kill):
                 kills += 1
                 assert order.why == BOOT_TIMEOUT
-                world.exit(0, "SIGKILL")
+                world.exit(0, "SIGKILL (in own)")
         world.ordered = []
         assert world.now < 1100
     assert kills == world.spawns == RULES.boot_failures
-    assert BOOT_TIMEOUT in world.halts[0].why
+    # With where it was: the fleet's own word alone would not name the stage.
+    assert f"{BOOT_TIMEOUT}: SIGKILL (in own)" in world.halts[0].why
 
 
 def test_a_boot_is_not_killed_before_its_time() -> None:

@@ -55,7 +55,12 @@ def test_what_is_known_is_hidden_in_every_form(secret: str) -> None:
 
 def test_a_secret_of_bytes_that_are_no_text_is_hidden() -> None:
     secret = b"\xff\xfehush".decode(errors="surrogateescape")  # As the environment gives it.
-    assert Known([secret]).masked(f"at {secret}") == f"at {MASK}"
+    for form in (secret, r"\xff\xfehush", "%FF%FEhush"):
+        assert Known([secret]).masked(f"at {form}") == f"at {MASK}"
+
+
+def test_a_form_of_a_browser_quotes_more_than_python_does() -> None:
+    assert Known(["pa&ss<wo>rd~1/x"]).masked("is pa%26ss%3Cwo%3Erd%7E1%2Fx") == f"is {MASK}"
 
 
 @pytest.mark.parametrize("unit", ["a=", "a", "%41=", "a://b:", "x://y:z", "'a':", "\\", "a:@", "=a:", "(a:"])

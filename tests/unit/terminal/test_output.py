@@ -67,7 +67,7 @@ def by_work() -> None:
 
 @pytest.mark.parametrize("write", [by_rich, by_click, by_python, by_work])
 def test_a_command_whose_output_is_not_read_ends_as_by_sigpipe_and_says_nothing(
-    capfd: pytest.CaptureFixture[str], write: Callable[[], None]
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, write: Callable[[], None]
 ) -> None:
     with unread() as stdout:
         with pytest.raises(SystemExit) as end, written():
@@ -77,6 +77,7 @@ def test_a_command_whose_output_is_not_read_ends_as_by_sigpipe_and_says_nothing(
         stdout.write("more")
         stdout.flush()
     assert capfd.readouterr().err == ""
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("code", [0, 1, 69])

@@ -22,6 +22,7 @@ class Settings(Struct, frozen=True):
     mode: Literal["fast", "best"] = "fast"
     words: tuple[str, ...] = ("a",)
     name: str | None = None
+    modes: tuple[Literal["fast", "best"], ...] = ()
 
     def __post_init__(self) -> None:
         if self.side < 100 and self.mode == "best":
@@ -35,9 +36,9 @@ STAGE = SimpleNamespace(
 
 def test_texts_become_values_of_every_kind() -> None:
     given = {"side": "20", "share": "0.25", "is_on": "TRUE", "mode": "BEST", "words": "b, c ,", "name": "x"}
-    given["side"] = "200"
+    given |= {"side": "200", "modes": "Best, fast"}
     found = stage_options.settings(STAGE, given)
-    assert found == Settings(200, 0.25, True, "best", ("b", "c"), "x")
+    assert found == Settings(200, 0.25, True, "best", ("b", "c"), "x", ("best", "fast"))
     assert stage_options.settings(STAGE, {}) == Settings()
 
 
@@ -47,6 +48,7 @@ def test_texts_become_values_of_every_kind() -> None:
         "a bound": ({"side": "15"}, "STAGE_OWN_SIDE: expected int >= 16 (it is '15')"),
         "no number": ({"share": "much"}, "STAGE_OWN_SHARE: expected float"),
         "no choice": ({"mode": "slow"}, "STAGE_OWN_MODE: expected one of fast, best (it is 'slow')"),
+        "no choice among several": ({"modes": "fast,slow"}, "STAGE_OWN_MODES: expected one of fast, best"),
         "neither true nor false": ({"is_on": "perhaps"}, "STAGE_OWN_IS_ON: expected true or false"),
         "misspelt": ({"sides": "20"}, "STAGE_OWN_SIDES: stage 'own' has no such setting; is STAGE_OWN_SIDE meant?"),
         "unknown": ({"zzz": "20"}, "STAGE_OWN_ZZZ: stage 'own' has no such setting, but STAGE_OWN_SIDE, "),

@@ -17,8 +17,8 @@ def test_two_stages_may_give_their_renditions_one_name() -> None:
         rendition("faces", "small"),
         rendition("pets", "small"),
         rendition("faces", "small", "image/png"),
-        rendition("faces", "pets_small"),
-        rendition("cats", "pets_small"),
+        rendition("thumbnails", "cats_small"),
+        rendition("cats", "small"),
     )
     report = Report(width=9, height=9, format="jpeg", facts={}, renditions=made)
     assert _named(Result(report, (b"1", b"2", b"3", b"4", b"5", b"6")), "p") == [
@@ -26,6 +26,6 @@ def test_two_stages_may_give_their_renditions_one_name() -> None:
         ("p_faces_small.jpg", b"2"),
         ("p_pets_small.jpg", b"3"),
         ("p_small.png", b"4"),
-        ("p_faces_pets_small.jpg", b"5"),
-        ("p_cats_pets_small.jpg", b"6"),
+        ("p_cats_small.jpg", b"5"),
+        ("p_cats_cats_small.jpg", b"6"),
     ]
