@@ -180,8 +180,15 @@ def _named(done: Result, photo_id: str) -> list[tuple[str, bytes]]:
 
 
 def _print_json(ended: Sequence[FileResult]) -> None:
-    for result in ended:
-        click.echo(msgspec.json.encode(results.as_json(result)))
+    try:
+        for result in ended:
+            click.echo(msgspec.json.encode(results.as_json(result)))
+    except BrokenPipeError:
+        # Whoever read the lines has enough (`| head`); the exit code says how the photos ended, all the same. What the
+        # interpreter writes at its end has no reader either.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _summary(ended: Sequence[FileResult], skipped: int, seconds: float) -> str:
