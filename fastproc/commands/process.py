@@ -32,6 +32,7 @@ from fastproc.parts import started_pool
 from fastproc.supervisor.defects import Defects
 from fastproc.supervisor.workers.pool import Pool
 from fastproc.supervisor.workers.task import Result
+from fastproc.terminal import output
 from fastproc.terminal.contact_sheet import contact_sheet
 from fastproc.terminal.exits import Exit
 from fastproc.terminal.progress import PhotoProgress, live_progress
@@ -184,11 +185,8 @@ def _print_json(ended: Sequence[FileResult]) -> None:
         for result in ended:
             click.echo(msgspec.json.encode(results.as_json(result)))
     except BrokenPipeError:
-        # Whoever read the lines has enough (`| head`); the exit code says how the photos ended, all the same. What the
-        # interpreter writes at its end has no reader either.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        # Whoever read the lines has enough (`| head`); the exit code says how the photos ended, all the same.
+        output.discard(sys.stdout.fileno())
 
 
 def _summary(ended: Sequence[FileResult], skipped: int, seconds: float) -> str:

@@ -28,6 +28,7 @@ from fastproc.core import stage_settings
 from fastproc.core.errors import ConfigError, FleetHalted, TaskError, Unreachable
 from fastproc.core.masking import masked
 from fastproc.supervisor.log_level import set_level
+from fastproc.terminal import output
 from fastproc.terminal.exits import Exit
 from fastproc.terminal.logs import configure, take_over
 
@@ -126,7 +127,7 @@ def _end(code: Exit, error: Exception, *, is_logged: bool = False) -> NoReturn:
             try:
                 print(f"fastproc: {masked(line)}", file=sys.stderr, flush=True)
             except OSError:
-                # Nobody hears it; Python would fail once more at its end.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+                # Nobody hears it.
+                output.discard(2)
                 break
     sys.exit(code)

@@ -42,11 +42,15 @@ def written() -> Iterator[None]:
         raise
 
 
-def _unread(stdout: TextIO) -> NoReturn:
-    # Python would complain once more when it writes what is left.
+def discard(fd: int) -> None:
+    """Let what is still written to the descriptor go nowhere: else Python complains once more at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stdout.fileno())
+    os.dup2(nowhere, fd)
     os.close(nowhere)
+
+
+def _unread(stdout: TextIO) -> NoReturn:
+    discard(stdout.fileno())
     sys.exit(128 + signal.SIGPIPE)
 
 

@@ -83,33 +83,25 @@ def process(
 SQUARE = "validation,metadata,thumbnails,square"
 
 
-def test_the_example_s_own_tests_pass_where_it_is_installed(python: str, tmp_path: Path) -> None:
+def own_tests(folder: Path, *command: str) -> str:
+    """Run the example's own tests, all of which must pass; return what was printed."""
     done = subprocess.run(
-        [python, str(EXAMPLE / "test_square.py")],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
+        command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("ok test_") == (EXAMPLE / "test_square.py").read_text().count("\ndef test_")
+    return done.stdout
+
+
+def test_the_example_s_own_tests_pass_where_it_is_installed(python: str, tmp_path: Path) -> None:
+    own_tests(tmp_path, python, str(EXAMPLE / "test_square.py"))
 
 
 def test_a_copy_that_is_renamed_as_its_readme_says_passes_its_own_tests(python: str, tmp_path: Path) -> None:
     shutil.copytree(EXAMPLE, tmp_path / "examples" / "stage_square")
     commands = (EXAMPLE / "README.md").read_text().partition("```sh\n")[2].partition("```")[0]
-    done = subprocess.run(
-        ["sh", "-euc", f"{commands}\n'{python}' test_faces.py; cat pyproject.toml"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("ok test_") == (EXAMPLE / "test_square.py").read_text().count("\ndef test_")
-    assert 'faces = "acme_stage_faces"' in done.stdout
+    said = own_tests(tmp_path, "sh", "-euc", f"{commands}\n'{python}' test_faces.py; cat pyproject.toml")
+    assert 'faces = "acme_stage_faces"' in said
 
 
 def test_the_example_makes_a_square_and_says_what_it_kept(python: str, tmp_path: Path) -> None:
